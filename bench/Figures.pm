@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 #
-# Figures of bench/compare, and how they are printed: for it and for bench/tables.
+# Figures of bench/compare and their format, for bench/compare and bench/tables.
 
 package Figures;
 
@@ -35,7 +35,7 @@ sub ratio {
     return @ratios ? { median => median(@ratios), low => quantile(0.25, @ratios), high => quantile(0.75, @ratios), n => scalar @ratios } : undef;
 }
 
-# Median, and between which limits half of the rounds lie.
+# The median, and the limits that contain half of the rounds.
 sub ratio_text {
     my ($r) = @_;
     return '-' if !$r;

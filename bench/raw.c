@@ -119,7 +119,7 @@ static int give_left(connection *c)
     return result;
 }
 
-/* Read the available data, at most the size of the buffer. @return as done() */
+/* Read the available data, at most the size of the buffer. @return the same as done() */
 static ssize_t take(connection *c)
 {
     size_t len = 0;

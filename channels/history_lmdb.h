@@ -22,7 +22,7 @@ typedef struct ws_history_lmdb_options {
     ws_history_log_fn *log;
 } ws_history_lmdb_options;
 
-/** As ws_history_records_open(); also starts the thread. @param pool  must outlive the history */
+/** Like ws_history_records_open(); also starts the thread. @param pool  must outlive the history */
 apr_status_t ws_history_lmdb_create(ws_history **h, const ws_history_lmdb_options *options,
                                     apr_pool_t *pool);
 

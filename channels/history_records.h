@@ -38,11 +38,11 @@ typedef struct ws_history_records ws_history_records;
 /** An atomic set of changes. */
 typedef struct ws_change ws_change;
 
-/** As ws_history_env_inspect(). @param size  maximum size of the file, bytes */
+/** Like ws_history_env_inspect(). @param size  maximum size of the file, bytes */
 apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size,
                                         ws_history_log_fn *log, uid_t uid, gid_t gid);
 
-/** As ws_history_env_open(). */
+/** Like ws_history_env_open(). */
 apr_status_t ws_history_records_open(ws_history_records **h, const char *directory,
                                      apr_uint64_t size, ws_history_log_fn *log, apr_pool_t *pool);
 

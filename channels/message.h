@@ -121,7 +121,7 @@ WS_API int ws_member_valid(const char *data, apr_size_t len);
  *  @return the user, which extends to the end of `whole`; NULL: the encoding is invalid */
 WS_API const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_len);
 
-/** Create the message of a member event, from an encoded member. As ws_message_new(). */
+/** Create the message of a member event, from an encoded member. Like ws_message_new(). */
 ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len);
 
 /** Whether a text is a wildcard: a channel's name followed by a slash and a star. */
@@ -134,7 +134,7 @@ WS_API int ws_channel_pattern_valid(const char *pattern);
 #define WS_CHANNEL_PATTERN                                                                         \
     "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
 
-/** As ws_channel_valid(). */
+/** Like ws_channel_valid(). */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
 
 #endif

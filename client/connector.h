@@ -155,7 +155,8 @@ int ws_connector_choose_proxy(ws_connector *t);
  */
 int ws_connector_ask_proxy(ws_connector *t);
 
-/** Continue: the socket may be readable or writable. @return as ws_connector_ask_proxy() */
+/** Continue: the socket may be readable or writable.
+ *  @return the same as ws_connector_ask_proxy() */
 int ws_connector_proxy_answered(ws_connector *t);
 
 /* socks.c: RFC 1928, RFC 1929. The functions return the same as those of proxy.c. */

@@ -23,10 +23,11 @@
 typedef struct ws_ring ws_ring;
 
 /** Whether the kernel supports all features that the ring uses.  [any thread]
- *  @return as ws_backend_check() */
+ *  @return the same as ws_backend_check() */
 apr_status_t ws_ring_check(void);
 
-/** Create a ring for this thread. poller: must outlive the ring. @return as ws_ring_check() */
+/** Create a ring for this thread. poller: must outlive the ring.
+ *  @return the same as ws_ring_check() */
 apr_status_t ws_ring_create(ws_ring **ring, ws_poller *poller);
 
 /** [any thread, after the ring's thread has ended] */

@@ -40,7 +40,7 @@ int ws_channelrule_decides(const ws_channel_acl *rule);
 int ws_channelrule_needs_request(const ws_channel_acl *rule);
 
 /**
- * As ws_may(). Evaluates expressions with the saved request of the connection's handshake
+ * Like ws_may(). Evaluates expressions with the saved request of the connection's handshake
  * (reauthorize.h).
  */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);

@@ -110,7 +110,7 @@ int ws_ipc_reachable(void);
 apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_size_t len,
                        void *answer, apr_size_t size, apr_uint32_t timeout);
 
-/** As ws_ipc_ask(), with n pieces and a descriptor as in ws_ipc_send(). */
+/** Like ws_ipc_ask(), with n pieces and a descriptor as in ws_ipc_send(). */
 apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *iov, int n, int fd,
                            void *answer, apr_size_t size, apr_uint32_t timeout);
 

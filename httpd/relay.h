@@ -33,7 +33,7 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n);
 /**
  * Send the body of a response from a socket, until the socket or the client closes. Then close the
  * socket.
- * @return as a handler of httpd
+ * @return the return value for httpd's handler
  */
 int ws_relay_body(request_rec *r, int fd);
 

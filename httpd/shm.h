@@ -92,8 +92,8 @@ apr_status_t ws_shm_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
  */
 void *ws_shm_table(server_rec *s, const char *name, apr_size_t size);
 
-/** As ws_shm_table(), but in private memory, which children inherit as a copy. Aligned to 8 bytes.
- *  [parent_init] */
+/** Like ws_shm_table(), but in private memory, which children inherit as a copy. Aligned to 8
+ *  bytes. [parent_init] */
 void *ws_shm_private(const char *name, apr_size_t size);
 
 /** Register descriptors for the parent to close when it abandons the tables.

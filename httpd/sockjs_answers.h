@@ -8,7 +8,7 @@
 
 #include <httpd.h>
 
-/** Send a complete response. text may be "". @return as a handler of httpd */
+/** Send a complete response. text may be "". @return the return value for httpd's handler */
 int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text);
 
 /** Refuse with 405. allow: the permitted methods. */

@@ -32,7 +32,7 @@ ws_sockjs_delivery *ws_sockjs_delivery_new(const ws_sockjs_key *key, unsigned sl
 void ws_sockjs_deliver(void *delivery, int fd, SSL *ssl);
 
 /** Send messages to a session, and wait for the result. frames: from ws_sockjs_parse(); this
- *  function frees them. @return as ws_sockjs_input() */
+ *  function frees them. @return the same as ws_sockjs_input() */
 int ws_sockjs_route_input(const ws_sockjs_key *key, unsigned slot, ws_strbuf *frames);
 
 #endif

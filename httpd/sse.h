@@ -18,7 +18,7 @@ void ws_sse_register(apr_pool_t *pconf);
 int ws_sse_wanted(request_rec *r);
 
 /** Answer a GET that subscribes to channels. @param names  const char *, at least one
- *  @return as a handler of httpd */
+ *  @return the return value for httpd's handler */
 int ws_sse_serve(request_rec *r, const apr_array_header_t *names);
 
 #endif

@@ -47,10 +47,10 @@ int ws_takeover_streams(conn_rec *c, int change);
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 
 /**
- * As ws_takeover(), but the connection is passed to `give` instead of the engine. When httpd has
+ * Like ws_takeover(), but the connection is passed to `give` instead of the engine. When httpd has
  * finished the request, it calls give with fd and ssl, which give then owns. If fd is -1, the
  * connection is lost. [a thread of httpd]
- * @return as ws_takeover(); give is not called after an error
+ * @return the same as ws_takeover(); give is not called after an error
  */
 apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL *ssl), void *arg);
 

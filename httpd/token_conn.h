@@ -21,7 +21,7 @@ int ws_token_conn_attach(request_rec *r, const ws_settings *settings, ws_ticket 
 /** Whether any token of the connection permits an action on a channel. */
 int ws_token_conn_permits(ws_conn *c, ws_action action, const char *channel);
 
-/** As ws_use_token(). */
+/** Like ws_use_token(). */
 const char *ws_token_conn_use(ws_conn *c, const char *channel, const char *text);
 
 #endif

@@ -24,7 +24,7 @@ int ws_token_request_admit(request_rec *r, const char **why);
 /**
  * Set the request's user from its token, which may have expired. This is for later requests of a
  * session, which ends when the token that opened it, or a newer one, expires.
- * @return as ws_token_request_admit()
+ * @return the same as ws_token_request_admit()
  */
 int ws_token_request_identify(request_rec *r);
 

@@ -88,7 +88,7 @@ typedef struct ws_extension {
      *  for all messages. */
     unsigned rsv;
 
-    /** As ws_handler.configure, for key=value after the name in WebSocketExtension. */
+    /** Like ws_handler.configure, for key=value after the name in WebSocketExtension. */
     const char *(*configure)(apr_pool_t *pconf, const char *key, const char *value, void **config);
 
     /**

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A WebSocket client that sends what it is told to, right or wrong.
+# A WebSocket client that sends any bytes, valid or invalid.
 #
 #   my $c = Client->new($httpd, '/echo');         $c->text('hello');
 #   my ($opcode, $payload, $first) = $c->frame;   $c->expect_close(1000, 'name of the test');
@@ -24,8 +24,8 @@ use constant { CONTINUATION => 0, TEXT => 1, BINARY => 2, CLOSE => 8, PING => 9,
 
 my $KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
-# The bytes of a frame. %o: fin, rsv, mask (four bytes, or '' for none), length (what the header
-# claims), form (7, 16 or 64 bits of length).
+# Builds a frame. %o: fin, rsv, mask (four bytes, or '' for none), length (as stated in the header),
+# form (7, 16 or 64 bits of length).
 sub frame_bytes {
     my ($opcode, $payload, %o) = @_;
     $payload = "$payload";    # of a number too, the digits are masked
@@ -45,8 +45,8 @@ sub frame_bytes {
 }
 
 # %o: tls => 1, 'TLSv1_2' or 'TLSv1_3'; cert => 1 (the client's); version; key; origin; protocol;
-# headers => [...]; request => the whole text; behind => bytes right behind the request; expect => 0 to
-# return without a 101.
+# headers => [...]; request => the whole text; behind => bytes directly after the request; expect =>
+# 0: do not wait for the 101.
 sub new {
     my ($class, $httpd, $path, %o) = @_;
     my $port = $o{port} // ($o{tls} ? $httpd->ssl_port : $httpd->port);
@@ -83,7 +83,7 @@ sub new {
     return $self;
 }
 
-# A handshake that is to be refused: returns its status, and the client.
+# Send a handshake that must be refused. Returns its status, and the client.
 sub refused {
     my ($class, $httpd, $path, %o) = @_;
     my $self = $class->new($httpd, $path, %o, expect => 0);
@@ -162,7 +162,7 @@ sub raw {
     return 1;
 }
 
-# As raw, but each byte in a segment of its own.
+# Like raw, but sends each byte in a separate segment.
 sub raw_bytewise {
     my ($self, $bytes) = @_;
     $self->raw($_) or return 0 for split //, $bytes;
@@ -200,7 +200,7 @@ sub frame {
     }
 }
 
-# The next data message, put together; pings are answered on the way.
+# The next complete data message. Answers pings that arrive before it.
 sub message {
     my ($self) = @_;
     my ($type, $data);
@@ -219,14 +219,15 @@ sub message {
     croak 'the stream ended instead of a message';
 }
 
-# Whether the stream ends here, in order.
+# Whether the stream ends here, without an error.
 sub at_end {
     my ($self) = @_;
     return 0 if length $self->{in};
     return !$self->fill && !$self->{broken};
 }
 
-# The server's next frame is Close with this code (undef: none), and then the stream ends.
+# Test that the server's next frame is a Close with this code (undef: none), and that the stream
+# then ends.
 sub expect_close {
     my ($self, $code, $name) = @_;
     my ($opcode, $payload);
@@ -243,7 +244,7 @@ sub expect_close {
     return $ok && $end;
 }
 
-# A message there and back.
+# Test that a message is echoed.
 sub echoes {
     my ($self, $text, $name) = @_;
     $self->text($text);
@@ -251,7 +252,7 @@ sub echoes {
     return is($got, $text, $name // 'echoed');
 }
 
-# Gone without a word.
+# Disconnect without a Close frame.
 sub drop {
     my ($self) = @_;
     CORE::close($self->{socket});

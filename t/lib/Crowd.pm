@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# bench/crowd, which listens and publishes on a channel, and says whether everybody has got everything.
+# Runs bench/crowd, which subscribes and publishes to a channel, and reports whether all messages
+# have arrived.
 #
 #   my $crowd = Crowd->start([$httpd, ...], '/path', $subscribers);   # all are subscribed
 #   $crowd->go_on(100);   my ($left, $lost, $messages, $faults) = $crowd->result;
@@ -14,7 +15,7 @@ use Program;
 
 our $PUBLISHERS = 8;
 
-# How many subscribers: fewer where a sanitizer makes everything slow.
+# The number of subscribers: fewer with a sanitizer, which makes everything slow.
 sub size { return $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 1000) }
 
 sub start {
@@ -26,7 +27,7 @@ sub start {
     return $self;
 }
 
-# Wait until so many more messages have been published and have come back.
+# Wait until this many more messages have been published and received.
 sub go_on {
     my ($self, $messages) = @_;
     my $until = $self->{at} + $messages;

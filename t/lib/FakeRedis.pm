@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A server that speaks as Redis does, and answers any command with what a test says instead.
+# A server that behaves like Redis, but can answer each command as a test requires.
 #
 #   my $fake = FakeRedis->start;                        # also a sentinel, which names itself
 #   $fake->answer(EVAL => "*1\r\n:1\r\n");              # undef: as it should be
@@ -53,7 +53,7 @@ sub seen   { my ($self, $command) = @_; return $self->tell('seen', $command) }
 
 sub bulk { return '$' . length($_[0]) . "\r\n$_[0]\r\n" }
 
-# One command from the front of what has come, or nothing.
+# Take the first command from the input, if it is complete.
 sub take {
     my ($in) = @_;
     my ($rest, @words) = $$in;

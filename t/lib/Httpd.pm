@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A private httpd for one test: its own ServerRoot, reserved loopback ports, ended when the object goes.
+# A private httpd for one test: with its own ServerRoot and reserved loopback ports. It ends with
+# the object.
 #
 #   my $httpd = Httpd->start(conf => '<Location /echo> WebSocketHandler ws_echo.so </Location>');
 #   $httpd->get('/index.html');   $httpd->wait_log(qr/refused with 403/);
@@ -8,32 +9,32 @@
 # How to write a test that passes on any machine, however busy, and beside any other:
 #
 #   Time. Never wait for a time: wait for an event.
-#       Httpd::wait_for(sub { ... }, 'the child to end');                  until it returns what is true
-#       Httpd::wait_for(sub { ... }, 'a queue', sub { "$n bytes" });       and at the end says what it saw
+#       Httpd::wait_for(sub { ... }, 'the child to end');                  until it returns a true value
+#       Httpd::wait_for(sub { ... }, 'a queue', sub { "$n bytes" });       and after a timeout prints the state
 #       Httpd::wait_is(sub { subscribers() }, 3, 'subscribers');           until the value is 3 (or =~ qr//)
-#     None asserts a speed, a duration, or a number of events in a time. $Httpd::DEADLINE is how many seconds an
-#     event is waited for: more on a busy machine (Patience.pm). Programs that a test starts find it in
-#     WS_TEST_DEADLINE. Where the configuration has a timer within which the test has something to do, stretch it:
+#     Never assert a speed, a duration, or a number of events per time. $Httpd::DEADLINE is the time limit for an
+#     event in seconds, longer on a busy machine (Patience.pm). Programs that a test starts find it in
+#     WS_TEST_DEADLINE. If the test has to do something before a timer of the configuration fires, stretch the timer:
 #       WebSocketDrainTimeout @{[Patience::stretch('3s')]}
-#   Processes. All that a test starts, daemons included, ends with it, however it ends (Reap.pm). So use fork,
-#     exec, Program->start or a shell as you like.
-#   Children. httpd starts and ends them as it likes, so a sum over $httpd->children says nothing. Judge each:
+#   Processes. All processes that a test starts, including daemons, end with the test, however it ends (Reap.pm).
+#     You can use fork, exec, Program->start or a shell.
+#   Children. httpd starts and stops them at any time, so a sum over $httpd->children is meaningless. Check each one:
 #       my $before = $httpd->each_child(sub { Httpd::descriptors($_[0], qr/^socket:/) });
 #       $httpd->none_grows($before, sub { Httpd::descriptors($_[0], qr/^socket:/) }, 'no socket is left');
-#     Httpd->start(children => 4, ...) has so many children, which neither come nor go. The default is one child,
-#     with prefork 4 and more.
-#   Files go to Httpd::folder(), a new one that httpd's own user can read, below the run's own TMPDIR; nothing to
-#     BUILD, which other runs share. Httpd::compile() makes a handler, once for each source.
-#   Ports come from Httpd::free_port(); they stay reserved until the test ends, and refuse connections until
+#     Httpd->start(children => 4, ...) has a constant number of children. The default is one child, and with
+#     prefork 4 or more.
+#   Files. Write files to Httpd::folder(), a new folder that httpd's user can read, below the TMPDIR of the run. Write
+#     nothing to BUILD, which other runs share. Httpd::compile() builds a handler, once for each source.
+#   Ports. Httpd::free_port() returns ports; they stay reserved until the test ends, and refuse connections until
 #     a server listens there.
-#   Httpd::once() first, if no MPM makes a difference.
+#   MPMs. Call Httpd::once() first if the test does not depend on the MPM.
 #
 # When a test fails, its folder is kept and the end of each log is shown.
 #
 # WS_TEST_MPM     event, worker or prefork
-# WS_TEST_BUILD   where mod_websocket.so lies
+# WS_TEST_BUILD   the folder of mod_websocket.so
 # WS_TEST_PRELOAD a sanitizer's runtime, for a module that was built with it
-# WS_TEST_KEEP    keep the folders of tests that pass, too
+# WS_TEST_KEEP    also keep the folders of tests that pass
 
 package Httpd;
 
@@ -60,7 +61,7 @@ our $TOP   = $Reap::TOP;
 our $BUILD = $Reap::BUILD;
 our $MPM   = $ENV{WS_TEST_MPM} || 'event';
 
-# How long an event is waited for: as Patience says at that moment.
+# How long to wait for an event: as Patience determines at that moment.
 tie our $DEADLINE, 'Patience';
 
 sub apxs_query {
@@ -75,15 +76,17 @@ our $PROGRAM = join '/', map { apxs_query($_) } qw(SBINDIR PROGNAME);
 my @MODULES = qw(authn_core authn_file authz_core authz_host authz_user authz_groupfile auth_basic
     alias dir env headers mime remoteip reqtimeout rewrite setenvif socache_shmcb ssl status);
 
-# With threads there is one child, however busy it is, and places for those of older generations. (The worker MPM has
-# such places only where there could be as many children of one generation. It starts another one when all threads are busy.)
+# With threads there is one child, however busy it is, and slots for children of older generations.
+# (The worker MPM has such slots only if one generation may have that many children. It starts
+# another child when all threads are busy.)
 my %MPM_CONF = (
     event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 50\nMinSpareThreads 1\nMaxSpareThreads 50",
     worker  => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 400\nMinSpareThreads 1\nMaxSpareThreads 400",
     prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\nMaxSpareServers 64",
 );
 
-# Sections for requests that take their connection out of httpd: event streams and polls, also with the socket in httpd.
+# Sections for requests whose connection leaves httpd: event streams and polls. Also such sections
+# with relayed connections.
 our $STREAMS = <<'END';
 <Location "/events">
     WebSocketChannelHTTP subscribe
@@ -96,8 +99,8 @@ our $STREAMS = <<'END';
 </Location>
 END
 
-# As many children as that, which stay as long as httpd does. With event a reload finds places for others; with worker
-# and prefork only when these have gone.
+# This number of children, which run until httpd ends. After a reload, event has slots for new
+# children immediately; worker and prefork have them only when the old ones have ended.
 sub mpm_conf {
     my ($children) = @_;
     my $places = 4 * $children;
@@ -108,8 +111,8 @@ sub mpm_conf {
         . "MinSpareThreads 1\nMaxSpareThreads $workers";
 }
 
-# A test that waits for what never comes ends. How long is too long depends on what the machine has to do
-# meanwhile.
+# End a test that waits for an event that never happens. The time limit depends on the load of the
+# machine.
 if ($0 =~ /\.t$/) {
     my ($began, $most) = (time, 10 * $DEADLINE);
     $SIG{ALRM} = sub {
@@ -121,7 +124,7 @@ if ($0 =~ /\.t$/) {
     alarm $most;
 }
 
-# Whether a handle can be read, or with $write written, within so many seconds.
+# Whether a handle can be read, or with $write written, within this number of seconds.
 sub ready {
     my ($handle, $write, $seconds) = @_;
     my $select = IO::Select->new($handle);
@@ -135,9 +138,9 @@ sub ready {
     }
 }
 
-# Each port is held by a socket that does not listen: nobody else gets it, connections are refused, and a server
-# can listen there if it sets SO_REUSEADDR, as all do. Our own socket sets it behind bind(), so that no other
-# test is given the port meanwhile.
+# A socket that does not listen reserves each port: no other process gets it, connections are
+# refused, and a server can listen there if it sets SO_REUSEADDR, as all servers do. Our socket sets
+# that option only after bind(), so that no other test gets the port.
 my @held;
 
 sub free_port {
@@ -147,19 +150,20 @@ sub free_port {
     return $socket->sockport;
 }
 
-# A new folder, which httpd's own user can read. It goes with the run's TMPDIR.
+# Create a folder that httpd's user can read. It is removed with the TMPDIR of the run.
 sub folder {
     my $folder = tempdir('mod_websocket-XXXXXX', TMPDIR => 1);
     chmod 0755, $folder;
     return $folder;
 }
 
-# For a test in which httpd plays no part, or one that no MPM changes: it is run once, under event.
+# Call it in a test that does not use httpd or does not depend on the MPM: it then runs only with
+# event.
 sub once {
     plan skip_all => 'the same under every MPM' if $MPM ne 'event';
 }
 
-# The end of the test: what for, and the last lines of all logs.
+# End the test: print the reason and the last lines of all logs.
 my @started;
 
 sub give_up {
@@ -172,8 +176,8 @@ sub shown {
     return !defined $value ? 'undef' : ref $value eq 'ARRAY' ? join(' ', map { shown($_) } @$value) : "\"$value\"";
 }
 
-# Wait until $what->() is true, and return that. $seen->() says what there is instead; without it, that is what
-# $what->() has returned.
+# Wait until $what->() is true, and return its result. $seen->() describes the state if that does
+# not happen; the default is the last result of $what->().
 sub wait_for {
     my ($what, $name, $seen) = @_;
     my $began = time;
@@ -187,7 +191,7 @@ sub wait_for {
     }
 }
 
-# Wait until $get->() is this value, or matches it, and make a test of it.
+# Wait until $get->() has this value, or matches it. Counts as a test.
 sub wait_is {
     my ($get, $expected, $name) = @_;
     my $got;
@@ -238,7 +242,7 @@ sub certificates {
     return $dir;
 }
 
-# Screenshots of this run become those of the build, for people to look at.
+# Copy the screenshots of this run to the build directory, where you can look at them.
 sub publish_screenshots {
     my ($from) = @_;
     my $to = "$BUILD/t/screenshots";
@@ -249,8 +253,8 @@ sub publish_screenshots {
     }
 }
 
-# A handler or module of the tests: t/handlers/NAME.c, or a text. Returns the shared object, which is made once
-# for each text and each state of the headers.
+# Build a handler or module of the tests: t/handlers/NAME.c, or a source text. Returns the shared
+# object, which is built once for each source and each state of the headers.
 sub compile {
     my ($name, $source, @flags) = @_;
     $source //= read_file("$TOP/t/handlers/$name.c");
@@ -271,7 +275,7 @@ sub compile {
 
 sub new {
     my ($class, %arg) = @_;
-    # Where httpd's own user can look too: the build may lie in a directory that is closed to it.
+    # A folder that httpd's user can read, too: it may have no access to the build directory.
     my $root = folder();
     make_path("$root/logs", "$root/htdocs");
     chmod 0777, "$root/logs";
@@ -341,7 +345,7 @@ $conf
 END
 }
 
-# What `httpd -t` says of a configuration: whether it is right, and the text.
+# Run `httpd -t` on a configuration. Returns whether it is valid, and the output.
 sub check {
     my ($class, $conf, %arg) = @_;
     my $self   = $class->new(conf => $conf, %arg);
@@ -406,14 +410,14 @@ sub wait_log {
     return wantarray ? @found : $found[0];
 }
 
-# How often a pattern stands in the error log.
+# The number of matches of a pattern in the error log.
 sub count_log {
     my ($self, $match) = @_;
     my $n = () = $self->error_log =~ /$match/g;
     return $n;
 }
 
-# One HTTP/1.1 request on a connection of its own: (status, headers and all, body).
+# Send an HTTP/1.1 request on a new connection. Returns (status, head, body).
 sub request {
     my ($self, $method, $path, @headers) = @_;
     my $socket = $self->connect or croak "connect: $!";
@@ -447,7 +451,7 @@ sub children {
     return split ' ', read_file("/proc/$self->{pid}/task/$self->{pid}/children");
 }
 
-# What $get->(PID) is for each child: a number by pid. Children that end meanwhile are left out.
+# The result of $get->(PID) for each child, by pid. Omits children that end meanwhile.
 sub each_child {
     my ($self, $get) = @_;
     my %of = map { $_ => $get->($_) } $self->children;
@@ -455,8 +459,8 @@ sub each_child {
     return { map { $_ => $of{$_} } grep { $alive{$_} && defined $of{$_} } keys %of };
 }
 
-# Wait until no child that each_child() has seen has more than it had then, or only so much more. One that httpd has
-# started since has nothing to be compared with; start(children => N) has none.
+# Wait until no child of each_child() has more than it had then, apart from an allowed increase.
+# Children that httpd has started since are not compared; with start(children => N), there are none.
 sub none_grows {
     my ($self, $before, $get, $name, $slack) = @_;
     my %more;
@@ -472,14 +476,14 @@ sub none_grows {
     pass($name);
 }
 
-# How many descriptors of a process match.
+# The number of matching descriptors of a process.
 sub descriptors {
     my ($pid, $match) = @_;
     opendir my $dir, "/proc/$pid/fd" or return;
     return scalar grep { (readlink("/proc/$pid/fd/$_") // '') =~ $match } readdir $dir;
 }
 
-# KiB of a process: RSS, HWM (the most that RSS has been) or another of proc(5), /proc/PID/status.
+# A value of /proc/PID/status in KiB, see proc(5): RSS, HWM (the peak of RSS) or another one.
 sub memory {
     my ($pid, $what) = @_;
     return read_file("/proc/$pid/status") =~ /^Vm$what:\s+(\d+) kB$/m ? $1 : undef;
@@ -494,8 +498,8 @@ sub graceful {
     $self->wait_deaf(@old) if $MPM ne 'prefork';    # there, a child that is busy keeps its sockets, but accepts nothing
 }
 
-# Old children may accept a few connections more, with the old configuration, until they have closed their listening
-# sockets. One that a test has stopped never does.
+# Old children may accept a few more connections, with the old configuration, until they have closed
+# their listening sockets. A child that a test has stopped never closes them.
 sub wait_deaf {
     my ($self, @old) = @_;
     my $until = time + $DEADLINE / 6;
@@ -510,9 +514,10 @@ sub wait_deaf {
     }
 }
 
-# The event MPM's close_worker_sockets() looks, when the child is told to stop, at sockets that a worker thread
-# may be freeing at that moment: a child that crashes then is httpd's own. So threads that are about to end a
-# connection may do so; those that wait for their client sleep, as do idle ones. A flood never sleeps: it is not waited for.
+# When a child stops, close_worker_sockets() of the event MPM reads sockets that a worker thread may
+# be freeing at that moment. This bug of httpd can crash the child. Therefore wait until all threads
+# sleep: those that are ending a connection have then ended it; idle ones and those that wait for a
+# client sleep anyway. Threads that serve a flood never sleep: do not wait for them.
 sub wait_asleep {
     my ($self) = @_;
     for (1 .. 100) {
@@ -521,7 +526,7 @@ sub wait_asleep {
     }
 }
 
-# Whether no thread of any child has anything to do.
+# Whether all threads of all children sleep.
 sub asleep {
     my ($self) = @_;
     my @state = map { read_file($_) =~ /\) (\S)/ ? $1 : () } map { glob "/proc/$_/task/*/stat" } $self->children;
@@ -545,7 +550,8 @@ sub stop {
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
 }
 
-# Stop a process. Its threads stop one after the other; none runs any more when this returns.
+# Stop a process (SIGSTOP). Its threads stop one after the other; all have stopped when this
+# returns.
 sub freeze {
     my ($pid) = @_;
     kill 'STOP', $pid;
@@ -566,15 +572,16 @@ END {
     }
 }
 
-# A child of prefork's that SIGTERM reaches before any module has seen it may crash: the handler of the MPM calls exit(),
-# wherever it has interrupted the child, be it in malloc(). Such a child has logged nothing.
+# A prefork child that gets SIGTERM before the modules have initialized may crash: the signal
+# handler of the MPM calls exit() even if it has interrupted malloc(). Such a child has logged
+# nothing.
 sub httpd_s_own_crash {
     my ($self, $log, $line) = @_;
     return $line =~ /child pid (\d+) exit signal (?:Abort|Segmentation)/ && $log !~ /\[pid $1:/
         && index($log, $line) >= $self->{ends_at};
 }
 
-# What no test may cause: a child that crashed, or a report of a sanitizer.
+# Errors that no test may cause: a crashed child, or a report of a sanitizer.
 sub complaints {
     my ($self) = @_;
     my $log = $self->error_log;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# How long tests wait, in one place: longer on a machine that has more to run than it has processors.
+# Sets how long tests wait: longer on a machine that has more to run than it has processors.
 #
 #   Patience::seconds()         for an event; Perl tests use $Httpd::DEADLINE, which is this, always fresh
 #   WS_TEST_DEADLINE            the same, in the environment of every program that a test starts
@@ -26,7 +26,7 @@ my $processors = do {
     $n || 1;
 };
 
-# The load is a mean of a minute; what runs now has the fourth field.
+# The load is an average over a minute. The fourth field has the number of threads that run now.
 sub factor {
     my ($load, $running) = read_line('/proc/loadavg') =~ m{^([\d.]+) \S+ \S+ (\d+)/} or return 1;
     my $factor = ($load > $running ? $load : $running) / $processors;
@@ -38,8 +38,8 @@ sub seconds { return int($SECONDS * factor()) }
 
 sub stretching { my $half = factor() / 2; return $half < 1 ? 1 : $half }
 
-# Always in milliseconds: "3s" is 3000ms on an idle machine. Half the factor, as what is to be done meanwhile is
-# little, and the time has to pass.
+# The result is always in milliseconds: "3s" is 3000ms on an idle machine. Uses half of the factor,
+# because little has to be done in that time, and the test waits until it has passed.
 sub stretch {
     my ($time) = @_;
     my ($n, $unit) = $time =~ /^(\d+)(ms|s)$/ or die "Patience: \"$time\" is neither N ms nor N s\n";

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A program run by a test: its output, what it is told, its end. It is ended when the object goes, and what it
-# has started itself when the test ends (Reap.pm).
+# A program that a test runs: its output, its input, its end. The program ends with the object;
+# processes that it has started end with the test (Reap.pm).
 #
 #   my $p = Program->start(qw(openssl s_client -connect), "127.0.0.1:$port");
 #   $p->write("K\n");   $p->wait_output(qr/KEYUPDATE/);   my $status = $p->finish;
@@ -42,8 +42,8 @@ sub write {
 # No more input.
 sub end_input { shutdown $_[0]{stream}, 1 }
 
-# Read once; 0 at the end of the output. As each call waits anew, time limits count from the last output: what goes on
-# under load may take long.
+# Read once. Returns 0 at the end of the output. Each call waits again, so time limits count from
+# the last output: a program that makes progress under load may take a long time.
 sub read_on {
     my ($self, $deadline) = @_;
     Httpd::ready($self->{stream}, 0, $deadline || $Httpd::DEADLINE)
@@ -51,7 +51,8 @@ sub read_on {
     return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
 }
 
-# Wait until the output matches, and return the match with its groups. Output up to there is forgotten.
+# Wait until the output matches, and return the match with its groups. Drops the output up to the
+# end of the match.
 sub wait_output {
     my ($self, $match, $deadline) = @_;
     while (1) {
@@ -63,7 +64,7 @@ sub wait_output {
     }
 }
 
-# Wait for the end of its output and its own; returns the exit status (or with signal, as $?).
+# Wait for the end of the output and of the program. Returns the exit status (after a signal, $?).
 sub finish {
     my ($self, $deadline) = @_;
     1 while $self->read_on($deadline);
@@ -81,7 +82,7 @@ sub DESTROY {
     waitpid $self->{pid}, 0;
 }
 
-# What a program prints when it is let run: (status, output).
+# Run a program to its end. Returns (status, output).
 sub run {
     my (@command) = @_;
     my $self = Program->start(@command);
@@ -96,7 +97,8 @@ sub make {
     return run('flock', "$Httpd::BUILD/t/make.lock", 'make', '--no-print-directory', '-f', 'Makefile.apxs', @arguments);
 }
 
-# A program that speaks TAP, without plan: each of its tests is one of ours. It ends with "done".
+# Run a program that prints TAP without a plan: each of its tests becomes one of ours. Its last line
+# is "done".
 sub tap {
     my ($name, @command) = @_;
     my ($status, $output) = run(@command);

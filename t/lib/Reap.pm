@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A script that uses this (Httpd.pm does) runs below t/lib/reap.c, which ends every process that it leaves,
-# however it ends, and gives it a TMPDIR of its own.
+# A script that uses this module (Httpd.pm does) runs under t/lib/reap.c, which ends every process
+# that the script leaves, however the script ends, and gives it a separate TMPDIR.
 #
 #   perl -It/lib -MReap -e Reap::run PROGRAM ARGUMENT...    the same for any program
 
@@ -18,7 +18,7 @@ use Patience;
 our $TOP   = abs_path(dirname(__FILE__) . '/../..');
 our $BUILD = abs_path($ENV{WS_TEST_BUILD} || "$TOP/build") // die "there is no build\n";
 
-# The program, built when its source is new.
+# The program, which is rebuilt if its source has changed.
 sub program {
     my $source  = "$TOP/t/lib/reap.c";
     my $program = "$BUILD/t/reap-" . substr Digest::SHA->new(1)->addfile($source)->hexdigest, 0, 8;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A private redis-server on a free port and a unix socket, ended when the object goes.
+# A private redis-server on a free port and a unix socket. It ends with the object.
 #
 #   my $redis = Redis->start(options => [...]);   $redis->stop;   $redis->again;   $redis->cli('PING');
 #   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"; password => 'x'
@@ -24,7 +24,8 @@ our @EXPORT_OK = qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in
 # The line that loads the module.
 our $LOAD = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
 
-# Of each such httpd: publishers on /channels, subscribers on /ws and /members. kept/* has a history.
+# Sections of each such httpd: publishers on /channels, subscribers on /ws and /members. kept/* has
+# a history.
 our $CONF = <<'END';
 WebSocketHistory kept/* 100000
 WebSocketPing off
@@ -42,7 +43,8 @@ END
 
 my @httpds;
 
-# The bus is the argument of WebSocketBus; conf => more lines, others as those of Httpd->start.
+# The first argument is that of WebSocketBus. conf => more lines; other options are those of
+# Httpd->start.
 sub bus_httpd {
     my ($bus, %arg) = @_;
     push @httpds, Httpd->start(load => $LOAD, %arg, conf => "WebSocketBus $bus\n$CONF" . ($arg{conf} // ''));
@@ -68,7 +70,7 @@ sub channel_http {
 
 sub publish { my ($httpd, $channel, $text) = @_; return channel_http($httpd, 'POST', $channel, $text) }
 
-# Wait until so many processes have subscribed to a channel on these servers together.
+# Wait until this number of processes, on all these servers together, have subscribed to a channel.
 sub subscribed_in_redis {
     my ($channel, $n, @redis) = @_;
     my $sum;
@@ -104,7 +106,7 @@ sub again {
     return $self;
 }
 
-# Everything is written to a file before it is answered, so that a restart finds it.
+# Redis writes all data to a file before it replies, so that a restart loses nothing.
 sub server_options {
     my ($self) = @_;
     return ('--port', $self->{port}, '--bind', '127.0.0.1', '--dir', $self->{dir}, '--unixsocket', $self->socket,
@@ -112,7 +114,7 @@ sub server_options {
         '--repl-diskless-sync-delay', 0, @{ $self->{options} || [] });
 }
 
-# A sentinel writes into its configuration what it has learned.
+# A sentinel stores its state in its configuration file.
 sub sentinel_options {
     my ($self) = @_;
     my $file = "$self->{dir}/sentinel.conf";

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A WebSocket server, byte by byte, for what connects to one.
+# A WebSocket server that gives a test full control of its bytes, for tests of clients.
 #
 #   my ($s, $head) = accepted($listener);         answer($s, $head, 'Set-Cookie: a=b');
 #   my ($opcode, $payload, $first) = frame($s);   say_to($s, TEXT, 'hello');

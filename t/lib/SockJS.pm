@@ -140,7 +140,7 @@ sub close {
 
 my $session = 0;
 
-# A URL's part that no session has had.
+# A part of a URL that no session has used yet.
 sub session { return '/000/' . sprintf '%x-%x-%x', $$, ++$session, int rand 1 << 30 }
 
 1;

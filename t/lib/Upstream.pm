@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An application behind HTTP, byte by byte.
+# An HTTP application that gives a test full control of its bytes.
 #
 #   my $app = Upstream->new;                     # Upstream->new(unix => $path), Upstream->new(tls => $certificates)
 #   my ($s, $head, $body) = $app->next_request;  # the next one
@@ -49,7 +49,7 @@ sub next_request {
     return ($s, $head, $body // '');
 }
 
-# Headers end with CRLF each; the type is among them.
+# Each header ends with CRLF. The headers include the type.
 sub answer {
     my ($s, $body, $headers, $status) = @_;
     print {$s} 'HTTP/1.1 ', $status // '200 OK', "\r\nConnection: close\r\n", $headers // "Content-Type: text/plain\r\n",

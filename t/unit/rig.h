@@ -500,7 +500,8 @@ static inline void run_call(ws_conn *c, void *arg)
     sem_post(&l->done);
 }
 
-/** Call a function as a callback of the connection, and wait for it. @return as ws_run() */
+/** Call a function as a callback of the connection, and wait for it.
+ *  @return the same as ws_run() */
 static inline ws_status as_callback(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg)
 {
     call l = {.fn = fn, .arg = arg};
