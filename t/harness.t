@@ -269,7 +269,7 @@ told('unknown-call', 'closer', <<'END', 2, <<'TOLD');
 connect a /
 a! state open
 END
-{(?s).*}behind state stands closing or closed{(?s).*}
+{(?s).*}expected closing or closed after state{(?s).*}
 TOLD
 told('unknown-call-word', 'closer', <<'END', 2, <<'TOLD');
 connect a /
@@ -364,7 +364,7 @@ TOLD
 # Mistakes in a transcript.
 my @mistakes = (
     ['> "a'          => 'the closing quote is missing'],
-    ['> "\q"'        => 'in quotes, a backslash stands before n, r, t, 0, \\, " or xHH'],
+    ['> "\q"'        => 'in quotes, a backslash must be followed by n, r, t, 0, \\, " or xHH'],
     ['> binary 0'    => 'bytes are pairs of hexadecimal digits: 00 7f ff'],
     ['> text'        => 'what is sent is missing: "text" in quotes, or bytes: 00 7f ff'],
     ['> "a" b'       => '"b" does not belong here'],
@@ -373,14 +373,14 @@ my @mistakes = (
     ['> "a" * 99999999' => 'a number of 1 to 67108864 is missing'],
     ['< text ~ ('    => 'the regular expression: {[^\n]+}'],
     ['< pause'       => '"pause": text, binary, ping, pong, close, break, anything or nothing can be expected, and'
-            . ' behind connect a status'],
+            . ' a status after connect'],
     ['> nothing'     => '"nothing": a client sends text, binary, ping, pong or close; it may break, pause or resume'],
     ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, start fails, or a directive'],
     ['wait 5sec'     => 'wait takes an interval from 0 to 2147483647ms, in seconds or with ms, s, min, h or d'],
     ['connect ann'   => 'connect [NAME] /PATH: the path begins with a slash'],
     ["connect /\n    version 9" => 'versions are 13, 8, 7, 76 and 75'],
     ["wait 1s\n    Header: x" => 'only lines about a connect or a status are indented'],
-    ["connect /\n    colour red" => '"colour red": behind connect stand headers, Name: value, and user, peer, vhost,'
+    ["connect /\n    colour red" => '"colour red": after connect, expected headers, Name: value, or user, peer, vhost,'
             . ' version, secure, mute, env NAME VALUE'],
 );
 for (@mistakes) {
@@ -388,9 +388,9 @@ for (@mistakes) {
     my $number = 1 + ($line =~ tr/\n//);
     told('mistake', 'echo', "$line\n", 2, "wshandler-test: mistake:$number: $what\n", '--check');
 }
-told('nobody', 'echo', "ann> \"x\"\n", 2, "wshandler-test: nobody:1: nobody called \"ann\" has connected\n1..0\n");
+told('nobody', 'echo', "ann> \"x\"\n", 2, "wshandler-test: nobody:1: no client \"ann\" is connected\n1..0\n");
 told('unheeded', 'echo', "WebSocketPing 5s\nconnect /\n", 2,
-    "wshandler-test: unheeded: WebSocketPing 5s: is not heeded here; there are WebSocketMaxFrameSize,"
+    "wshandler-test: unheeded: WebSocketPing 5s: is not supported here; use WebSocketMaxFrameSize,"
     . " WebSocketMaxMessageSize, WebSocketSendQueue, WebSocketFragmentSize and WebSocketSlowReader\n1..0\n");
 
 # ---- What a handler does not get ----
@@ -417,7 +417,7 @@ END
     $so{odd} = Httpd::compile('harness_odd', $handler, '-Wno-unused-parameter');
     told('httpd', 'odd', "connect /\n", 2, <<'TOLD');
 # log: user (null)
-Bail out! the handler calls ap_satisfies(): that is httpd's, and there is no httpd here
+Bail out! the handler calls ap_satisfies(), a function of httpd, which is not available here
 TOLD
     told('endless', 'odd', "connect /\n    user ann\n> \"x\"\n", 2, <<'TOLD', '-p', '0.5');
 # log: user ann

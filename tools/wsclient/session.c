@@ -320,7 +320,7 @@ static void session_show_body(const ws_response *r)
         text = stop + 1;
     }
     if (r->body_cut) {
-        ws_output_note(WS_TONE_NOTE, "wsclient: the body goes on");
+        ws_output_note(WS_TONE_NOTE, "wsclient: the body continues");
     }
 }
 

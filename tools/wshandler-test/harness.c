@@ -134,7 +134,7 @@ const char *ws_harness_set(ws_harness *s, const char *directive, const char *val
         }
         return "takes close, drop-newest, drop-oldest or keep-latest";
     }
-    return "is not heeded here; there are WebSocketMaxFrameSize, WebSocketMaxMessageSize, "
+    return "is not supported here; use WebSocketMaxFrameSize, WebSocketMaxMessageSize, "
            "WebSocketSendQueue, WebSocketFragmentSize and WebSocketSlowReader";
 }
 

@@ -10,7 +10,7 @@
 
 static __attribute__((noreturn)) void httpd_missing(const char *name)
 {
-    ws_harness_bail_out("the handler calls %s(): that is httpd's, and there is no httpd here",
+    ws_harness_bail_out("the handler calls %s(), a function of httpd, which is not available here",
                         name);
 }
 

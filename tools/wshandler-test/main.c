@@ -19,11 +19,11 @@ enum { PASSED, FAILED, NOT_PLAYED };
 
 static const char usage[] =
     "Usage: wshandler-test [OPTIONS] HANDLER.so [KEY=VALUE ...] TRANSCRIPT...\n"
-    "Plays transcripts of what clients and a WebSocket handler say to each other, without httpd.\n"
+    "Runs a WebSocket handler with transcripts of its exchange with clients, without httpd.\n"
     "\n"
     "  -v, --verbose           show the module's and the handler's log (-vv: every frame's event)\n"
     "  -n, --check             read the transcripts, and play nothing\n"
-    "  -p, --patience=SECONDS  how long a message or a callback is waited for (10)\n"
+    "  -p, --patience=SECONDS  time limit for a message or a callback (10)\n"
     "      --version           show the version of this program\n"
     "  -h, --help              show this text\n"
     "\n"
@@ -32,11 +32,12 @@ static const char usage[] =
     "        Cookie: a=b\n"
     "    ann> \"hello\"                     the client sends\n"
     "    ann< \"ann: hello\"                and the handler answers\n"
-    "    wait 5s                          no time goes by but so\n"
+    "    wait 5s                          time passes only here\n"
     "    ann< close 1000 \"bye\"\n"
     "\n"
-    "The output is TAP. Exit code: 0 all was as expected, 1 something was not, 2 it could not be\n"
-    "played. wshandler-test(1) has the whole language.\n";
+    "The output is TAP. Exit code: 0 all steps passed, 1 a step failed, 2 the transcript could "
+    "not\n"
+    "be run. wshandler-test(1) describes the language.\n";
 
 static const apr_getopt_option_t options[] = {{"verbose", 'v', 0, NULL},  {"check", 'n', 0, NULL},
                                               {"patience", 'p', 1, NULL}, {"version", 'V', 0, NULL},

@@ -267,8 +267,8 @@ static const char *play_step(play *p, const ws_step *s, const ws_step *next)
         return NULL;
     }
     if (!(peer = play_find(p, s->name))) {
-        return apr_psprintf(p->pool, "%s:%u: nobody called \"%s\" has connected", p->t->file,
-                            s->line, s->name);
+        return apr_psprintf(p->pool, "%s:%u: no client \"%s\" is connected", p->t->file, s->line,
+                            s->name);
     }
     switch (s->kind) {
     case WS_STEP_STATUS:

@@ -125,7 +125,7 @@ static int transcript_quoted(reader *r, ws_step *s)
         }
         else {
             return transcript_wrong(
-                r, "in quotes, a backslash stands before n, r, t, 0, \\, \" or xHH");
+                r, "in quotes, a backslash must be followed by n, r, t, 0, \\, \" or xHH");
         }
     }
     s->len = (apr_size_t)(out - s->data);
@@ -261,7 +261,7 @@ static int transcript_state(reader *r, ws_step *s)
               : transcript_next_is(r, "closed") ? WS_CLOSED
                                                 : 0;
     return s->code ? transcript_at_end(r)
-                   : transcript_wrong(r, "behind state stands closing or closed");
+                   : transcript_wrong(r, "expected closing or closed after state");
 }
 
 /* ---- Steps ---- */
@@ -324,7 +324,7 @@ static int transcript_say(reader *r, ws_step *s)
             ? "the handler's calls are state closing, state closed, closing CODE \"REASON\", or "
               "nothing"
             : "text, binary, ping, pong, close, break, anything or nothing can be "
-              "expected, and behind connect a status");
+              "expected, and a status after connect");
 }
 
 static int transcript_connect_to(reader *r)
@@ -371,7 +371,7 @@ static int transcript_about_client(reader *r)
         return 1;
     }
     if (s->kind != WS_STEP_CONNECT) {
-        return transcript_wrong(r, "here stand headers of the answer, Name: value");
+        return transcript_wrong(r, "expected a header of the answer, Name: value");
     }
     if (transcript_next_is(r, "user")) {
         s->who.user = transcript_word(r);
@@ -399,7 +399,7 @@ static int transcript_about_client(reader *r)
     else {
         return transcript_wrong(
             r,
-            "\"%s\": behind connect stand headers, Name: value, and user, peer, vhost, "
+            "\"%s\": after connect, expected headers, Name: value, or user, peer, vhost, "
             "version, secure, mute, env NAME VALUE",
             r->line);
     }

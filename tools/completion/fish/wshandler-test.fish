@@ -3,5 +3,5 @@
 
 complete -c wshandler-test -s v -l verbose -d 'show the module\'s and the handler\'s log (-vv: every frame\'s event)'
 complete -c wshandler-test -s n -l check -d 'read the transcripts, and play nothing'
-complete -c wshandler-test -s p -l patience -r -d 'how long a message or a callback is waited for (10)'
+complete -c wshandler-test -s p -l patience -r -d 'time limit for a message or a callback (10)'
 complete -c wshandler-test -s h -l help -d 'this text'
