@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Limits of an open connection: messages and bytes per second, lifetime and idle time. Also the
- * interval of its reauthorization. Only connections with such limits have a ws_rate_limit.
+ * Limits of an open connection: messages and bytes per second, lifetime, idle time, and the
+ * interval of repeated access checks. Only connections with one of these have a ws_rate_limit.
  */
 
 #ifndef WS_ENGINE_METER_H

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * What channels/ uses of the engine besides engine.h: connections as subscribers, their loops,
- * sending, and calling handlers. This header also includes frames, hashes and tasks (ws_task_new(),
- * ws_loop_post()). Connections and loops are opaque. Call these functions on the connection's loop
- * unless stated otherwise.
+ * The part of the engine that channels/ uses, in addition to engine.h: connections as subscribers,
+ * their loops, sending, and calling handlers. This header also includes frames, hashes and tasks
+ * (ws_task_new(), ws_loop_post()). Connections and loops are opaque. Call these functions on the
+ * connection's loop unless stated otherwise.
  */
 
 #ifndef WS_ENGINE_SERVICES_H
@@ -45,10 +45,10 @@ void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
  * data that handlers post. The rest follows in the next turn, after the other connections. */
 #define WS_TURN_BYTES (512 * 1024)
 
-/** How many bytes of its share of a turn a connection uses up with a message to n others, in
- *  addition to the message itself. Each receiver costs one write in a turn, however many messages
- *  that write carries. The result is at most WS_TURN_BYTES / 64, so that a share has room for about
- *  64 messages, however many receivers they have. */
+/** Bytes that a message to n receivers counts against its sender's share of a turn, in addition to
+ *  its length. Each receiver costs one write per turn, for any number of messages. The result is at
+ *  most WS_TURN_BYTES / 64, so that a share is enough for about 64 messages with any number of
+ *  receivers. */
 static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
 {
     apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
@@ -70,13 +70,13 @@ const ws_conn *ws_conn_in_callback(void);
 /** The loop of a connection, which never changes.  [any thread of its callbacks] */
 ws_loop *ws_conn_loop(const ws_conn *c);
 
-/** Its handler.  [any thread of its callbacks] */
+/** The handler of a connection. [any thread of its callbacks] */
 const ws_handler *ws_conn_handler(const ws_conn *c);
 
-/** Whether its callbacks run on the thread pool (WS_BLOCKING). */
+/** Whether a connection's callbacks run on the thread pool (WS_BLOCKING). */
 int ws_conn_has_jobs(const ws_conn *c);
 
-/** Its subscriptions; NULL: none. */
+/** The subscriptions of a connection; NULL: none. */
 ws_subscriptions *ws_conn_subscriptions(const ws_conn *c);
 
 /** Set what ws_conn_subscriptions() returns. @return 0; -1: out of memory, which cannot happen if s
@@ -106,8 +106,7 @@ ws_status ws_conn_share_unasked(ws_conn *c, ws_frames *f);
 /** Release the encoded form of the last sent frame, which the extensions keep. */
 void ws_chain_forget_shared(ws_loop *loop);
 
-/** Whether everything sent has been written. If not, the hook `drained` is called when it has
- *  been. */
+/** Whether all sent data has been written. If not, the hook `drained` is called later. */
 int ws_conn_drained(ws_conn *c);
 
 /* ---- Calling handlers ---- */
@@ -115,8 +114,8 @@ int ws_conn_drained(ws_conn *c);
 /** Call on_channel. Not for WS_BLOCKING handlers. */
 int ws_cb_channel(ws_conn *c, const ws_event *event);
 
-/** Call fn as a callback of the connection, after the callbacks that are pending. fn gets c NULL if
- *  the connection has ended. */
+/** Call fn as a callback of the connection, after the callbacks that are pending. If the connection
+ *  has ended, fn gets NULL as c. */
 void ws_cb_run(ws_conn *c, void (*fn)(ws_conn *c, void *arg), void *arg);
 
 /** Close the connection if WS_CALLBACKS_MAX callbacks of a WS_BLOCKING handler are pending. Call

@@ -2,8 +2,8 @@
 
 /**
  * Back-pressure for requests whose replies are larger than the request, or arrive later. While
- * replies are pending or queued, the handler reads no further requests from the connection. So a
- * client's queue stays bounded even if it sends faster than it reads.
+ * replies are pending or queued, the handler reads no further requests from the connection. A
+ * client's queue therefore stays bounded even if the client sends faster than it reads.
  *
  * A `reading` must be the first member of the structure at ws_data(). Call all functions in
  * callbacks of the connection.
@@ -17,7 +17,7 @@
 /** Maximum number of pending replies that are as small as their requests. */
 #define READING_ANSWERS_MAX 64
 
-/** Bytes queued for sending above which no requests are read. */
+/** Read no requests while more than this many bytes are queued for sending. */
 #define READING_QUEUE_MAX (16 * 1024)
 
 typedef struct reading {

@@ -38,8 +38,8 @@ APLOG_USE_MODULE(websocket);
 /* A request is refused if this number of later requests of its process have arrived before it. */
 #define WINDOW 4096u
 
-/* The counts that have been used, at index count % WINDOW, so that each is accepted only once. One
- * row per slot. */
+/* The used counts, each at index count % WINDOW, so that a count is accepted only once. One row per
+ * slot. */
 WS_SHM_STRUCT(loopback_seen, {
     apr_uint64_t taken[4096]; /* atomic; process and number */
 });

@@ -32,7 +32,7 @@ void ws_upgrade_restore_args(request_rec *r);
 /**
  * Admit a connection: find its handler, count the connection, and call on_request.
  * @param n  set, except for version and chain
- * @return OK, or the status to refuse with; call ws_upgrade_release() after both
+ * @return OK, or the status to refuse with; in both cases, ws_upgrade_release() must follow
  */
 int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
 

@@ -5,7 +5,7 @@
  * or in all of them (server.h). Each message has a tag that names its connection:
  *
  *     ID TAB open TAB peer TAB user TAB path TAB arguments      to the program
- *     ID TAB message TAB text                                   both ways; from it also to ID *
+ *     ID TAB message TAB text                                   both ways; from it, ID * means all
  *     ID TAB close TAB code                                     to the program
  *     ID TAB close TAB code reason                              from it
  *

@@ -349,11 +349,11 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
 
 /* ---- Waiting until nothing is in progress ---- */
 
-/* Loops and callback threads that must pass before the test continues. */
+/* The barrier that all loops and callback threads must reach before the test continues. */
 typedef struct barrier {
     pthread_mutex_t lock;
     pthread_cond_t passed;
-    unsigned left; /* number of them that have not passed yet */
+    unsigned left; /* number of loops and threads that have not reached it yet */
 } barrier;
 
 typedef struct visit {
@@ -380,8 +380,8 @@ static void harness_pass(barrier *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Time limit of a callback, milliseconds. A short limit for messages does not shorten it below
- * CALLBACK_MIN, since the machine may be slow. */
+/* Time limit of a callback, milliseconds: that for messages, but at least CALLBACK_MIN, since the
+ * machine may be slow. */
 static int harness_callback_patience(void)
 {
     return ws_harness_patience > CALLBACK_MIN ? ws_harness_patience : CALLBACK_MIN;
