@@ -85,7 +85,7 @@ static const char *history_obstacle(apr_pool_t *p, const char *path)
     if (apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS) {
         return info.filetype == APR_DIR
                    ? NULL
-                   : apr_psprintf(p, "WebSocketHistoryDirectory: \"%s\" is no folder", path);
+                   : apr_psprintf(p, "WebSocketHistoryDirectory: \"%s\" is not a folder", path);
     }
     return apr_stat(&info, parent, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR
                ? NULL

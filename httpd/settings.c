@@ -84,7 +84,7 @@ const char *ws_set_message_timeout(cmd_parms *cmd, void *config, const char *tim
     }
     return rate ? ws_refused(cmd, rate,
                              ws_parse_size(cmd->pool, rate, 0, MESSAGE_RATE_MAX, &d->message_rate),
-                             ", as bytes a second; or 0")
+                             ", as bytes per second; or 0")
                 : NULL;
 }
 

@@ -108,7 +108,7 @@ refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\
     for 'a b', 'news,*', 'news[a', 'n%20';
 takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
-    for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is no folder'], ['/etc/passwd/x', 'cannot be created'];
+    for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is not a folder'], ['/etc/passwd/x', 'cannot be created'];
 refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes a port from 1 to 65535/)
     for qw(ws://x:0 ws://x:65536 wss://x:8x/y ws://x,ws://y:99999 unix:/s|ws://x:0/);
 refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
@@ -117,7 +117,7 @@ takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(w
 
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
-refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected a size.*, as bytes a second/)
+refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected a size.*, as bytes per second/)
     for qw(x -1 2G off);
 refuses('WebSocketMessageTimeout off 500', qr/^WebSocketMessageTimeout: invalid value "500": expected nothing after off/);
 takes("WebSocketMessageTimeout $_", "taken: WebSocketMessageTimeout $_") for 'off', '100ms', '24h 0', '60s 500', '1min 10K';
