@@ -110,10 +110,11 @@ takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
     for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is not a folder'], ['/etc/passwd/x', 'cannot be created'];
 refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes a port from 1 to 65535/)
-    for qw(ws://x:0 ws://x:65536 wss://x:8x/y ws://x,ws://y:99999 unix:/s|ws://x:0/);
+    for 'ws://x:0', 'ws://x:65536', 'wss://x:8x/y', 'ws://x,ws://y:99999', 'unix:/s|ws://x:0/';
 refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
     for qw(http://x:0/ https://x:65536/ http://x:8x/ http:///x http://:80/);
-takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_") for qw(ws://x:1 ws://[::1]:65535/x?y wss://u:p@x:443/,ws://y);
+takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_")
+    for 'ws://x:1', 'ws://[::1]:65535/x?y', 'wss://u:p@x:443/,ws://y';
 
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;

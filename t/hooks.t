@@ -186,10 +186,10 @@ sub subscribed {
     wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
     pass('the application is notified of its end');
     # The application is not asked about its own publications.
-    my $before = lines(qr/^publish/);
+    my $published = lines(qr/^publish/);
     http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
     is(($c->message)[1], 'refuse own', 'publications by the control API are not sent to the application');
-    is(lines(qr/^publish/) + 0, $before + 0, 'without any request');
+    is(lines(qr/^publish/) + 0, $published + 0, 'without any request');
     # Nor is it asked about other channels.
     my $other = listener('other');
     is((publish('other', 'refuse other'))[0], 200, 'nor are those of channels without a hook');
