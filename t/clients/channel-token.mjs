@@ -10,7 +10,7 @@ const [base, secret, seconds] = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 const part = o => Buffer.from(JSON.stringify(o)).toString('base64url');
 const token = (valid = Number(seconds)) => {
-    const text = `${part({alg: 'HS256'})}.${part({sub: 'alice', channels: ['news'], publish: true, exp: Date.now() / 1000 + valid})}`;
+    const text = `${part({alg: 'HS256'})}.${part({sub: 'alice', channels: ['js'], publish: true, exp: Date.now() / 1000 + valid})}`;
     return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
 };
 /** A function that gives tokens; calls(N) is fulfilled when it was called so often. */
@@ -22,10 +22,11 @@ const counted = make => {
 };
 const ends = sub => new Promise(resolve => sub.on('end', error => resolve(error.message)));
 const received = (sub, text) => new Promise(resolve => sub.on('message', m => m.data === text && resolve()));
-const post = text => fetch(`${base}/http/news`, {method: 'POST', body: text, headers: {'Content-Type': 'text/plain', Authorization: `Bearer ${token(60)}`}});
+const post = text => fetch(`${base}/http/js`, {method: 'POST', body: text, headers: {'Content-Type': 'text/plain', Authorization: `Bearer ${token(60)}`}});
 
-{
-    const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket, token: give}), sub = live.subscribe('news');
+// Each waits for tokens to end: all at the same time.
+await Promise.all([async () => {
+    const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket, token: give}), sub = live.subscribe('js');
     const states = [];
     await sub.ready;
     live.on('state', ({state}) => states.push(state));
@@ -35,42 +36,38 @@ const post = text => fetch(`${base}/http/news`, {method: 'POST', body: text, hea
     await got;
     check(!states.length && sub.state === 'live', 'channel.js refreshes the token of its connection, which stays open');
     live.close();
-}
-{
-    const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('news', {token: give});
+}, async () => {
+    const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('js', {token: give});
     await give.calls(4);
     check(sub.state === 'live', 'and the token of a subscription');
     live.close();
-}
-{
-    const live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('news', {token: counted(n => n === 1 ? token() : null)});
+}, async () => {
+    const live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('js', {token: counted(n => n === 1 ? token() : null)});
     check(await ends(sub) === 'expired', 'a subscription without a newer token ends');
-    const refused = live.subscribe('news', {token: () => 'x.y.z'});
+    const refused = live.subscribe('js', {token: () => 'x.y.z'});
     check(/header is not a JSON/.test(await ends(refused)), 'one whose token is refused, too');
     live.close();
-}
-{
+}, async () => {
     const live = new Channels(`${base}/quick`, {WebSocket, minDelay: 50}), give = counted(n => { if (n === 1) { throw new Error('no token'); } return token(60); });
-    await live.subscribe('news', {token: give}).ready;
+    await live.subscribe('js', {token: give}).ready;
     check(true, 'an application that has no token yet is asked again');
     live.close();
-}
-{
+}, async () => {
     /* EventSource of Node 20 is an option that is off; a poll is enough to see the token change. */
     const give = counted(() => token());
     class Source { constructor(url) { Source.urls.push(url); } addEventListener() {} close() {} }
     Source.urls = [];
     const live = new Channels(`${base}/quick`, {WebSocket: null, EventSource: Source, events: `${base}/http`, publish: `${base}/http`, token: give, minDelay: 50});
-    const sub = live.subscribe('news');
+    const sub = live.subscribe('js');
     while (!Source.urls.length) { await new Promise(resolve => setTimeout(resolve, 50)); }
     check(new URL(Source.urls[0]).searchParams.get('token').split('.').length === 3, 'EventSource has the token in its URL');
     await new Promise(resolve => setTimeout(resolve, 1000 * seconds + 500)); // the token's time
-    const failed = live.publish('news', 'x').catch(error => error.message);
+    const failed = live.publish('js', 'x').catch(error => error.message);
     await give.calls(2);
     check(true, 'a token that is refused is replaced with the next connection: ' + await Promise.race([failed, 'open']));
     void sub;
     live.close();
-}
+}].map(scenario => scenario()));
 await post('end');
 console.log('done');
 process.exit(0);
