@@ -25,7 +25,7 @@ sub here {
     $text =~ s/:7\b/:$display/g;
     $text =~ s{\$(?:TOP|\{TOP\})/build/}{$Httpd::BUILD/}g;
     $text =~ s{localhost}{127.0.0.1}g;
-    $text =~ s{^make -f Makefile.apxs$}{make -f Makefile.apxs BUILD=$Httpd::BUILD}m;
+    $text =~ s{^make -f Makefile.apxs$}{make -f Makefile.apxs -o $Httpd::BUILD/flags BUILD=$Httpd::BUILD}m;
     return $text;
 }
 

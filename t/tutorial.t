@@ -19,9 +19,8 @@ chmod 0755, $dir;
 
 my $dest = "$dir/installed";
 (my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
-my @make = ('make', '--no-print-directory', '-f', 'Makefile.apxs', "BUILD=$build", "DESTDIR=$dest");
 delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS PREFIX)};
-my ($status, $output) = Program::run(@make, 'install');
+my ($status, $output) = Program::make("BUILD=$build", "DESTDIR=$dest", 'install');
 is($status, 0, 'make install') or diag($output);
 my $include = $dest . Httpd::apxs_query('INCLUDEDIR');
 my $modules = $dest . Httpd::apxs_query('LIBEXECDIR');
@@ -142,7 +141,7 @@ $httpd->stop;
 
 # ---- Uninstalling ----
 
-($status, $output) = Program::run(@make, 'uninstall');
+($status, $output) = Program::make("BUILD=$build", "DESTDIR=$dest", 'uninstall');
 is($status, 0, 'make uninstall') or diag($output);
 my @left = split /\n/, (Program::run('find', $dest, '-type', 'f'))[1];
 is("@left", '', 'leaves no file');

@@ -90,9 +90,12 @@ sub run {
     return ($self->finish, $self->output);
 }
 
-# make, on the build that other tests use at the same time: one after the other. As run().
+# make, on the build that other tests use at the same time: one after the other. A compiler or flags that differ from
+# those of the build do not matter (-o): nothing may be built anew under the other tests. As run().
 sub make {
     my (@arguments) = @_;
+    my ($build) = map { /^BUILD=(.*)/ ? $1 : () } @arguments;
+    unshift @arguments, '-o', "$build/flags" if defined $build && -e "$build/flags";
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
     return run('flock', "$Httpd::BUILD/t/make.lock", 'make', '--no-print-directory', '-f', 'Makefile.apxs', @arguments);
 }
