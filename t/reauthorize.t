@@ -165,11 +165,12 @@ sub client {
 my $refused = qr/access was revoked, status (\d+) \(WebSocketReauthorize\)/;
 
 # ---- Require expr on the time ----
-SKIP: {
-    skip 'this machine took too long to get here', 2 if time > $until - 6;
-    my $c = client('/time');
-    $c->echoes('in time');
-    $c->expect_close(1008, 'an expression on the time: closed when it is over');
+
+# Its time is over while the other tests run; the end is looked at before httpd is reloaded.
+my $timed;
+if (time <= $until - 6) {
+    $timed = client('/time');
+    $timed->echoes('in time');
 }
 
 # ---- A user who is removed ----
@@ -276,6 +277,11 @@ for my $tls (0, 1) {
     $c->expect_close(1008, 'until the backend works again');
 }
 
+SKIP: {
+    skip 'this machine took too long to get to the expression on the time', 1 if !$timed;
+    $timed->expect_close(1008, 'an expression on the time: closed when it is over');
+}
+
 # ---- Many ----
 {
     write_new('users', "alice:$hash\ncarol:$hash\n");
@@ -289,6 +295,5 @@ for my $tls (0, 1) {
     write_new('users', "nobody:$hash\n");
     is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a stopping child continues to check');
 }
-
 
 done_testing;
