@@ -3,6 +3,8 @@
 /** Creates connections, and passes them the events of their sockets. */
 
 #include "engine/conn.h"
+
+#include <stdlib.h>
 #include "engine/output.h"
 #include "engine/socket.h"
 
@@ -74,7 +76,10 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     }
 }
 
-static void conn_init(ws_conn *c, const ws_handoff *h)
+/* Its strings are allocated by the loop, as the connection itself is. If the thread of the
+ * handshake allocated them, they would keep its heap from shrinking: each would lie behind the
+ * place of a handoff. @return 0: out of memory */
+static int conn_init(ws_conn *c, const ws_handoff *h)
 {
     const ws_new_conn *n = &h->from;
     c->location = n->outgoing ? &n->outgoing->location : n->location;
@@ -93,8 +98,12 @@ static void conn_init(ws_conn *c, const ws_handoff *h)
     c->start = apr_time_now();
     c->version = (unsigned char)n->version;
     c->data = n->data;
-    c->strings = h->strings;
     c->framed = h->framer != NULL;
+    if (!(c->strings = malloc(h->strings_size))) {
+        return 0;
+    }
+    memcpy(c->strings, h->strings, h->strings_size);
+    return conn_init_rare(c, h);
 }
 
 int ws_conn_create(ws_loop *loop, ws_handoff *h)
@@ -114,8 +123,8 @@ int ws_conn_create(ws_loop *loop, ws_handoff *h)
     c->last_input = loop->event.now;
     c->alarm.fn = ws_conn_housekeeping;
     c->rare = &ws_rare_none;
-    conn_init(c, h);
-    if (!conn_init_rare(c, h)) {
+    if (!conn_init(c, h)) {
+        free(c->strings);
         c->freed = 1;
         ws_slab_give(&loop->slab, slot);
         ws_engine_log(loop->engine, WS_LOG_ERROR, NULL, "out of memory: a connection is dropped");

@@ -95,7 +95,10 @@ typedef struct ws_rare {
     ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
     ws_subscriptions *channels; /**< NULL: no subscriptions */
     ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
+    ws_bytes *cipher_out;       /**< TLS records that the socket has not accepted yet */
     apr_uint32_t high_sums[WS_SUMS];
+    apr_uint32_t most_queued; /**< the greatest value of ws_conn.queued */
+    apr_uint32_t dropped;     /**< messages dropped since the client became too slow */
 } ws_rare;
 
 /** All zero. ws_conn.rare of a connection without a ws_rare points to it, so that readers need no
@@ -113,7 +116,6 @@ struct ws_conn {
     const ws_rare
         *rare; /**< for writing, use ws_conn_rare() or ws_rare_of(). For a WS_BLOCKING handler,
                 *   it is set before the first callback and never changes */
-    ws_bytes *cipher_out; /**< TLS records that the socket has not accepted yet */
     void *data;
     char *strings;  /**< see ws_strings_pack */
     ws_alarm alarm; /**< ping, close timeout; arg: timeouts.c */
@@ -125,9 +127,7 @@ struct ws_conn {
     apr_time_t start;
     apr_uint32_t sums[WS_SUMS]; /**< the low words of its totals: ws_conn_add(), ws_conn_sum() */
     apr_uint32_t queued;        /**< bytes in the send queue, at most 4 GiB */
-    apr_uint32_t most_queued;   /**< the greatest value of queued */
     apr_uint32_t last_input;    /**< loop time of the last input */
-    apr_uint32_t dropped;       /**< messages dropped since the client became too slow */
     /* The fields from here to framed are also used by the threads of WS_BLOCKING callbacks. They
      * are separate from the loop's bit-fields, which the compiler loads and stores together. */
     unsigned char state; /**< ws_state; atomic */
@@ -387,7 +387,10 @@ ws_loop *ws_id_loop(ws_engine *engine, ws_id id);
 
 /* strings.c */
 
-/** Pack a connection's strings into one block. @return NULL: out of memory */
-char *ws_strings_pack(const ws_strings *s);
+/** The size of a block with a connection's strings, bytes.  [any thread] */
+apr_size_t ws_strings_size(const ws_strings *s);
+
+/** Pack a connection's strings into a block of that size.  [any thread] */
+void ws_strings_pack(char *block, const ws_strings *s);
 
 #endif

@@ -11,8 +11,9 @@
 
 void ws_drop_count(ws_conn *c)
 {
+    ws_rare *rare = ws_conn_rare(c);
     ws_count(c->loop->counters, WS_COUNT_DROPPED, 1);
-    if (!c->dropped++) {
+    if (rare && !rare->dropped++) {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
                       "messages are dropped: the client reads too slowly, %" APR_SIZE_T_FMT
                       " bytes wait to be sent (WebSocketSlowReader)",
@@ -65,6 +66,6 @@ void ws_drop_late(ws_conn *c)
 void ws_drop_over(ws_conn *c)
 {
     ws_engine_log(c->loop->engine, WS_LOG_INFO, c, "%u messages were dropped (WebSocketSlowReader)",
-                  c->dropped);
-    c->dropped = 0;
+                  c->rare->dropped);
+    ws_rare_of(c)->dropped = 0;
 }

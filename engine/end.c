@@ -26,7 +26,7 @@ void ws_conn_watch(ws_conn *c)
     if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }
-    if (c->source.async ? c->write_blocked : ws_send_queue_count(&c->out) || c->cipher_out) {
+    if (c->source.async ? c->write_blocked : ws_send_queue_count(&c->out) || c->rare->cipher_out) {
         events |= WS_WRITABLE;
     }
     rv = ws_stream_watch(&c->loop->event, &c->source, (unsigned)events);
@@ -42,8 +42,6 @@ static void end_let_go_of_buffers(ws_conn *c)
     }
     ws_send_queue_clear(&c->out);
     ws_partial_free(c);
-    free(c->cipher_out);
-    c->cipher_out = NULL;
     if (c->rare != &ws_rare_none) {
         ws_rare *rare = ws_rare_of(c);
         if (rare->deferred) {
@@ -51,8 +49,9 @@ static void end_let_go_of_buffers(ws_conn *c)
             free(rare->deferred);
         }
         free(rare->rest);
+        free(rare->cipher_out);
         rare->deferred = NULL;
-        rare->rest = NULL;
+        rare->rest = rare->cipher_out = NULL;
         if (!c->framed) {
             ws_chain_free(rare->chain);
             rare->chain = NULL;
@@ -150,7 +149,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     c->freed = 1;
     ws_stream_settle(&loop->event, &c->source); /* before the socket is closed */
     ws_cb_set_state(c, WS_CLOSED);
-    if (c->dropped) {
+    if (c->rare->dropped) {
         ws_drop_over(c);
     }
     if (c->aborted) {

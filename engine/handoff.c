@@ -34,7 +34,6 @@ const ws_framing *ws_new_conn_framing(const ws_new_conn *n)
 static void handoff_drop(ws_handoff *h)
 {
     ws_new_conn_drop(&h->from);
-    free(h->strings);
     free(h->early);
     free(h->framer);
     free(h);
@@ -69,7 +68,8 @@ static ws_framer *handoff_framer(const ws_framing *framing, const ws_new_conn *n
 /* @return NULL: out of memory, and n has been dropped */
 static ws_handoff *handoff_new(const ws_new_conn *n)
 {
-    ws_handoff *h = ws_task_new(sizeof(*h), handoff_accept);
+    apr_size_t strings = ws_strings_size(&n->strings);
+    ws_handoff *h = ws_task_new(sizeof(*h) + strings, handoff_accept);
     const ws_framing *framing = ws_new_conn_framing(n);
 
     if (!h) {
@@ -77,10 +77,11 @@ static ws_handoff *handoff_new(const ws_new_conn *n)
         return NULL;
     }
     h->from = *n;
-    h->strings = ws_strings_pack(&n->strings);
+    h->strings_size = strings;
+    ws_strings_pack(h->strings, &n->strings);
     h->early = n->early_len ? ws_bytes_new(n->early, n->early_len) : NULL;
     h->framer = framing ? handoff_framer(framing, n) : NULL;
-    if (!h->strings || (n->early_len && !h->early) || (framing && !h->framer)) {
+    if ((n->early_len && !h->early) || (framing && !h->framer)) {
         handoff_drop(h);
         return NULL;
     }

@@ -10,9 +10,10 @@
 typedef struct ws_handoff {
     ws_task task;
     ws_new_conn from;  /**< its strings and early are not valid: use the copies below */
-    char *strings;     /**< packed by ws_strings_pack() */
     ws_bytes *early;   /**< or NULL */
     ws_framer *framer; /**< or NULL */
+    apr_size_t strings_size;
+    char strings[]; /**< packed by ws_strings_pack(); the connection gets a copy */
 } ws_handoff;
 
 /** Create a connection from h and open it: conn.c. @return 0: the connection owns the

@@ -95,7 +95,7 @@ void ws_conn_inspect(const ws_conn *c, ws_conn_info *r)
                           .wire_in = ws_conn_sum(c, WS_SUM_WIRE_IN),
                           .wire_out = ws_conn_sum(c, WS_SUM_WIRE_OUT),
                           .queued = c->queued,
-                          .most_queued = c->most_queued};
+                          .most_queued = c->rare->most_queued};
     r->transport = (ws_transport)c->transport;
     r->carrier = (ws_carrier)c->carrier;
     r->closed_by = (ws_closed_by)c->closed_by;

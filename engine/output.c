@@ -319,7 +319,7 @@ static void output_settle(ws_conn *c)
 /* Whether output_settle() has nothing to do: the queue is empty, and was empty before. */
 static int output_settled(const ws_conn *c)
 {
-    return c->source.watched == WS_READABLE && !ws_send_queue_count(&c->out) && !c->cipher_out
+    return c->source.watched == WS_READABLE && !ws_send_queue_count(&c->out) && !c->rare->cipher_out
            && !c->rare->deferred && !c->queued && !c->held && !c->freed && !c->broken && !c->finish;
 }
 
@@ -374,7 +374,7 @@ void ws_conn_write(ws_conn *c)
         }
         ws_send_queue_drop(&c->out, (apr_size_t)done);
         ws_conn_count_written(c, done);
-        if ((apr_size_t)done < len || c->cipher_out) {
+        if ((apr_size_t)done < len || c->rare->cipher_out) {
             break;
         }
     }
@@ -398,7 +398,7 @@ void ws_conn_flush(ws_conn *c)
         c->loop->senders = c;
         return; /* ws_conn_sent() marks c dirty again */
     }
-    if (c->dropped && !ws_send_queue_count(&c->out)) {
+    if (c->rare->dropped && !ws_send_queue_count(&c->out)) {
         ws_drop_over(c);
     }
     output_settle(c);

@@ -93,7 +93,7 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
 
 static inline int ws_output_idle(const ws_conn *c)
 {
-    return !ws_send_queue_count(&c->out) && !c->cipher_out && !c->source.sending;
+    return !ws_send_queue_count(&c->out) && !c->rare->cipher_out && !c->source.sending;
 }
 
 /** Whether gathered bytes may be appended to a send that the loop has not submitted yet. */
@@ -140,8 +140,9 @@ static inline int ws_conn_gather_plain(ws_conn *c, unsigned first, const void *p
     ws_loop *loop = c->loop;
     unsigned char *out = loop->cork + loop->cork_len;
     if (!c->plain_out || c->broken || c->parting || ws_state_of(c) != WS_OPEN
-        || ws_send_queue_count(&c->out) || c->rare->deferred || c->cipher_out || c->source.sending
-        || len >= WS_COPY_MAX || loop->cork_len + WS_HEADER_MAX + len > loop->cork_room) {
+        || ws_send_queue_count(&c->out) || c->rare->deferred || c->rare->cipher_out
+        || c->source.sending || len >= WS_COPY_MAX
+        || loop->cork_len + WS_HEADER_MAX + len > loop->cork_room) {
         return 0;
     }
     ws_conn_add_short(c, WS_SUM_MESSAGES_OUT, 1);

@@ -23,20 +23,22 @@ static char *strings_put(char *out, char tag, const char *text)
     return out + len;
 }
 
-char *ws_strings_pack(const ws_strings *s)
+apr_size_t ws_strings_size(const ws_strings *s)
 {
     const char *const texts[] = {s->uri, s->args, s->user, s->peer, s->protocol};
-    size_t size = 1;
-    char *block, *out;
+    apr_size_t size = 1;
     for (int i = 0; i < 5; i++) {
         size += texts[i] ? strlen(texts[i]) + 2 : 0;
     }
     for (const char *const *h = s->headers; h && *h; h++) {
         size += strlen(*h) + 2;
     }
-    if (!(out = block = malloc(size))) {
-        return NULL;
-    }
+    return size;
+}
+
+void ws_strings_pack(char *out, const ws_strings *s)
+{
+    const char *const texts[] = {s->uri, s->args, s->user, s->peer, s->protocol};
     for (int i = 0; i < 5; i++) {
         if (texts[i]) {
             out = strings_put(out, (char)(URI + i), texts[i]);
@@ -47,7 +49,6 @@ char *ws_strings_pack(const ws_strings *s)
         out = strings_put(out, VALUE, h[1]);
     }
     *out = END;
-    return block;
 }
 
 /* ws_conn_set_user() may replace the block while another thread reads it. The old block stays
@@ -57,7 +58,7 @@ static const char *strings_of(const ws_conn *c)
     return __atomic_load_n(&c->strings, __ATOMIC_ACQUIRE);
 }
 
-static apr_size_t strings_size(const char *block)
+static apr_size_t strings_length(const char *block)
 {
     const char *s = block;
     while (*s != END) {
@@ -68,7 +69,7 @@ static apr_size_t strings_size(const char *block)
 
 int ws_conn_set_user(ws_conn *c, const char *user, char **old)
 {
-    apr_size_t size = strings_size(c->strings);
+    apr_size_t size = strings_length(c->strings);
     char *block = malloc(size + strlen(user) + 2);
     if (!block) {
         return 0;

@@ -39,7 +39,7 @@ static apr_uint32_t timeouts_taken(const ws_conn *c, int *waiting)
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
-    *waiting = ws_send_queue_count(&c->out) || c->cipher_out;
+    *waiting = ws_send_queue_count(&c->out) || c->rare->cipher_out;
     if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
         return c->sums[WS_SUM_WIRE_OUT]; /* a socket pair, which buffers little */

@@ -208,7 +208,7 @@ void ws_tls_adopt(ws_conn *c)
  * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
-    ws_bytes *kept = c->cipher_out, *grown;
+    ws_bytes *kept = c->rare->cipher_out, *grown;
     apr_size_t waits = kept->len - kept->pos;
     if (waits + len > CIPHER_OUT_MAX) {
         ws_engine_log(c->loop->engine, WS_LOG_INFO, c,
@@ -223,10 +223,10 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     }
     memcpy(grown->data + waits, data, len);
     grown->len = grown->size = waits + len;
-    return c->cipher_out = grown;
+    return ws_rare_of(c)->cipher_out = grown;
 }
 
-/* Send the loop's cipher_out. Bytes that the socket does not accept are kept in c->cipher_out.
+/* Send the loop's cipher_out. Bytes that the socket does not accept are kept in c->rare->cipher_out.
  * Nothing more is encrypted until those have been sent, so a connection has at most one such rest.
  * @return 0; 1: bytes wait; -2: the connection is broken */
 static int tls_give(ws_conn *c)
@@ -234,7 +234,8 @@ static int tls_give(ws_conn *c)
     ws_loop *loop = c->loop;
     unsigned char *data = loop->cipher_out;
     apr_size_t len = loop->cipher_out_len;
-    ws_bytes *kept = c->cipher_out;
+    ws_bytes *kept = c->rare->cipher_out;
+    ws_rare *rare;
     apr_ssize_t n;
 
     loop->cipher_out_len = 0;
@@ -256,8 +257,10 @@ static int tls_give(ws_conn *c)
     }
     n = n < 0 ? 0 : n;
     if ((apr_size_t)n == len) {
-        free(kept);
-        c->cipher_out = NULL;
+        if (kept) {
+            free(kept);
+            ws_rare_of(c)->cipher_out = NULL;
+        }
         return 0;
     }
     if (kept) {
@@ -265,13 +268,13 @@ static int tls_give(ws_conn *c)
         return 1;
     }
     len -= (apr_size_t)n;
-    if (!(kept = malloc(sizeof(*kept) + len))) {
+    if (!(rare = ws_conn_rare(c)) || !(kept = malloc(sizeof(*kept) + len))) {
         return -2;
     }
     memcpy(kept->data, data + n, len);
     kept->len = kept->size = len;
     kept->pos = 0;
-    c->cipher_out = kept;
+    rare->cipher_out = kept;
     return 1;
 }
 
@@ -347,7 +350,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
 {
     ws_loop *loop = c->loop;
     apr_size_t total = 0;
-    int i = 0, state = c->cipher_out ? tls_give(c) : 0;
+    int i = 0, state = c->rare->cipher_out ? tls_give(c) : 0;
     apr_size_t done = 0; /* of iov[i] */
 
     tls_warm(c);

@@ -29,11 +29,12 @@ void ws_conn_note_queue(ws_conn *c)
     apr_size_t waiting = ws_send_queue_bytes(&c->out)
                          + (c->rare->deferred ? ws_send_queue_bytes(c->rare->deferred) : 0);
     apr_uint32_t now = waiting < 0xFFFFFFFFu ? (apr_uint32_t)waiting : 0xFFFFFFFFu;
+    ws_rare *rare;
     if (now != c->queued) {
         ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->queued);
         c->queued = now;
-        if (now > c->most_queued) {
-            c->most_queued = now;
+        if (now > c->rare->most_queued && (rare = ws_conn_rare(c))) {
+            rare->most_queued = now;
         }
     }
 }

@@ -17,6 +17,13 @@ static apr_pool_t *pool;
 /* 2026-01-31 23:59:58.123456 UTC */
 #define START APR_INT64_C(1769903998123456)
 
+static char *packed(const ws_strings *s)
+{
+    char *block = malloc(ws_strings_size(s));
+    ws_strings_pack(block, s);
+    return block;
+}
+
 static ws_conn *connection(void)
 {
     static const char *const headers[] = {"User-Agent", "a \"browser\"", NULL};
@@ -32,13 +39,14 @@ static ws_conn *connection(void)
                     .protocol = "v1",
                     .headers = headers};
     rare.high_sums[WS_SUM_BYTES_OUT] = 1 << 8; /* 2^40 bytes */
+    rare.most_queued = 7;
     rare.end_reason = ws_bytes_new("\"no\"\n\xc3\xa4\xff", 8);
     c = (ws_conn){.loop = &loop,
                   .rare = &rare,
                   .id = 0x0001000000400002,
                   .settings = &settings,
                   .location = &location,
-                  .strings = ws_strings_pack(&s),
+                  .strings = packed(&s),
                   .version = 13,
                   .transport = WS_TRANSPORT_RELAY,
                   .closed_by = WS_CLOSED_BY_SERVER,
@@ -49,8 +57,7 @@ static ws_conn *connection(void)
                            [WS_SUM_MESSAGES_OUT] = 2,
                            [WS_SUM_BYTES_IN] = 3,
                            [WS_SUM_WIRE_IN] = 5,
-                           [WS_SUM_WIRE_OUT] = 6},
-                  .most_queued = 7};
+                           [WS_SUM_WIRE_OUT] = 6}};
     return &c;
 }
 

@@ -422,7 +422,7 @@ static void look_at_cipher_out(ws_loop *loop, void *arg)
 {
     held_back *h = arg;
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
-    size_t waits = c && c->cipher_out ? c->cipher_out->len : 0;
+    size_t waits = c && c->rare->cipher_out ? c->rare->cipher_out->len : 0;
     h->most = waits > h->most ? waits : h->most;
     h->buffer = loop->cipher_out_size;
     h->gone = c == NULL;
