@@ -5,12 +5,11 @@
 #include "engine/conn.h"
 
 #include <stdlib.h>
-#include "engine/output.h"
-#include "engine/socket.h"
-
 #include <string.h>
 
 #include "engine/handoff.h"
+#include "engine/output.h"
+#include "engine/socket.h"
 
 static void conn_link_to_location(ws_conn *c)
 {

@@ -184,11 +184,13 @@ ws_status ws_output_gather(ws_conn *c, unsigned first, unsigned char *head, size
     return WS_QUEUED;
 }
 
-/* Whether the loop sends len gathered bytes at the end of the turn instead of now. */
+/* Whether the loop sends len gathered bytes at the end of the turn instead of now. The last bytes
+ * are sent now if nothing precedes them: see ws_socket_flags(). */
 static int output_sends_later(const ws_conn *c, apr_size_t len)
 {
     return c->source.async
-           && (len < WS_SEND_LATER_MAX || c->source.sending || ws_send_queue_count(&c->out));
+           && ((len < WS_SEND_LATER_MAX && !c->finish) || c->source.sending
+               || ws_send_queue_count(&c->out));
 }
 
 static void output_send_later(ws_conn *c, struct iovec *iov)

@@ -22,10 +22,10 @@
 #if defined(SYS_recvfrom) && defined(SYS_sendto) && !defined(__SANITIZE_ADDRESS__)                 \
     && !defined(__SANITIZE_THREAD__)
 #define RECV(fd, buf, size) syscall(SYS_recvfrom, fd, buf, size, 0, NULL, NULL)
-#define SEND(fd, buf, size) syscall(SYS_sendto, fd, buf, size, MSG_NOSIGNAL, NULL, 0)
+#define SEND(fd, buf, size, flags) syscall(SYS_sendto, fd, buf, size, flags, NULL, 0)
 #else
 #define RECV(fd, buf, size) recv(fd, buf, size, 0)
-#define SEND(fd, buf, size) send(fd, buf, size, MSG_NOSIGNAL)
+#define SEND(fd, buf, size, flags) send(fd, buf, size, flags)
 #endif
 
 /* Unanswered probes before the kernel gives up. On connections without pings, TCP keepalive detects
@@ -67,6 +67,13 @@ apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more)
     return n >= 0 ? n : errno == EAGAIN ? -1 : -2;
 }
 
+static __attribute__((noinline)) apr_ssize_t socket_write_pieces(const ws_conn *c,
+                                                                 const struct iovec *iov, int n)
+{
+    struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (apr_size_t)n};
+    return sendmsg(c->source.fd, &m, ws_socket_flags(c));
+}
+
 apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n)
 {
     apr_ssize_t sent;
@@ -74,13 +81,8 @@ apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n)
         return ws_tls_write(c, iov, n);
     }
     do {
-        if (n == 1) {
-            sent = SEND(c->source.fd, iov->iov_base, iov->iov_len);
-        }
-        else {
-            struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (apr_size_t)n};
-            sent = sendmsg(c->source.fd, &m, MSG_NOSIGNAL);
-        }
+        sent = n == 1 ? SEND(c->source.fd, iov->iov_base, iov->iov_len, ws_socket_flags(c))
+                      : socket_write_pieces(c, iov, n);
     } while (sent < 0 && errno == EINTR);
     return sent >= 0 ? sent : errno == EAGAIN ? 0 : -2;
 }

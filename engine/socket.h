@@ -5,6 +5,8 @@
 #ifndef WS_ENGINE_SOCKET_H
 #define WS_ENGINE_SOCKET_H
 
+#include <sys/socket.h>
+
 #include "engine/conn.h"
 
 /** Read from the socket. *more is set if another read would return bytes without a system call.
@@ -13,6 +15,13 @@ apr_ssize_t ws_socket_read(ws_conn *c, void *buf, apr_size_t size, int *more);
 
 /** Write to the socket. @return bytes accepted; 0: no room; -2: the socket is broken */
 apr_ssize_t ws_socket_write(ws_conn *c, const struct iovec *iov, int n);
+
+/** Flags for a send. If shutdown() is to follow, the kernel keeps the last bytes back, and sends
+ *  them in one packet with the end of the stream. */
+static inline int ws_socket_flags(const ws_conn *c)
+{
+    return c->finish && !ws_is_client(c) ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+}
 
 /** Write bytes that ws_socket_write() has accepted, but not yet passed to the socket.
  *  @return whether some remain; -2: the socket is broken */

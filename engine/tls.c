@@ -250,7 +250,7 @@ static int tls_give(ws_conn *c)
         return 0;
     }
     do {
-        n = send(c->source.fd, data, len, MSG_NOSIGNAL);
+        n = send(c->source.fd, data, len, ws_socket_flags(c));
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN) {
         return -2;

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use POSIX ();
-use Socket qw(SOL_SOCKET SO_LINGER);
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_LINGER);
 use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING CONTINUATION);
@@ -52,6 +52,32 @@ for my $code (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 6553
     $c->close($code);
     $c->expect_close(1002, "$code is no code: 1002");
     like(told($c), qr/^1002 /, "$code: on_close gets 1002");
+}
+
+# ---- Packets ----
+
+# The kernel counts a client's packets: tcpi_segs_in of getsockopt(TCP_INFO), which is 11.
+sub packets {
+    my ($c) = @_;
+    return unpack 'x140 L', getsockopt($c->socket, IPPROTO_TCP, 11);
+}
+
+# Another packet may acknowledge the client's Close frame, but not on each connection.
+for my $tls (0, 1) {
+    my $answer = $tls ? 'over TLS, the answer to a Close frame, the close_notify' : 'the answer to a Close frame';
+    my $number;
+    for (1 .. 50) {
+        my $c = client('/', tls => $tls);
+        $c->text('warm');
+        $c->frame;
+        my $before = packets($c);
+        $c->close(1000);
+        $c->frame;
+        $c->at_end or last;
+        $number = packets($c) - $before;
+        last if $number == 1;
+    }
+    is($number, 1, "$answer and the end of the stream are one packet");
 }
 
 # ---- The frame: section 5.5.1 ----
