@@ -291,7 +291,7 @@ static void deliver_to_all(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_eve
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                     ws_message *m, ws_sub *only)
 {
-    if (kind == WS_EVENT_MESSAGE && ws_message_expired(m)) {
+    if (m && kind == WS_EVENT_MESSAGE && ws_message_expired(m)) {
         return;
     }
     if (only) {

@@ -268,6 +268,7 @@ static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned cha
 static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     ws_rare *rare = c->rare != &ws_rare_none || c->settings->trace ? ws_conn_rare(c) : NULL;
+    /* cppcheck-suppress uninitvar; ws_conn_init_parser() sets it */
     ws_parser own, *p = rare ? &rare->parser : &own;
     if (!rare) {
         ws_conn_init_parser(c, &own);

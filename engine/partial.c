@@ -134,10 +134,12 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total,
     }
     size = partial_size(c, len, more, total);
     if (m) {
+        ws_partial *grown;
         ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
-        if (!(m = realloc(m, sizeof(*m) + size))) {
+        if (!(grown = realloc(m, sizeof(*m) + size))) {
             return NULL;
         }
+        m = grown;
         m->size = size;
     }
     else if (ws_conn_rare(c) && (m = partial_take(c->loop, size))) {
