@@ -97,7 +97,7 @@ typedef struct ws_rare {
     ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
     ws_bytes *cipher_out;       /**< TLS records that the socket has not accepted yet */
     apr_uint32_t high_sums[WS_SUMS];
-    apr_uint32_t most_queued; /**< the greatest value of ws_conn.queued */
+    apr_uint32_t most_queued; /**< the greatest value of ws_conn.queued; 0: below 1 KiB */
     apr_uint32_t dropped;     /**< messages dropped since the client became too slow */
 } ws_rare;
 

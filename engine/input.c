@@ -408,7 +408,7 @@ static int input_read_once(ws_conn *c)
     apr_ssize_t n;
     int more = 0;
 
-    if (c->resume && !c->discard_input) { /** deliver earlier bytes first * */
+    if (c->resume && !c->discard_input) { /* deliver earlier bytes first */
         input_deliver_kept(c);
         return 1;
     }

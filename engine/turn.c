@@ -6,6 +6,10 @@
 #include "engine/conn.h"
 #include "engine/output.h"
 
+/* The least queue that ws_rare.most_queued records, bytes. A ping or a short message does not make a
+ * connection allocate a ws_rare. */
+#define QUEUE_NOTED 1024
+
 void ws_conn_mark_dirty(ws_conn *c)
 {
     if (!c->dirty) {
@@ -33,7 +37,7 @@ void ws_conn_note_queue(ws_conn *c)
     if (now != c->queued) {
         ws_count(c->loop->counters, WS_COUNT_QUEUED, (apr_int64_t)now - c->queued);
         c->queued = now;
-        if (now > c->rare->most_queued && (rare = ws_conn_rare(c))) {
+        if (now >= QUEUE_NOTED && now > c->rare->most_queued && (rare = ws_conn_rare(c))) {
             rare->most_queued = now;
         }
     }

@@ -13,7 +13,11 @@ const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line)
     const ws_arguments_setter *setter = cmd->info;
     apr_array_header_t *words = apr_array_make(cmd->pool, 8, sizeof(char *));
     while (*line) {
-        APR_ARRAY_PUSH(words, char *) = ap_getword_conf(cmd->pool, &line);
+        char *word = ap_getword_conf(cmd->pool, &line);
+        if (!*word && !*line) {
+            break; /* like TAKE_ARGV in httpd's server/config.c */
+        }
+        APR_ARRAY_PUSH(words, char *) = word;
     }
     return setter->set(cmd, config, words->nelts, (char *const *)words->elts);
 }

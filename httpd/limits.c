@@ -136,8 +136,7 @@ static const char *limits_takes(cmd_parms *cmd, const char *word)
         cmd->pool,
         "WebSocketLimit: invalid value \"%s\": expected one of connections=N, handshakes=N, "
         "messages=N, bytes=SIZE (per second), lifetime=INTERVAL and idle=INTERVAL (1ms to 24h), "
-        "and "
-        "then burst=N, key=address or key=EXPRESSION, and dry-run; or off",
+        "and then burst=N, key=address or key=EXPRESSION, and dry-run; or off",
         word);
 }
 

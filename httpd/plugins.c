@@ -134,7 +134,14 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
         reg->protocols = apr_array_make(cmd->pool, 2, sizeof(const char *));
     }
     while ((token = ws_header_list_next(&list, &len))) {
-        APR_ARRAY_PUSH(reg->protocols, const char *) = apr_pstrmemdup(cmd->pool, token, len);
+        const char *protocol = apr_pstrmemdup(cmd->pool, token, len);
+        for (int i = 0; i < reg->protocols->nelts; i++) {
+            if (!strcmp(protocol, APR_ARRAY_IDX(reg->protocols, i, const char *))) {
+                return apr_psprintf(cmd->pool, "protocol=: %s is given twice: remove one",
+                                    protocol);
+            }
+        }
+        APR_ARRAY_PUSH(reg->protocols, const char *) = protocol;
     }
     return NULL;
 }
@@ -151,29 +158,35 @@ static int plugins_key_in(const char *list, const char *key, size_t len)
     return 0;
 }
 
-/* protocol= never repeats. A repeatable key needs another value each time. */
+/* A repeatable key needs another value each time. plugins_set_protocols() checks protocol=. */
 static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, int argc,
                                           char *const argv[])
 {
     char **once = apr_palloc(cmd->pool, sizeof(*once) * ((apr_size_t)argc + 1));
     const char *error;
     int n = 0;
+    if (!h->repeatable_keys) { /* built before this field existed, or wants to see all */
+        return NULL;
+    }
     for (int i = 0; i < argc; i++) {
         size_t len = strcspn(argv[i], "=");
-        if (plugins_key_in("protocol", argv[i], len)
-            || (h->repeatable_keys && !plugins_key_in(h->repeatable_keys, argv[i], len))) {
+        if (!plugins_key_in("protocol", argv[i], len)
+            && !plugins_key_in(h->repeatable_keys, argv[i], len)) {
             once[n++] = argv[i];
         }
     }
     error = ws_find_repeated(cmd->pool, n, once, ws_compare_keys);
-    return error || !h->repeatable_keys ? error : ws_find_repeated(cmd->pool, argc, argv, strcmp);
+    return error ? error : ws_find_repeated(cmd->pool, argc, argv, strcmp);
 }
 
 static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int argc,
                                      char *const argv[])
 {
     const ws_handler *h = reg->location.handler;
-    const char *error = NULL;
+    const char *error = plugins_check_repeated(cmd, h, argc, argv);
+    if (error) {
+        return apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
+    }
     for (int i = 0; i < argc && !error; i++) {
         const char *equals = strchr(argv[i], '=');
         const char *key, *value;
@@ -196,9 +209,6 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
             error =
                 apr_psprintf(cmd->pool, "handler %s, %s: %s", reg->location.name, argv[i], error);
         }
-    }
-    if (!error && (error = plugins_check_repeated(cmd, h, argc, argv))) {
-        error = apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
     }
     if (!error && h->configure
         && (error = h->configure(cmd->pool, NULL, NULL, &reg->location.config))) {

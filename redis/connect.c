@@ -58,8 +58,9 @@ static int connect_patience(const ws_redis *r, apr_time_t since)
 {
     apr_time_t stopped = __atomic_load_n(&r->stopped, __ATOMIC_RELAXED);
     apr_time_t until = since + apr_time_from_sec(TIMEOUT), now = apr_time_now();
-    if (stopped && stopped + apr_time_from_msec(LAST_CONNECT) < until) {
-        until = stopped + apr_time_from_msec(LAST_CONNECT);
+    if (stopped) {
+        apr_time_t last = (since > stopped ? since : stopped) + apr_time_from_msec(LAST_CONNECT);
+        until = last < until ? last : until;
     }
     return until > now ? (int)((until - now + 999) / 1000) : 0;
 }

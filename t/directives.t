@@ -230,7 +230,7 @@ twice(@$_)
     ['WebSocketTransports websocket sockjs WebSocket', 'WebSocket', 1], ['WebSocketSockJS delay=1s cookie=on DELAY=2s', 'DELAY='],
     ['WebSocketChannelHTTP subscribe subscribe', 'subscribe', 1];
 twice("$h $_->[0]", $_->[1])
-    for ['ws_echo.so protocol=a protocol=b', 'protocol='], ["$api protocol=a greeting=x protocol=a", 'protocol='],
+    for ['ws_echo.so protocol=a,b protocol=b', 'protocol=: b'], ["$api protocol=a greeting=x protocol=a", 'protocol=: a'],
     ['ws_time.so interval=1 interval=2', 'interval='], ['ws_tcp.so to=127.0.0.1:1 to=127.0.0.1:2', 'to='],
     ['ws_proxy.so to=ws://x to=ws://y', 'to='], ['ws_proxy.so to=ws://x headers=Cookie,DNT headers=cookie', 'cookie'],
     ['ws_exec.so command=/bin/cat max=1 max=2', 'max='], ['ws_channel.so channel=a echo=on echo=off', 'echo='],
@@ -253,6 +253,8 @@ refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: handler echo of this section al
 refuses("$h off", qr/^$h off and another handler are in the same section/, 'off behind a handler', "$h ws_echo.so");
 refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler behind off', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'accepted: several handlers');
+takes("$h ws_echo.so protocol=a protocol=b", 'accepted: protocol= that repeats, with different values');
+takes("$h ws_echo.so \"\"", 'accepted: an empty argument at the end, which httpd ignores');
 
 refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: invalid value "\Q$_\E": expected a whole number from 1 to 100000, of channels/)
     for qw(0 -1 x 1K 100001);

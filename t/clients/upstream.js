@@ -19,6 +19,7 @@ function page(request, response) {
 const server = cert
     ? require('https').createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) }, page)
     : require('http').createServer(page);
+server.keepAliveTimeout = 0;    // a proxy that reuses a connection must not find it closed
 const sockets = new WebSocketServer({
     noServer: true, perMessageDeflate: false,
     handleProtocols: offered => [...offered].pop(),

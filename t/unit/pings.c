@@ -39,10 +39,16 @@ static void hurry(ws_loop *loop, void *arg)
     s->due = c->alarm.due;
 }
 
+static void look_at_rare(ws_loop *loop, void *arg)
+{
+    *(int *)arg = LIST_FIRST(&loop->heads[0])->rare != &ws_rare_none;
+}
+
 static void answers_keep_it_alive(rig *r)
 {
     wire w = enter(r, "a");
     state s;
+    int rare;
     for (int i = 0; i < 3; i++) {
         wire_next_is(&w, "ping", "an idle connection is pinged");
         wire_frame(&w, FIN | PONG, "", 0);
@@ -55,6 +61,8 @@ static void answers_keep_it_alive(rig *r)
     wire_next_is(&w, "text \"something else\"", "anything is an answer");
     on_loop_of(r, 0, hurry, &s);
     wire_next_is(&w, "ping", "so the next Ping comes");
+    on_loop_of(r, 0, look_at_rare, &rare);
+    ok(!rare, "pings and short messages allocate nothing for the connection");
     leave(&w, "a");
 }
 
