@@ -23,7 +23,7 @@ typedef struct ws_queue {
     pthread_mutex_t lock; /**< protects the fields below */
     pthread_cond_t more;
     ws_queue_items items;
-    unsigned count; /**< written under the lock; atomic */
+    unsigned count; /**< atomic; written with the lock held */
     unsigned idle;  /**< threads in ws_queue_wait() */
     int closed;
 } ws_queue;

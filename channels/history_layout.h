@@ -11,9 +11,9 @@
  * Five databases:
  *
  *   channels  name -> channel
- *   names     id of a channel -> name
- *   messages  id, offset -> past, data
- *   order     number, increasing with each message of all channels -> turn
+ *   names     channel's id -> name
+ *   messages  channel's id, offset -> message_head, fields, data
+ *   order     turn's number, which increases with each message in any channel -> turn
  *   totals    one record
  *
  * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
@@ -54,7 +54,8 @@ struct ws_history_records {
     apr_uint64_t budget;
 };
 
-/* The length of the fields is in the upper bits of `type`. */
+/* The low bits of message_head.type contain the message's type, the other bits the length of its
+ * encoded fields. */
 #define TYPE_BITS 8
 #define TYPE_MASK 0xFFu
 

@@ -150,7 +150,7 @@ static void listing_answer(question *q)
     free(list);
 }
 
-/* Under the lock. @return whether it was in the list */
+/* Called with the lock held. @return whether the question was in the list */
 static int listing_take_out(ws_channels *h, const question *q)
 {
     question **link = &h->listing->questions;
@@ -327,7 +327,7 @@ static void listing_reply(ws_channels *h, const ws_packet *p)
     free(r.buffer);
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void listing_take(question *q, const ws_packet *p)
 {
     const unsigned char *at = (const unsigned char *)p->data, *end = at + p->len;

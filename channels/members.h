@@ -24,7 +24,7 @@ typedef struct ws_presence_question {
     struct ws_presence_question *next;
     ws_presence_fn fn;
     void *arg;
-    int locked; /* call fn under the lock */
+    int locked; /* call fn with the lock held */
 } ws_presence_question;
 
 typedef struct ws_member_view {

@@ -293,7 +293,7 @@ static void presence_tick(void *arg, int last)
     presence_give_answers(answers);
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void presence_arm(ws_channels *h)
 {
     if (!h->presence->ticker) {

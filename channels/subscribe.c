@@ -185,8 +185,8 @@ struct ws_sub_pending {
     char channel[WS_CHANNEL_MAX + 1];
 };
 
-/* Under the lock. @return the link to the pending subscription, or the link at the end of the
- * list */
+/* Called with the lock held. @return the link to the pending subscription, or the link at the end
+ * of the list */
 static ws_sub_pending **sub_pending_of(ws_channels *h, ws_id id, const char *channel)
 {
     ws_sub_pending **link = &h->pending;

@@ -59,7 +59,7 @@ typedef struct ws_sub_list {
 
 struct ws_channel {
     ws_channel *next;  /**< in the table */
-    apr_uint32_t refs; /**< under the lock */
+    apr_uint32_t refs; /**< protected by the lock */
     apr_uint64_t hash;
     int kept;           /**< the channel has a history */
     apr_uint32_t total; /**< number of subscriptions in all loops; atomic */
@@ -85,8 +85,8 @@ struct ws_channels {
     apr_thread_mutex_t *lock; /**< protects the table and the channels' refs */
     ws_channel **table;
     unsigned size, count;
-    ws_sub_pending *pending; /**< under the lock */
-    ws_listener *listeners;  /**< under the lock */
+    ws_sub_pending *pending; /**< protected by the lock */
+    ws_listener *listeners;  /**< protected by the lock */
     apr_uint32_t serial;     /**< atomic */
     int stopped;             /**< atomic */
     ws_presence_state *presence;

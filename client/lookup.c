@@ -171,7 +171,7 @@ static void lookup_dequeue(lane *lane, job *j)
     j->queued = 0;
 }
 
-/* Queue a job. Under the lock. @return 0, or -1: no thread can be started */
+/* Queue a job. Called with the lock held. @return 0, or -1: no thread can be started */
 static int lookup_queue(lane *lane, job *j)
 {
     TAILQ_INSERT_TAIL(&lane->waiting, j, next);
@@ -198,8 +198,8 @@ static void lookup_release(ws_lookup *l)
     free(l);
 }
 
-/* Under the lock: notify the loop, unless a task is queued already or the TLS context is
- * missing. */
+/* Notify the loop, unless a task is queued already or the TLS context is missing. Called with the
+ * lock held. */
 static void lookup_notify(ws_lookup *l)
 {
     if (!l->loop) {
@@ -210,7 +210,7 @@ static void lookup_notify(ws_lookup *l)
     }
 }
 
-/* Under the lock: copy the results so far to a lookup. */
+/* Copy the results so far to a lookup. Called with the lock held. */
 static void lookup_inform(ws_lookup *l, const question *q, int complete)
 {
     free(l->result.addresses);
@@ -231,7 +231,7 @@ static int lookup_is_complete(const question *q)
     return (q->answered & BIT(EITHER)) || (q->answered & both) == both;
 }
 
-/* Under the lock: free a question that has no queries and no lookups left. */
+/* Free a question if it has no queries and no lookups left. Called with the lock held. */
 static void lookup_drop(question *q)
 {
     if (q->asked == q->answered && TAILQ_EMPTY(&q->waiting)) {
@@ -241,7 +241,7 @@ static void lookup_drop(question *q)
     }
 }
 
-/* Under the lock: a query has ended. */
+/* A query has ended. Called with the lock held. */
 static void lookup_answer(question *q, unsigned which, const ws_addresses *found, const char *error)
 {
     int more = ws_addresses_merge(&q->addresses, found, 0) > 0, complete;
@@ -273,7 +273,7 @@ static void lookup_run_query(job *j)
     free(found);
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void lookup_ask(question *q, unsigned which)
 {
     if (q->asked & BIT(which)) {
@@ -285,7 +285,7 @@ static void lookup_ask(question *q, unsigned which)
     }
 }
 
-/* Under the lock: getaddrinfo() has not answered within SPLIT_DELAY. */
+/* getaddrinfo() has not answered within SPLIT_DELAY. Called with the lock held. */
 static void lookup_split_up(question *q)
 {
     if (q && !q->addresses) {
@@ -294,7 +294,7 @@ static void lookup_split_up(question *q)
     }
 }
 
-/* Under the lock. @return NULL: out of memory */
+/* Called with the lock held. @return NULL: out of memory */
 static question *lookup_new_question(const char *host, unsigned port)
 {
     static const int families[QUERIES] = {AF_UNSPEC, AF_INET, AF_INET6};
@@ -312,7 +312,7 @@ static question *lookup_new_question(const char *host, unsigned port)
     return q;
 }
 
-/* Under the lock: the question that is being asked for this name, or a new one. */
+/* Called with the lock held. @return the question that is being asked for this name, or a new one */
 static question *lookup_question(const char *host, unsigned port)
 {
     question *q;
@@ -345,8 +345,8 @@ static int lookup_wait_for(ws_lookup *l, const char *host, unsigned port)
     return rv;
 }
 
-/* Under the lock: stop waiting. If no other lookup waits, remove the queries that no thread has
- * started. */
+/* Stop waiting. If no other lookup is waiting, remove the queries that no thread has started.
+ * Called with the lock held. */
 static void lookup_leave(ws_lookup *l)
 {
     question *q = l->question;
@@ -375,7 +375,7 @@ static int lookup_is_cancelled(ws_lookup *l)
     return is;
 }
 
-/* Under the lock: the context has been created, or an error occurred. */
+/* The context has been created, or an error occurred. Called with the lock held. */
 static void lookup_got_tls(ws_lookup *l, SSL_CTX *tls, const char *error)
 {
     l->tls_missing = 0;
@@ -560,7 +560,7 @@ void ws_lookup_settle(void)
 
 /* ---- Without a loop ---- */
 
-/* Wait up to ms milliseconds for all addresses. Under the lock. */
+/* Wait up to ms milliseconds for all addresses. Called with the lock held. */
 static void lookup_wait(ws_lookup *l, unsigned ms)
 {
     struct timespec until = lookup_deadline(ms);

@@ -127,7 +127,7 @@ static void tls_log_key(const SSL *ssl, const char *line)
     }
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static int tls_log_keys(SSL_CTX *context, const char *file, char *error)
 {
     int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

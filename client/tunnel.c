@@ -26,7 +26,7 @@ typedef struct tunnel {
     ws_handle net, pair; /* net must be first */
     SSL *ssl;
     int fd, pair_fd;
-    int write_wants; /* events that SSL_write() waits for, in addition to its own */
+    int write_wants; /* events on fd that an incomplete SSL_write() is waiting for, or 0 */
     int references;
     flow up, down; /* to the proxy, from the proxy */
 } tunnel;

@@ -11,7 +11,7 @@
 struct ws_ticker {
     ws_alarm alarm;
     ws_loop *loop;
-    ws_ticker *next, **link; /* in the engine's list; under its lock */
+    ws_ticker *next, **link; /* in the engine's list; protected by its lock */
     ws_ticker_fn fn;
     void *arg;
     apr_uint32_t interval;

@@ -52,7 +52,7 @@ static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t n
     __atomic_store_n(&call->late, s->number, __ATOMIC_RELEASE);
     snprintf(text, sizeof(text),
              "handler %s has not returned from %s for %u ms, connection %016" APR_UINT64_T_HEX_FMT
-             ": its event loop waits (WebSocketWatchdog)",
+             ": its event loop is blocked (WebSocketWatchdog)",
              handler, what, now - s->since, id);
     if (w->engine->options.logs(WS_LOG_WARNING, settings)) {
         w->engine->options.log(WS_LOG_WARNING, settings, NULL, text);

@@ -24,9 +24,9 @@ typedef struct ws_source ws_source;
 typedef struct ws_ready {
     ws_source *source;
     unsigned events;        /**< WS_READABLE and the like; or one WS_STREAM_... alone */
-    int result;             /**< bytes received or sent; received 0: end of the stream; or -errno */
+    int result;             /**< number of bytes received or sent, or -errno; 0 received: end of stream */
     unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if they were sent as pieces */
-    apr_size_t len;         /**< WS_STREAM_SENT: length of the send, bytes */
+    apr_size_t len;         /**< WS_STREAM_SENT: number of bytes to be sent */
     unsigned short buffer;  /**< private */
     unsigned char buffered; /**< private */
     unsigned char more;     /**< WS_STREAM_RECEIVED: receiving continues */

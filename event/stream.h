@@ -38,9 +38,9 @@ void ws_stream_init(ws_event_loop *loop, ws_source *s);
 /** Watch for events. For async streams, the loop receives while WS_READABLE is set. [any stream] */
 apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events);
 
-/** Report that n bytes of input were received or read at a time. After a large n the stream becomes
- *  direct; after many small ones it is no longer direct. A direct stream reports WS_READABLE
- *  instead of WS_STREAM_RECEIVED, and its owner reads the socket. */
+/** Report that n bytes of input were received or read at once. A large n makes the stream direct;
+ *  many small ones make it indirect again. A direct stream reports WS_READABLE instead of
+ *  WS_STREAM_RECEIVED, and its owner reads the socket. */
 void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n);
 
 /** Whether the owner has to read the socket: the stream is not async; or it is direct, and the loop
@@ -53,7 +53,7 @@ static inline int ws_stream_is_read(const ws_source *s)
 /** Stop watching and receiving. Call it before you close the descriptor. [any stream] */
 void ws_stream_close(ws_event_loop *loop, ws_source *s);
 
-/** Whether the kernel still refers to the source. Then the source must not move or be freed.
+/** Whether the kernel still refers to the source, which then must not be moved or freed.
  *  [any stream] */
 static inline int ws_stream_is_busy(const ws_source *s)
 {
@@ -62,9 +62,10 @@ static inline int ws_stream_is_busy(const ws_source *s)
 
 void ws_stream_next_buffer(ws_event_loop *loop, ws_source *s, int grows, unsigned char **buffer);
 
-/** Start a buffer for the next send. grows: the data may be added to the previous send. *buffer:
- *  set to WS_SEND_BUFFER bytes, valid until the next call; unchanged if the stream is not async.
- *  [any stream] */
+/** Provide a buffer for the next send.
+ *  @param grows   whether the data may be added to the previous send
+ *  @param buffer  set to a buffer of WS_SEND_BUFFER bytes, which is valid until the next call;
+ *                 unchanged if the stream is not async  [any stream] */
 static inline void ws_stream_buffer(ws_event_loop *loop, ws_source *s, int grows,
                                     unsigned char **buffer)
 {

@@ -33,7 +33,7 @@ APLOG_USE_MODULE(websocket);
  * milliseconds. The child is notified of the packets that it missed. */
 #define PATIENCE 5000
 
-/* Interval of checks whether a child with queued packets still runs, milliseconds. */
+/* How often to check whether a child with queued packets is still running, milliseconds. */
 #define LOOK 200
 
 /* Pause before retrying to send a descriptor when too many are in flight, milliseconds. */
@@ -135,7 +135,7 @@ static packet_ref *bus_pack(const ws_packet *packet)
     return p;
 }
 
-/* ---- Outboxes; under the lock ---- */
+/* ---- Outboxes; called with the lock held ---- */
 
 static void bus_throw_away(outbox *b)
 {

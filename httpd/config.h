@@ -42,7 +42,7 @@ typedef struct ws_dir_config {
     ws_handler_line *site_line;            /**< WebSocketHtaccess; set with site_handlers */
     int site_handlers;                     /**< -1: not set */
     const char *site_page,
-        *site_dir; /**< WebSocketHandler of a .htaccess; NULL: not set; page "": off */
+        *site_dir; /**< WebSocketHandler in a .htaccess file; NULL: not set; page "": off */
     apr_array_header_t *origins; /**< const char *; NULL: not set */
     int origin_same, origin_any; /**< with origins */
     apr_array_header_t *limits;  /**< see limits.h; NULL: not set */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads the keys of WebSocketTokenKey, and verifies signatures of tokens, with the JOSE library
+/** Reads the keys for WebSocketTokenKey, and verifies tokens' signatures, with the JOSE library
  *  and OpenSSL. */
 
 #ifndef WS_HTTPD_TOKEN_KEYS_H
@@ -9,7 +9,7 @@
 #include <httpd.h>
 #include <http_config.h>
 
-/** Maximum number of keys of a section. */
+/** Maximum number of keys per section. */
 #define WS_TOKEN_KEYS_MAX 32
 
 /**
@@ -23,10 +23,10 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
                               const char *file, const char *kid);
 
 /**
- * Verify the signature of a JWS in compact form: len bytes, all of A-Z a-z 0-9 - _, and exactly two
- * dots.
+ * Verify the signature of a JWS in compact form: len bytes, only the characters A-Z, a-z, 0-9, -
+ * and _, plus exactly two dots.
  * @param alg, kid  from its header; kid may be NULL
- * @return NULL, or the reason for the refusal, a static text.  [any thread]
+ * @return NULL, or the reason for the refusal, a static string.  [any thread]
  */
 const char *ws_token_keys_check(const apr_array_header_t *keys, apr_pool_t *p, const char *token,
                                 apr_size_t len, const char *alg, const char *kid);

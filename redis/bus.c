@@ -409,7 +409,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     r->away = 1;
     ws_redis_history_init(r);
     ws_redis_once_init(r);
-    /* A separate pool: several threads use it, under the lock. */
+    /* A separate pool: several threads use it, with the lock held. */
     if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&r->work, pool)) != APR_SUCCESS) {

@@ -77,7 +77,7 @@ struct ws_redis {
     struct ws_redis_shards *shards; /**< NULL: not a cluster */
     /* Used by all threads: */
     unsigned host;     /**< atomic: index of the address that worked last */
-    apr_hash_t *tails; /**< under the lock: channel -> newest known position */
+    apr_hash_t *tails; /**< channel -> newest known position; protected by the lock */
     apr_pool_t *tails_pool;
 };
 

@@ -26,7 +26,7 @@ END
 
 sub client { my ($path, %o) = @_; return Client->new($httpd, $path, %o) }
 
-my $late = qr/handler api has not returned from on_message for \d+ ms, connection ([0-9a-f]{16}): its event loop waits \(WebSocketWatchdog\)/;
+my $late = qr/handler api has not returned from on_message for \d+ ms, connection ([0-9a-f]{16}): its event loop is blocked \(WebSocketWatchdog\)/;
 my $over = qr/\/, connection ([0-9a-f]{16}): handler api has returned, after (\d+) ms \(WebSocketWatchdog\)/;
 
 for my $tls (0, 1) {

@@ -31,7 +31,7 @@ void exec_close_fd(int *fd)
     }
 }
 
-/* ---- To the program; under the lock ---- */
+/* ---- To the program; called with the lock held ---- */
 
 /* Between processes, messages follow their length, so any message can be sent. */
 static exec_framing exchange_framing_of(const exec_shared *h)
@@ -81,7 +81,7 @@ void exec_shared_resume(exec_shared *h)
     }
 }
 
-/* ---- From the program; under the lock ---- */
+/* ---- From the program; called with the lock held ---- */
 
 static void exchange_complain(exec_shared *h, const char *line, apr_size_t len)
 {
@@ -239,7 +239,7 @@ int exec_shared_take_output(exec_shared *h)
     return rv > 0 && h->out >= 0;
 }
 
-/* ---- Getting a program; under the lock ---- */
+/* ---- Getting a program; called with the lock held ---- */
 
 void exec_shared_forget_pipes(exec_shared *h)
 {
@@ -344,7 +344,7 @@ void exec_shared_lose_owner(exec_shared *h)
     }
 }
 
-/* ---- Other processes; under the lock ---- */
+/* ---- Other processes; called with the lock held ---- */
 
 /* Handle a line from a peer: a message, or the opening or closing of a connection. */
 void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len)

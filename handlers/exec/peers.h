@@ -3,7 +3,7 @@
 /**
  * The other child processes, as seen by the owner of a program that all processes share. Each peer
  * is a connection that carries the same lines as the program's pipes, each preceded by its length.
- * Call these functions under the lock of the shared program.
+ * Call these functions with the shared program's lock held.
  */
 
 #ifndef WS_EXEC_PEERS_H
@@ -44,7 +44,8 @@ int exec_peers_waiting(const exec_peer *all);
 
 unsigned exec_peers_count(const exec_peer *all);
 
-/** @param hold  do not read from peers, because the program does not read. @return number of fds */
+/** @param hold  do not read from peers, because the program is not reading
+ *  @return number of fds */
 int exec_peers_fill(const exec_peer *all, struct pollfd *fds, int hold);
 
 /**

@@ -14,10 +14,10 @@
 #include <http_log.h>
 #include <util_script.h>
 
-/* Interval of checks whether the owner ended before it accepted the connection, milliseconds. */
+/* How often to check whether the owner ended before it accepted the connection, milliseconds. */
 #define LOOK 200
 
-/* Interval of checks for stalled peers, milliseconds. */
+/* How often to check for stalled peers, milliseconds. */
 #define SWEEP 1000
 
 /* ---- On the supervisor's thread ---- */
@@ -173,7 +173,7 @@ int exec_shared_ready(exec_shared *h, request_rec *r)
     }
     if (!status && exec_shared_backlog(h) > 4 * EXEC_MARK) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                      "websocket: exec: refused with 503: the shared program does not read");
+                      "websocket: exec: refused with 503: the shared program is not reading");
         status = HTTP_SERVICE_UNAVAILABLE;
     }
     pthread_mutex_unlock(&h->lock);
@@ -181,8 +181,8 @@ int exec_shared_ready(exec_shared *h, request_rec *r)
     return status;
 }
 
-/* Replace TABs, which separate the fields of a tag, and message separators: a decoded path may
- * contain both. */
+/* Replace control characters, because a decoded path may contain them. TABs separate the fields of
+ * a tag; others separate messages. */
 static char *shared_printable(apr_pool_t *pool, const char *text)
 {
     char *copy = apr_pstrdup(pool, text);
@@ -226,7 +226,7 @@ void exec_shared_message(exec_shared *h, ws_conn *c, const char *data, apr_size_
 
     if (!exec_fits(h->config->framing, data, len)) {
         ws_close(c, WS_CLOSE_UNSUPPORTED,
-                 h->config->framing == EXEC_LINE ? "one line a message, please"
+                 h->config->framing == EXEC_LINE ? "only one line per message, please"
                                                  : "no NUL in a message, please");
         return;
     }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Private to shared.c and exchange.c. All functions are called under the lock. */
+/** Private to shared.c and exchange.c. Call all functions with the lock held. */
 
 #ifndef WS_EXEC_SHARED_PRIVATE_H
 #define WS_EXEC_SHARED_PRIVATE_H
@@ -69,7 +69,7 @@ int exec_shared_get_program(exec_shared *h);
 /** Try again to get a program, because connections are waiting. */
 void exec_shared_try_again(exec_shared *h);
 
-/** Handle an owner that has ended or does not read. */
+/** Handle an owner that has ended or is not reading. */
 void exec_shared_lose_owner(exec_shared *h);
 
 /* Functions of the owner that send to the other processes: */

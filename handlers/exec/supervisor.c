@@ -138,7 +138,7 @@ const char *exec_status_text(int status, char *text, apr_size_t size)
     return text;
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void supervisor_unref(exec_program *p)
 {
     if (--p->refs == 0) {
@@ -157,7 +157,7 @@ void exec_release(exec_program *p)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static void supervisor_tell(exec_program *p)
 {
     if (p->conn) {
@@ -168,8 +168,8 @@ static void supervisor_tell(exec_program *p)
     }
 }
 
-/* Wait for the program if it is a zombie: then its pidfd is readable. Under the lock. @return
- * whether it was */
+/* Wait for the program if it is a zombie, in which case its pidfd is readable. Called with the lock
+ * held. @return whether it was a zombie */
 static int supervisor_reap(exec_supervisor *k, exec_program *p)
 {
     int status;
@@ -239,7 +239,7 @@ static int supervisor_sooner(int a, int b)
     return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
-/* Under the lock. @return number of descriptors */
+/* Called with the lock held. @return number of descriptors */
 static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *timeout)
 {
     unsigned n = 0;
@@ -256,9 +256,9 @@ static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *tim
 }
 
 /*
- * Under the lock. Programs added after supervisor_fill() are at the front of the list and have not
- * been polled.
- * @return those that have ended
+ * Called with the lock held. Programs added after supervisor_fill() are at the front of the list
+ * and have not been polled.
+ * @return the programs that have ended
  */
 static exec_program *supervisor_look(exec_supervisor *k, const struct pollfd *fds, unsigned n)
 {
@@ -345,7 +345,7 @@ void exec_wake(exec_supervisor *k)
     }
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static int supervisor_start_thread(exec_supervisor *k)
 {
     sigset_t all, before;

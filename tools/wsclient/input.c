@@ -158,7 +158,7 @@ const char *ws_input_typed(const char *line)
 const char *ws_input_line(const char *line, apr_size_t n)
 {
     const char *error = NULL;
-    /* input_send_hex()'s buffer holds BLOCK digits */
+    /* send long lines in pieces: input_send_hex() has a buffer for at most BLOCK digits */
     while (!error && n > BLOCK) {
         error = input_send_piece(line, BLOCK, 0);
         line += BLOCK;
