@@ -33,7 +33,7 @@ extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 /* Time limit of a request without timeout=. Publishers over HTTP wait for ten seconds. */
 #define TIMEOUT "5s"
 
-/* Limit of the queued requests for one application, in a child process, bytes. */
+/* Limit on the queued requests for one application, in a child process, bytes. */
 #define BYTES_MAX (64 * 1024 * 1024)
 
 static const char *const names[] = {"publish", "subscribe", "unsubscribe", "occupied", "vacated"};
@@ -47,7 +47,7 @@ typedef struct hook_line {
     /* The child's. */
     courier *courier;
     const char *url, *claims,
-        *connect_to;    /* the last two are NULL if the application is not a page of this server */
+        *connect_to;    /* the last two are NULL if the application is not a page on this server */
     apr_size_t bytes;   /* atomic; queued */
     unsigned jobs;      /* atomic */
     apr_int64_t logged; /* atomic; time of the last logged failure */
@@ -381,7 +381,7 @@ static ws_status hook_ask(const ws_app_question *q, ws_app_done done, void *arg)
     return WS_QUEUED;
 }
 
-/* ---- A page of this server ---- */
+/* ---- A page on this server ---- */
 
 static int hook_has_virtual_host(const server_rec *s, const ap_listen_rec *l)
 {

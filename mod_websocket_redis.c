@@ -127,7 +127,7 @@ static void child_exit(void)
 struct ws_log_store {
     ws_redis_options redis;
     ws_redis_log_options options;
-    ws_redis_log *log; /**< of this child; NULL: not started */
+    ws_redis_log *log; /**< this child's log; NULL: not started */
     void (*done)(void *arg, const char *why, int last);
     void *arg;
 };

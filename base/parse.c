@@ -116,7 +116,7 @@ const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least
              : "takes an interval";
 }
 
-/* ---- Options of programs ---- */
+/* ---- Command-line options ---- */
 
 /* @return 1, or 0: not a number */
 static int parse_thousandths(const char *text, apr_int64_t *n)

@@ -10,7 +10,7 @@
 /** Largest size of a directive that is limited only by memory, bytes. */
 #define WS_SIZE_MAX ((apr_int64_t)1 << 40)
 
-/** Longest interval of a directive, milliseconds: the loops' clock has 32 bits. */
+/** Longest interval in a directive, milliseconds: the loops' clock has 32 bits. */
 #define WS_INTERVAL_MAX (24 * 3600 * 1000)
 
 /**
@@ -20,7 +20,7 @@
 const char *ws_parse_digits(const char *text, apr_int64_t *n);
 
 /**
- * Parse a number with up to three decimals, for options of programs.
+ * Parse a number with up to three decimals, for command-line options.
  * @return as ws_parse_count
  */
 const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, double most, double *n);

@@ -48,7 +48,7 @@ ws_queue_item *ws_queue_pop(ws_queue *q);
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
 
-/** Like ws_queue_wait(), but wait at most until a time of CLOCK_REALTIME. @return NULL also after
+/** Like ws_queue_wait(), but wait at most until a CLOCK_REALTIME time. @return NULL also after
  * that time */
 ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until);
 

@@ -15,7 +15,7 @@
 
 typedef struct ws_slab {
     void **chunks;
-    apr_size_t size;          /**< of a slot, bytes */
+    apr_size_t size;          /**< size of a slot, bytes */
     apr_uint32_t count;       /**< slots that exist */
     apr_uint32_t *next;       /**< for each free slot: the next free one */
     apr_uint32_t first, last; /**< first and last free slot; 0xFFFFFFFF: none */
@@ -33,7 +33,7 @@ void ws_slab_destroy(ws_slab *s);
 void *ws_slab_take(ws_slab *s, apr_uint32_t *slot);
 void ws_slab_give(ws_slab *s, apr_uint32_t slot);
 
-/** The memory of a slot, even of a free one; NULL if the slot does not exist. */
+/** A slot's memory, even if the slot is free; NULL if the slot does not exist. */
 void *ws_slab_at(const ws_slab *s, apr_uint32_t slot);
 
 #endif

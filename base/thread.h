@@ -8,7 +8,7 @@
 #include <apr_thread_proc.h>
 
 /**
- * apr_thread_create() with all signals blocked, so that signals go to the threads of httpd or of
+ * apr_thread_create() with all signals blocked, so that signals go to httpd's threads or those of
  * the program. No other thread may use the pool.
  */
 apr_status_t ws_thread_create(apr_thread_t **thread, apr_thread_start_t run, void *arg,

@@ -19,7 +19,7 @@ typedef enum {
     WS_APP_SUBSCRIBE = 0x2,   /**< a question */
     WS_APP_UNSUBSCRIBE = 0x4, /**< this and the following ones are notifications */
     WS_APP_OCCUPIED =
-        0x8, /**< the channel has its first subscriber in all processes of this httpd */
+        0x8, /**< the channel has its first subscriber in any of this httpd's processes */
     WS_APP_VACATED = 0x10 /**< the channel has lost its last subscriber */
 } ws_app_event;
 

@@ -57,7 +57,7 @@ WS_API ws_channels *ws_channels_current(void);
 void ws_channels_stop(ws_channels *h);
 
 /** End the listeners, and answer pending questions. Call it after ws_engine_stop() and after the
- *  history has stopped. No function of a handler is called after this. */
+ *  history has stopped. No handler function is called after this. */
 void ws_channels_finish(ws_channels *h);
 
 /** Call it after ws_channels_finish(). */
@@ -79,7 +79,7 @@ WS_API ws_status ws_message_create(const char *channel, ws_type type, const char
  *  has already been asked. */
 ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how);
 
-/** Set a message's id, of 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
+/** Set a message's id, which has 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
 WS_API int ws_message_identify(ws_message *m, const char *id);
 
 /** Delete the messages in a channel's history. @return WS_QUEUED: done is called exactly once;

@@ -46,7 +46,7 @@ typedef struct totals {
     apr_uint64_t turn, id; /* the last numbers assigned */
     apr_uint64_t epoch;    /* the last one assigned: microseconds since 1970, strictly increasing */
     apr_uint64_t lost;     /* epoch of the last deletion of a channel, or of the file's creation */
-    apr_uint64_t cost;     /* of all records, bytes */
+    apr_uint64_t cost;     /* cost of all records, bytes */
 } totals;
 
 struct ws_history_records {

@@ -54,7 +54,7 @@ void ws_history_records_close(ws_history_records *h);
  * @param harder  0 at first. After APR_ENOSPC, retry with 1 to WS_CHANGE_HARDEST: a higher value
  *                waits longer, 2^harder milliseconds, and deletes more old messages
  * @return APR_SUCCESS: the caller must call ws_change_end(). Otherwise an error
- *         (errors of the file are logged)
+ *         (file errors are logged)
  */
 apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change **change);
 
@@ -74,14 +74,14 @@ apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *
  *  itself is deleted. */
 apr_status_t ws_change_clear(ws_change *c, const char *channel);
 
-/** Commit. @return APR_SUCCESS; or the first error of any call for this change, in which case
+/** Commit. @return APR_SUCCESS; or the first error from any call for this change, in which case
  *  nothing was changed */
 apr_status_t ws_change_end(ws_change *c);
 
 /**
  * Read the messages after a position, in order. Does not wait for the write lock.  [any thread]
  * @param after  epoch 0: all messages
- * @param fn     called for each message; must not call functions of this file; returns non-zero to
+ * @param fn     called for each message; must not call functions in this file; returns non-zero to
  *               stop. NULL: only fill in span
  * @param span   set. If span->gap is set, some messages after the position are no longer stored,
  *               and fn received the remaining ones

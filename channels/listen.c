@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscriptions of handlers without a connection: ws_listen(). They run on the least busy loop. */
+/** Handlers' subscriptions without a connection: ws_listen(). They run on the least busy loop. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -47,7 +47,7 @@ struct ws_presence_state {
     apr_thread_mutex_t *lock;
     ws_member_view *views[WS_VIEWS];
     apr_uint32_t requests;
-    ws_ticker *ticker; /* runs while answers are pending or members of other processes are known */
+    ws_ticker *ticker; /* runs while answers are pending or members in other processes are known */
     unsigned ticks;
 };
 
@@ -72,7 +72,7 @@ void ws_view_take_out(const ws_channels *h, ws_member_view *v, ws_member_entry *
 ws_member_entry *ws_view_put(const ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id,
                              const char *data, apr_size_t len, apr_uint32_t seen);
 
-/** If the view has no watchers and no pending answers, drop the members of other processes, and
+/** If the view has no watchers and no pending answers, drop the members in other processes, and
  *  free an empty view. */
 void ws_view_tidy(ws_channels *h, ws_member_view *v);
 

@@ -39,7 +39,7 @@ typedef struct ws_message {
     ws_position position;            /**< epoch 0: none */
     apr_uint64_t server;             /**< server of the publisher */
     ws_id except;                    /**< a connection of that server to skip, or 0 */
-    apr_uint64_t hash;               /**< of the channel's name */
+    apr_uint64_t hash;               /**< hash of the channel's name */
     apr_uint32_t fate;               /**< atomic: see ws_message_take() */
     int once;                        /**< the message has an id, and must be published only once: */
     unsigned char id[WS_MESSAGE_ID]; /**< digest of the id and the channel's name */

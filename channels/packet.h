@@ -73,7 +73,7 @@ typedef struct ws_packet {
     ws_position position;
     const char *channel;         /**< not NUL-terminated in a decoded packet */
     unsigned channel_len;        /**< at most WS_PACKET_NAME_MAX */
-    apr_uint64_t hash;           /**< of the name; ws_packet_decode() does not set it */
+    apr_uint64_t hash;           /**< hash of the name; not set by ws_packet_decode() */
     const unsigned char *fields; /**< fields of a message, see ws_fields_encode() */
     unsigned fields_len;
     const char *data;

@@ -9,9 +9,9 @@
  * seconds.
  *
  * The lock is held while packets are handed to a bus, so that they are sent in the order of the
- * changes. Functions of handlers are called without the lock.
+ * changes. Handler functions are called without the lock.
  *
- * Data of HERE: for each member its id (8 bytes), a length (2), its data and user
+ * The data in HERE: for each member its id (8 bytes), a length (2), its data and user
  * (ws_member_split()).
  */
 
@@ -29,7 +29,7 @@
 #define ANSWER_TIME 1000
 #define ANSWER_TIME_REMOTE 500
 
-/* Interval of the checks for missing answers and ended processes, milliseconds. */
+/* How often to check for missing answers and ended processes, milliseconds. */
 #define TICK 250
 #define TICKS_OF_LIFE 4
 
@@ -239,7 +239,7 @@ static int presence_has_ended(const ws_channels *h, const ws_node *n)
     return alive == 0;
 }
 
-/* Remove the members of processes that have ended. */
+/* Remove the members in processes that have ended. */
 static void presence_look_after(ws_channels *h, ws_member_view *v)
 {
     ws_node ended = {0, 0}, alive = h->options.self;

@@ -24,7 +24,7 @@ unsigned ws_presence_own(ws_channels *h, const char *channel);
  *  @param change  1 or -1 */
 void ws_presence_watch(ws_channels *h, const ws_channel *ch, int change);
 
-/** Like ws_presence(), but calls fn with the presence lock held. fn must not call functions of this
+/** Like ws_presence(), but calls fn with the presence lock held. fn must not call functions in this
  *  file. */
 ws_status ws_presence_take(ws_channels *h, const ws_channel *ch, ws_presence_fn fn, void *arg);
 

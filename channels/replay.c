@@ -228,7 +228,7 @@ static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
     replay_read_for_sub(h, sub);
 }
 
-/* Runs on the thread pool of WS_BLOCKING handlers. All earlier callbacks of the connection have
+/* Runs on the thread pool for WS_BLOCKING handlers. All the connection's earlier callbacks have
  * returned. */
 static void replay_has_been_called(ws_conn *c, void *arg)
 {

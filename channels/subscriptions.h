@@ -25,11 +25,11 @@ struct ws_sub {
     ws_loop *loop;
     ws_channel *ch;
     apr_uint32_t index;    /**< index in the list */
-    apr_uint32_t serial;   /**< distinguishes it from earlier ones of this connection and channel */
+    apr_uint32_t serial;   /**< unlike those of the connection's earlier ones to ch */
     ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< valid while an event is delivered */
-    unsigned live : 1;     /**< receives the messages of the list */
+    unsigned live : 1;     /**< receives messages along with the rest of the list */
     unsigned resumes : 1;  /**< first receives the stored messages after `at` */
     unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
     unsigned lenient : 1;  /**< do not report messages missing before the first one as a gap */
@@ -75,7 +75,7 @@ typedef struct ws_loop_queue {
     int looking;             /**< a task that reads missing messages is queued; atomic */
 } ws_loop_queue;
 
-/** A subscription that waits for the application's answer. */
+/** A subscription that is waiting for the application's answer. */
 typedef struct ws_sub_pending ws_sub_pending;
 
 struct ws_channels {
@@ -94,7 +94,7 @@ struct ws_channels {
     ws_loop_queue loop_queues[WS_LOOPS_MAX];
 };
 
-/** The hooks of subscribe.c that the engine calls for its connections. */
+/** The hooks in subscribe.c that the engine calls for its connections. */
 extern const ws_channels_hooks ws_channels_for_engine;
 
 /** Set the result of ws_channels_current(). */
@@ -133,7 +133,7 @@ ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change);
 
 /** A weak reference to a subscription, which may end meanwhile. */
 typedef struct ws_sub_ref {
-    ws_id id;              /**< of the connection; 0 for a listener */
+    ws_id id;              /**< the connection's id; 0 for a listener */
     ws_listener *listener; /**< one reference, or NULL */
     ws_channel *ch;        /**< one reference */
     apr_uint32_t serial;   /**< 0: any */
@@ -159,7 +159,7 @@ ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch);
 /** Remove and free a subscription. Releases its reference to the channel.  [loop] */
 void ws_sub_give(ws_channels *h, ws_sub *sub);
 
-/** Close the holes of a list that no function iterates over.  [loop] */
+/** Close the holes in a list that no function is iterating over.  [loop] */
 void ws_sub_list_compact(ws_sub_list *list);
 
 static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
@@ -167,7 +167,7 @@ static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
     return &ch->lists[ws_loop_index(loop)];
 }
 
-/** Receives the events of a channel without a connection. */
+/** Receives a channel's events without belonging to a connection. */
 struct ws_listener {
     apr_uint32_t refs; /**< held by the list of listeners, its subscription, its tasks; atomic */
     ws_channels *h;

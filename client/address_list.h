@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lists of addresses, and the calls of getaddrinfo() that fill them. */
+/** Lists of addresses, and the getaddrinfo() calls that fill them. */
 
 #ifndef WS_CLIENT_ADDRESS_LIST_H
 #define WS_CLIENT_ADDRESS_LIST_H
@@ -13,7 +13,7 @@ typedef struct ws_address {
 } ws_address;
 
 /**
- * The addresses of a name, in the order in which they are tried: RFC 6724, with alternating
+ * A name's addresses, in the order in which they are tried: RFC 6724, with alternating
  * families as in RFC 8305, section 4. malloc'ed.
  */
 typedef struct ws_addresses {

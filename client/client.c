@@ -22,7 +22,7 @@ struct ws_client {
     struct reason *reasons;
 };
 
-/* The reason of Close frames. Freed with the client, because loops may still send it. */
+/* A Close frame's reason. It is freed with the client, because loops may still send it. */
 typedef struct reason {
     struct reason *next;
     char text[];

@@ -144,7 +144,7 @@ static const char *connector_redirect_connection(ws_connector *t, const char **h
 static void connector_look_up(ws_connector *t)
 {
     const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
-    /* Send the client certificate only to the server of the original URL. */
+    /* Send the client certificate only to the server in the original URL. */
     int own = t->url.secure && !t->other_server;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};

@@ -55,14 +55,14 @@ typedef struct ws_connector {
     ws_task start;
     int started;  /**< the start task has run */
     int released; /**< the loop has released it before the start task has run */
-    void (*begin)(struct ws_connector *t); /**< connects to the URL of the options */
+    void (*begin)(struct ws_connector *t); /**< connects to the URL in the options */
     void (*again)(struct ws_connector *t); /**< connects to `url`, after a redirect */
     ws_alarm alarm;
     ws_attempt id;
     apr_pool_t *pool; /**< for strings that are valid until the end */
     apr_pool_t *once; /**< for one attempt; cleared before the next */
     ws_connect_options o;
-    ws_settings settings; /**< of the future connection */
+    ws_settings settings; /**< for the future connection */
     ws_connect_stage stage;
     ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
@@ -86,7 +86,7 @@ typedef struct ws_connector {
     apr_size_t in_max; /**< limit of in_len, bytes */
     ws_client_response answer;
     ws_body body;
-    char error[WS_TLS_ERROR]; /**< of the last address that was tried */
+    char error[WS_TLS_ERROR]; /**< error of the last address tried */
     /* reconnect.c */
     struct ws_outgoing *outgoing; /**< the connection, at WS_AT_OPEN */
     apr_uint32_t wait;            /**< the last delay before a retry, milliseconds */
@@ -103,12 +103,12 @@ void ws_connector_init(ws_connector *t);
 /** Cancel the attempt with this id, without callbacks. @return whether the loop has it */
 int ws_connector_cancel(ws_loop *loop, ws_attempt id);
 
-/** End the connectors that wait for a retry. */
+/** End the connectors that are waiting for a retry. */
 void ws_connector_end_waiting(ws_loop *loop);
 
 /* authority.c */
 
-/** Basic credentials of a URL: "Basic ..."; NULL if it has none. */
+/** Basic credentials from a URL: "Basic ..."; NULL if it has none. */
 const char *ws_connector_credentials(const ws_connector *t, const ws_url *url);
 
 /** Convert a URL's host with letters beyond ASCII. @return NULL, or a static error text */
@@ -122,7 +122,7 @@ void ws_connector_try(ws_connector *t);
 /** Add addresses that the lookup has found since. more: NULL if the lookup has ended without any */
 void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 
-/** The alarm of an address, or for the next address, has fired. */
+/** The alarm for an address, or for the next address, has fired. */
 void ws_connector_try_tick(ws_connector *t);
 
 /* transport.c */
@@ -159,14 +159,14 @@ int ws_connector_ask_proxy(ws_connector *t);
  *  @return the same as ws_connector_ask_proxy() */
 int ws_connector_proxy_answered(ws_connector *t);
 
-/* socks.c: RFC 1928, RFC 1929. The functions return the same as those of proxy.c. */
+/* socks.c: RFC 1928, RFC 1929. The functions return the same as those in proxy.c. */
 int ws_connector_ask_socks(ws_connector *t);
 int ws_connector_socks_answered(ws_connector *t);
 
 /* tunnel.c */
 
 /**
- * Start TLS inside the TLS of a proxy. The engine supports one SSL object per socket, so the bytes
+ * Start TLS inside a proxy's TLS. The engine supports one SSL object per socket, so the bytes
  * pass through a pair of sockets. Takes ownership of fd and ssl if it succeeds.
  * @return the socket to use; -1 with errno set: the caller still owns fd and ssl
  */
@@ -239,7 +239,7 @@ apr_size_t ws_connector_read_head(ws_connector *t, const char *who);
 
 /**
  * Fail the attempt: the peer has closed the connection, or an error occurred.
- * @param result  of ws_connector_receive(), below 0
+ * @param result  from ws_connector_receive(), below 0
  */
 void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result);
 

@@ -3,7 +3,7 @@
 /**
  * Looks up names on threads. A resolver can block for half a minute, so stopping the engine does
  * not wait for these threads. All connections that need the same name share its lookup, so that a
- * slow name delays only them. Other threads read the files of TLS contexts.
+ * slow name delays only them. Other threads read the files for TLS contexts.
  *
  * getaddrinfo() waits for both the A and the AAAA answer. If that takes longer than SPLIT_DELAY,
  * the name is also looked up for each family separately, and the first addresses that arrive are
@@ -54,7 +54,7 @@ typedef struct lane {
     unsigned waiting_count, threads, idle, most;
 } lane;
 
-/* One call of getaddrinfo() for a question. */
+/* One getaddrinfo() call for a question. */
 typedef struct query {
     job job; /* must be first */
     struct question *question;
@@ -65,7 +65,7 @@ enum { EITHER, ONLY_V4, ONLY_V6, QUERIES };
 
 #define BIT(n) (1u << (n))
 
-/* A name that is being looked up, and all lookups that wait for it. Protected by the lock. Freed
+/* A name that is being looked up, and all lookups waiting for it. Protected by the lock. Freed
  * when no lookup waits and no query is left. */
 typedef struct question {
     LIST_ENTRY(question) others;
@@ -80,7 +80,7 @@ typedef struct question {
 
 struct ws_lookup {
     ws_task task; /* must be first */
-    job reading;  /* of the files */
+    job reading;  /* reads the files */
     ws_alarm split;
     TAILQ_ENTRY(ws_lookup) next;
     ws_loop *loop; /* NULL: ws_lookup_now() waits */
@@ -312,7 +312,7 @@ static question *lookup_new_question(const char *host, unsigned port)
     return q;
 }
 
-/* Called with the lock held. @return the question that is being asked for this name, or a new one */
+/* Called with the lock held. @return the question being asked for this name, or a new one */
 static question *lookup_question(const char *host, unsigned port)
 {
     question *q;

@@ -14,7 +14,7 @@
 #include "client/connector.h"
 #include "engine/handoff.h"
 
-/* Default of reconnect_max, milliseconds. */
+/* Default for reconnect_max, milliseconds. */
 #define RECONNECT_MAX 60000
 
 static apr_uint32_t reconnect_longest(const ws_connector *t)
@@ -23,7 +23,7 @@ static apr_uint32_t reconnect_longest(const ws_connector *t)
     return most > t->o.reconnect ? most : t->o.reconnect;
 }
 
-/* Retry-After of 503 and 429: RFC 9110, section 10.2.3. Dates are ignored. */
+/* Retry-After in 503 and 429 responses: RFC 9110, section 10.2.3. Dates are ignored. */
 static apr_uint32_t reconnect_retry_after(ws_connector *t, int status)
 {
     size_t at = 0;

@@ -66,7 +66,7 @@ static char *tls_stamp_of(const ws_tls_files *f)
     return stamp;
 }
 
-/* The last error of OpenSSL's queue. */
+/* The last error in OpenSSL's queue. */
 static const char *tls_complaint(void)
 {
     unsigned long e = ERR_peek_last_error();

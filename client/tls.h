@@ -35,7 +35,7 @@ SSL_CTX *ws_tls_plain_context(void);
  */
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
-/** Write why a call of OpenSSL has failed: "certificate: host name mismatch", "tls: ...". */
+/** Write why an OpenSSL call has failed: "certificate: host name mismatch", "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);
 
 /** Free all cached contexts. They must not be in use. */

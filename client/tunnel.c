@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS inside the TLS of a proxy: copies bytes between the proxy's connection and a pair of sockets,
+ * TLS inside a proxy's TLS: copies bytes between the proxy's connection and a pair of sockets,
  * on the loop. Each direction has a buffer of fixed size.
  */
 
@@ -15,7 +15,7 @@
 
 #define BUFFER (32 * 1024)
 
-/* Buffer of one direction. */
+/* Buffer for one direction. */
 typedef struct flow {
     apr_size_t len, pos;
     int over; /* end of stream */

@@ -158,7 +158,7 @@ static void api_pause_or_resume(ws_conn *c, void *paused)
         return;
     }
     if (ws_api_on_loop(c)) {
-        api_hold(c, paused); /* the watch of the socket is updated when the callback ends */
+        api_hold(c, paused); /* the socket's watch is updated when the callback ends */
         if (c->loop->corked != c) {
             ws_conn_mark_dirty(c); /* not in a callback of c: settle it later */
         }

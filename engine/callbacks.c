@@ -51,7 +51,7 @@ struct ws_jobs {
     ws_conn *c;
     ws_thread_pool *threads;
     apr_thread_mutex_t *lock; /**< protects the fields from first to held */
-    apr_pool_t *pool;         /**< of the lock */
+    apr_pool_t *pool;         /**< for the lock */
     job *first, **last;
     apr_uint32_t count;
     apr_size_t bytes;
@@ -60,7 +60,7 @@ struct ws_jobs {
     int held;          /**< WS_HELD_JOBS is set or will be */
     apr_size_t posted; /**< bytes, see ws_cb_posted(); atomic */
     int over;          /**< on_close has been called; loop thread only */
-    ws_task last_task; /**< sets over; posted after all tasks of the jobs */
+    ws_task last_task; /**< sets over; posted after all the jobs' tasks */
 };
 
 typedef struct release_task {

@@ -34,7 +34,7 @@ ws_bytes *ws_bytes_new(const void *data, apr_size_t len);
 
 typedef struct ws_jobs ws_jobs;
 
-/** An object of a handler that ends with its connection: first member of a timer or a watch. */
+/** A handler's object that ends with its connection: first member of a timer or a watch. */
 typedef struct ws_resource ws_resource;
 struct ws_resource {
     ws_resource *next;
@@ -61,7 +61,7 @@ typedef struct ws_partial {
     apr_uint32_t begun, moved; /**< when its timeout started, and when it last grew (loop time) */
     apr_uint64_t wire_in;      /**< bytes received when its timeout started */
     void (*late)(ws_conn *c);  /**< called when the timeout is over */
-    struct ws_partial *next;   /**< of the loop's spare buffers */
+    struct ws_partial *next;   /**< next of the loop's spare buffers */
     apr_size_t len, size;
     unsigned char data[];
 } ws_partial;
@@ -92,9 +92,9 @@ typedef struct ws_rare {
     ws_resource *owned;         /**< timers, watches */
     ws_rate_limit *meter;       /**< NULL: the connection has no limits */
     ws_ticket *ticket;          /**< the tickets to release at the end, or NULL */
-    ws_jobs *jobs;              /**< of a WS_BLOCKING handler */
+    ws_jobs *jobs;              /**< for a WS_BLOCKING handler */
     ws_subscriptions *channels; /**< NULL: no subscriptions */
-    ws_bytes *end_reason;       /**< reason of the Close frame of end_code; NULL: empty */
+    ws_bytes *end_reason;       /**< reason in the Close frame with end_code; NULL: empty */
     ws_bytes *cipher_out;       /**< TLS records that the socket has not accepted yet */
     apr_uint32_t high_sums[WS_SUMS];
     apr_uint32_t most_queued; /**< the greatest value of ws_conn.queued; 0: below 1 KiB */
@@ -276,7 +276,7 @@ void ws_conn_end(ws_conn *c, const char *why);
 /** Handle the connection's alarm: closing handshake, linger, pings. */
 void ws_conn_housekeeping(ws_alarm *a);
 
-/* timeouts.c: of answers of the peer */
+/* timeouts.c: time limits for the peer's answers */
 
 /* Time that the peer has to close its side of the socket once everything has been sent,
  * milliseconds. If the peer has sent more data, an immediate close would reset the connection,
@@ -382,7 +382,7 @@ void ws_conn_received(ws_conn *c, const ws_ready *r);
 ws_id ws_id_make(const ws_loop *loop, apr_uint32_t slot, ws_id last);
 apr_uint32_t ws_id_slot(ws_id id);
 
-/** The loop of an id; NULL: the id is not from this process.  [any thread] */
+/** The loop that an id belongs to; NULL: the id is not from this process.  [any thread] */
 ws_loop *ws_id_loop(ws_engine *engine, ws_id id);
 
 /* strings.c */

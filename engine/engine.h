@@ -52,7 +52,7 @@ typedef struct ws_settings {
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< policy for a client that is too slow: ws_slow */
     apr_uint32_t max_delay;     /**< milliseconds a message may be queued, 0: no limit */
-    apr_uint32_t recheck;       /**< milliseconds between two calls of recheck, 0: never */
+    apr_uint32_t recheck;       /**< milliseconds between two calls to recheck, 0: never */
     apr_uint32_t subscriptions; /**< greatest number of channels per connection */
     ws_bounds bounds[2];        /**< enforced limits; limits that are only logged */
     const char *vhost;          /**< for ws_vhost(), or NULL */
@@ -186,7 +186,7 @@ typedef struct ws_new_conn {
     ws_location *location;
     const ws_settings *settings;      /**< must be valid as long as the engine */
     ws_outgoing *outgoing;            /**< replaces both; malloc'ed, owned by the engine; or NULL */
-    int version;                      /**< of WebSocket; 0: none, requires a framing */
+    int version;                      /**< WebSocket version; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
     int connecting; /**< version 76: the third key has not been read yet from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
@@ -276,7 +276,7 @@ unsigned ws_engine_loops(const ws_engine *engine);
  *  is at this slot or any later one.  [that loop] */
 const ws_conn *ws_engine_at(ws_engine *engine, unsigned loop, apr_uint32_t slot, int *end);
 
-/** The loop of an id; -1: the id is not from this process.  [any thread] */
+/** The loop that an id belongs to; -1: the id is not from this process.  [any thread] */
 int ws_engine_loop_of(ws_engine *engine, ws_id id);
 
 /** Find a connection by its id. @return NULL: it has ended  [that loop] */
@@ -312,7 +312,7 @@ void ws_api_engine(ws_engine *engine);
 ws_engine *ws_api_engine_now(void);
 
 /**
- * End all connections, call their on_close and stop the threads. Later calls of other threads
+ * End all connections, call their on_close and stop the threads. Later calls from other threads
  * return WS_GONE until the engine is destroyed.
  * @return 0: a WS_BLOCKING callback did not return within 5 s. Its thread keeps running, and the
  *         engine must not be destroyed.

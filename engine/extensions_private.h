@@ -21,10 +21,10 @@ typedef struct ws_chain_step {
 
 struct ws_chain {
     ws_conn *c;
-    ws_chain_deliver *deliver; /**< of the message being received */
+    ws_chain_deliver *deliver; /**< for the message being received */
     unsigned count;
-    unsigned char opcode;   /**< of the message being received */
-    unsigned char type;     /**< of the message being sent */
+    unsigned char opcode;   /**< opcode of the message being received */
+    unsigned char type;     /**< type of the message being sent */
     unsigned char begun;    /**< a piece of the received message has been delivered */
     unsigned char ended;    /**< its last piece has been delivered */
     unsigned char passing;  /**< the received message goes through the chain */

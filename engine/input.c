@@ -38,7 +38,7 @@ static void input_late(ws_conn *c)
     ws_conn_mark_dirty(c);
 }
 
-/* Validate a piece of a text. @return 0: the connection fails */
+/* Validate a piece of text. @return 0: the connection fails */
 static inline __attribute__((always_inline)) int input_check_text(ws_conn *c,
                                                                   const unsigned char *data,
                                                                   apr_size_t len, unsigned where)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Pings, and the ends of connections whose peer does not answer in time. */
+/** Sends pings, and ends connections whose peer does not answer in time. */
 
 #include <stddef.h>
 

@@ -138,7 +138,7 @@ static void format_write_json(ws_strbuf *t, const source *s)
 /** A piece of a format. letter 0: literal text. */
 typedef struct item {
     char letter;
-    unsigned field;  /**< of %{...}w */
+    unsigned field;  /**< the field in %{...}w */
     const char *arg; /**< the text in braces, or NULL; or the literal text */
 } item;
 

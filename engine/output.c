@@ -250,7 +250,7 @@ ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f)
     if (ws_send_queue_push(&c->out, f, c->loop->event.now) < 0) {
         return WS_FULL;
     }
-    c->want_drain = 1; /* WS_QUEUED promises a call of on_drain */
+    c->want_drain = 1; /* WS_QUEUED promises a call to on_drain */
     ws_conn_mark_dirty(c);
     return WS_QUEUED;
 }

@@ -130,7 +130,7 @@ ws_status ws_output_gather(ws_conn *c, unsigned first, unsigned char *head, size
 void ws_output_pull(ws_conn *c);
 
 /**
- * Gather a message of the connection whose callback runs: the fast path of ws_send().
+ * Gather a message of the connection whose callback is running: the fast path of ws_send().
  * @param first  WS_FIN and WS_OP_TEXT or WS_OP_BINARY
  * @return 0: not possible; the caller must use the general path
  */

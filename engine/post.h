@@ -28,7 +28,7 @@ ws_status ws_api_post_to(ws_loop *loop, ws_api_task *t, apr_size_t cost, apr_uin
 /** Stop counting a task as posted, because the loop has taken it. */
 void ws_api_arrived(ws_loop *loop, const ws_api_task *t);
 
-/** Post a task to the loop of an id. cost 0: post it even if WS_POSTED_MAX is reached.
+/** Post a task to the loop that an id belongs to. cost 0: post it even if WS_POSTED_MAX is reached.
  * @return WS_QUEUED: the loop owns the task; WS_GONE, WS_FULL: the caller still owns it */
 ws_status ws_api_post(ws_id id, ws_api_task *t, apr_size_t cost);
 

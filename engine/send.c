@@ -50,7 +50,7 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     return c->broken ? WS_GONE : ws_send_queue_count(&c->out) ? WS_QUEUED : WS_SENT;
 }
 
-/* Close. payload: that of a Close frame. The framing's close frame cannot be sent between the parts
+/* Close. payload: as in a Close frame. The framing's close frame cannot be sent between the parts
  * of a message. */
 static ws_status send_close(ws_conn *c, const unsigned char *payload, apr_size_t len)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Timers of handlers that belong to no connection. */
+/** Handlers' timers that belong to no connection. */
 
 #include "engine/ticker.h"
 
@@ -43,7 +43,7 @@ static void ticker_fire(ws_alarm *a)
     ws_ticker *t = (ws_ticker *)((char *)a - offsetof(ws_ticker, alarm));
     ws_loop *loop = t->loop;
     if (__atomic_load_n(&t->stopped, __ATOMIC_ACQUIRE)) {
-        return; /* the task of ws_ticker_stop() will end the ticker */
+        return; /* the task that ws_ticker_stop() posted will end the ticker */
     }
     if (t->interval) { /* if the loop was blocked, skip the missed calls */
         apr_uint32_t due = a->due + t->interval;

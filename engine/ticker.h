@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Timers that belong to no connection: ws_ticker of mod_websocket.h. */
+/** Timers that belong to no connection: ws_ticker in mod_websocket.h. */
 
 #ifndef WS_ENGINE_TICKER_H
 #define WS_ENGINE_TICKER_H

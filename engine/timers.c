@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timers of handlers. Any thread that runs a callback may create and stop a timer. Only the loop
+ * Handlers' timers. Any thread that runs a callback may create and stop a timer. Only the loop
  * sets, fires and frees it: other threads post tasks, which keep their order.
  */
 
@@ -140,7 +140,7 @@ static void timer_fire(ws_alarm *a)
         }
         ws_timer_wheel_set(&c->loop->event.wheel, a, due);
         if (t->busy) {
-            return; /* the previous call of fn has not returned */
+            return; /* the previous call to fn has not returned */
         }
     }
     else {

@@ -22,12 +22,12 @@
  * earlier input that OpenSSL holds: at most one incomplete record and one unread record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
-/* Maximum size of records that wait for the socket, bytes: one encrypted chunk, and records that
+/* Maximum size of records waiting for the socket, bytes: one encrypted chunk, and records that
  * OpenSSL itself adds (replies to KeyUpdates, alerts). If a peer causes more of these without
  * reading, the connection ends. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
-/* OpenSSL's record buffers of a connection take 34 KB. OpenSSL allocates and frees them for each
+/* OpenSSL's record buffers for a connection take 34 KB. OpenSSL allocates and frees them for each
  * record unless the connection keeps them. A connection keeps them from its fourth read or write
  * on, until it has been silent for between WARM_MS and 2 * WARM_MS milliseconds. At most WARM_MAX
  * connections of a loop keep their buffers. */
@@ -204,7 +204,7 @@ void ws_tls_adopt(ws_conn *c)
                              | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
 }
 
-/* Append records that OpenSSL itself has added to the records that wait for the socket.
+/* Append records that OpenSSL itself has added to the records waiting for the socket.
  * @return NULL: no memory, or too much waits */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
@@ -226,9 +226,9 @@ static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size
     return ws_rare_of(c)->cipher_out = grown;
 }
 
-/* Send the loop's cipher_out. Bytes that the socket does not accept are kept in c->rare->cipher_out.
+/* Send the loop's cipher_out. c->rare->cipher_out keeps the bytes that the socket does not accept.
  * Nothing more is encrypted until those have been sent, so a connection has at most one such rest.
- * @return 0; 1: bytes wait; -2: the connection is broken */
+ * @return 0; 1: bytes are waiting; -2: the connection is broken */
 static int tls_give(ws_conn *c)
 {
     ws_loop *loop = c->loop;
@@ -351,7 +351,7 @@ apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n)
     ws_loop *loop = c->loop;
     apr_size_t total = 0;
     int i = 0, state = c->rare->cipher_out ? tls_give(c) : 0;
-    apr_size_t done = 0; /* of iov[i] */
+    apr_size_t done = 0; /* bytes of iov[i] that have been sent */
 
     tls_warm(c);
     while (state == 0 && i < n) {

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Descriptors of handlers, watched on the loop of their connection. Any thread that runs a callback
+ * Handlers' descriptors, watched on their connection's loop. Any thread that runs a callback
  * may create, change and stop a watch. Only the loop uses the poller: other threads post tasks,
  * which keep their order.
  *
  * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
  * the number may then be reused. For these handlers, the loop therefore watches a duplicate of the
- * descriptor. It does not watch while a call of fn is pending: the poller would report the same
+ * descriptor. It does not watch while a call to fn is pending: the poller would report the same
  * events again.
  */
 
@@ -200,7 +200,7 @@ static void watch_ready(ws_source *s, const ws_ready *r)
 {
     ws_watch *w = (ws_watch *)((char *)s - offsetof(ws_watch, source));
     ws_conn *c = w->c;
-    /* An earlier event of this turn may have stopped or changed the watch. */
+    /* An earlier event in this turn may have stopped or changed the watch. */
     unsigned events = r->events & (w->events | WS_BROKEN);
     if (w->over || w->busy || c->freed || c->closed_told || !events) {
         return;

@@ -53,7 +53,7 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 /** The first connection has been opened: start checking.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
-/** End the thread. Later calls of ws_watchdog_wake() have no effect. NULL is ignored. */
+/** End the thread. Later calls to ws_watchdog_wake() have no effect. NULL is ignored. */
 void ws_watchdog_stop(ws_watchdog *watchdog);
 
 #endif

@@ -170,7 +170,7 @@ static int loop_wait(ws_event_loop *loop, int timeout)
             r->source->ready(r->source, r);
             ws_ring_give_back(loop->ring, r);
         }
-        else if (r->source->watched >= 0) { /* not closed by an earlier event of this turn */
+        else if (r->source->watched >= 0) { /* not closed by an earlier event in this turn */
             r->source->ready(r->source, r);
         }
     }

@@ -15,7 +15,7 @@
 typedef struct ws_event_loop ws_event_loop;
 typedef struct ws_source ws_source;
 
-/** Events in addition to those of mod_websocket.h. They occur only on streams that the loop reads
+/** Events in addition to those in mod_websocket.h. They occur only on streams that the loop reads
  *  and writes (stream.h). */
 #define WS_STREAM_RECEIVED 0x100 /**< bytes have been received, or receiving has ended */
 #define WS_STREAM_SENT 0x200     /**< a send has ended */
@@ -24,7 +24,7 @@ typedef struct ws_source ws_source;
 typedef struct ws_ready {
     ws_source *source;
     unsigned events;        /**< WS_READABLE and the like; or one WS_STREAM_... alone */
-    int result;             /**< number of bytes received or sent, or -errno; 0 received: end of stream */
+    int result;             /**< bytes received or sent, or -errno; 0 received: end of the stream */
     unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if they were sent as pieces */
     apr_size_t len;         /**< WS_STREAM_SENT: number of bytes to be sent */
     unsigned short buffer;  /**< private */

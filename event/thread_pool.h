@@ -14,7 +14,7 @@
 
 typedef struct ws_thread_pool ws_thread_pool;
 
-/** A work item; the first member of a struct of the caller. */
+/** A work item; the first member of the caller's struct. */
 typedef struct ws_work ws_work;
 struct ws_work {
     ws_queue_item link;

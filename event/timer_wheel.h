@@ -18,7 +18,7 @@ struct ws_alarm {
     ws_alarm *next;
     ws_alarm **link; /**< the pointer to this alarm, NULL while it is not set */
     void (*fn)(ws_alarm *a);
-    apr_uint32_t due; /**< milliseconds of the loop's clock, which wraps */
+    apr_uint32_t due; /**< milliseconds on the loop's clock, which wraps */
     apr_uint32_t arg; /**< for the owner's use */
 };
 
@@ -43,7 +43,7 @@ void ws_timer_wheel_clear(ws_timer_wheel *w, ws_alarm *a);
 /** Call all alarms that are due. */
 void ws_timer_wheel_run(ws_timer_wheel *w, apr_uint32_t now);
 
-/** @return milliseconds until the next call of ws_timer_wheel_run(); -1 if no alarm is set */
+/** @return milliseconds until the next call to ws_timer_wheel_run(); -1 if no alarm is set */
 int ws_timer_wheel_timeout(const ws_timer_wheel *w, apr_uint32_t now);
 
 #endif

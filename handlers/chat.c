@@ -10,7 +10,7 @@
  *     {"enter":"lobby","name":"Ann"}
  *     {"say":"Hello"}
  *
- * It receives the events of its room:
+ * The client receives its room's events:
  *
  *     {"kind":"room","room":"lobby","id":"00aa..."}                   it has entered, with this id
  *     {"kind":"here","id":"00bb...","name":"Bob"}                     Bob is present or enters

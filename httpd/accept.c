@@ -2,7 +2,7 @@
 
 /**
  * Leaves new connections to other children while this child has few descriptors left. The first
- * time that descriptors run short, the child's listeners get the accept function of this file. It
+ * time that descriptors run short, the child's listeners get the accept function in this file. It
  * waits for another child to accept the connection. If a listener stays readable for LEAVE_MAX,
  * perhaps no other child can accept, so the function accepts one connection itself.
  */

@@ -243,7 +243,7 @@ static const char *access_file(request_rec *r)
     return NULL;
 }
 
-/* @return the file of the path if a <Directory> or .htaccess restricts access to it; or NULL */
+/* @return the path's file if a <Directory> or .htaccess file restricts access to it; or NULL */
 static const char *access_restricted_file(apr_pool_t *p, const opening *o)
 {
     request_rec *r = access_probe(p, o->server, o->path);

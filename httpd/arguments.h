@@ -18,8 +18,8 @@ typedef struct ws_arguments_setter {
 /** Split the line of a directive, and call the setter in cmd->info. */
 WS_API const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line);
 
-/** The row of a directive. Unlike AP_INIT_TAKE_ARGV, which drops all arguments after the 64th, it
- *  has no limit. */
+/** A directive's row in the table. Unlike AP_INIT_TAKE_ARGV, which drops all arguments after the
+ *  64th, this has no limit. */
 #define WS_INIT_ARGUMENTS(directive, func, where, help)                                            \
     AP_INIT_RAW_ARGS(directive, ws_set_arguments, (void *)&(const ws_arguments_setter){func},      \
                      where, help)

@@ -462,7 +462,7 @@ static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
     return *count < size;
 }
 
-/* ---- Receiving, on the thread of ipc.c ---- */
+/* ---- Receiving, on ipc.c's thread ---- */
 
 static void bus_take_packets(const unsigned char *at, apr_size_t len)
 {

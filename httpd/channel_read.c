@@ -27,7 +27,7 @@
 /* Timeout for an answer. A list takes at most two seconds. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* Default of limit=: messages or channels per page. */
+/* Default for limit=: messages or channels per page. */
 #define LIMIT 100
 
 /* ---- Waiting for another thread's answer ---- */

@@ -34,7 +34,7 @@ const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_
 const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names);
 
 /**
- * Add the CORS headers for a page of this origin, which must be allowed by WebSocketOrigin. NULL:
+ * Add the CORS headers for a page from this origin, which must be allowed by WebSocketOrigin. NULL:
  * the client is not a page.
  */
 void ws_channel_add_cors(request_rec *r, const char *origin);

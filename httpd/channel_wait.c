@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Blocks a thread of httpd until other threads have reported on each channel of a request. After
+ * Blocks an httpd thread until other threads have reported on each channel of a request. After
  * ten seconds, or when the client disconnects, it withdraws the messages that have no report yet.
  */
 
@@ -21,7 +21,7 @@
 /* Longest time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* Interval of checks whether the client is still connected. */
+/* How often to check whether the client is still connected. */
 #define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"

@@ -140,7 +140,7 @@ static void child_on_sigterm(int sig)
     }
 }
 
-/* Outgoing connections of handlers do not delay the stop. @return whether all clients are gone
+/* Handlers' outgoing connections do not delay the stop. @return whether all clients are gone
  * or SIGTERM has arrived */
 static int child_wait_unless_terminated(ws_engine *e, apr_time_t until)
 {

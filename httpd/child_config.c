@@ -18,10 +18,10 @@
 #define BLOCKING_DEFAULT 16
 #define BLOCKING_MAX 1024
 
-/* Default of WebSocketWatchdog, milliseconds. */
+/* Default for WebSocketWatchdog, milliseconds. */
 #define WATCHDOG_DEFAULT (1000)
 
-/* Default of WebSocketDrainTimeout, milliseconds. */
+/* Default for WebSocketDrainTimeout, milliseconds. */
 #define DRAIN_TIMEOUT (5 * 60 * 1000)
 
 const char *ws_set_threads(cmd_parms *cmd, void *config, const char *loops, const char *blocking)

@@ -109,7 +109,7 @@ typedef struct ws_plugin_kind {
     const char *noun, *header, *macro; /**< for error texts */
     const char *symbol;                /**< symbol of the descriptor in the shared object */
     const char *group, *version;       /**< group of the provider */
-    apr_uint32_t magic, abi, size;     /**< required values of the descriptor */
+    apr_uint32_t magic, abi, size;     /**< values that the descriptor must have */
 } ws_plugin_kind;
 
 /** The fields that ws_handler_descriptor and ws_extension_descriptor share. */
@@ -164,7 +164,7 @@ const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token
 /* config.c */
 
 /**
- * Build a directive's error from the error of a parser in websocket_parse.h.
+ * Build a directive's error from the error that a parser in websocket_parse.h returned.
  * @param error  the parser's error; NULL: none
  * @param more   text to append
  * @return NULL if error is NULL

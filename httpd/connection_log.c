@@ -29,7 +29,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Limit of the records that wait to be written, in each child and for each store, bytes. */
+/* Limit on the records waiting to be written, in each child and for each store, bytes. */
 #define WAITING_MAX (4 * 1024 * 1024)
 
 /* How long a stopping child waits for the log's thread, milliseconds. */
@@ -52,7 +52,7 @@ struct ws_connection_log {
 const ws_connection_log ws_connection_log_off;
 
 static apr_array_header_t *targets;     /* target * */
-static const ws_log_provider *provider; /* of stores; NULL: none is loaded */
+static const ws_log_provider *provider; /* provides stores; NULL: none is loaded */
 
 void ws_connection_log_reset(apr_pool_t *pconf)
 {

@@ -65,12 +65,12 @@ void ws_connections_register(apr_pool_t *p);
 
 /**
  * Collect the connections of all children. Takes at most 5 seconds, up to one of them for each
- * child that does not answer.  [threads of httpd]
+ * child that does not answer.  [httpd's threads]
  */
 void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_connections *list);
 
 /**
- * Close a connection of any child with 1008.  [threads of httpd]
+ * Close a connection in any child with 1008.  [httpd's threads]
  * @return 1; 0 if it does not exist; -1 if its child does not answer
  */
 int ws_connections_close(ws_id id);

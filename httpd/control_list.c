@@ -17,7 +17,7 @@
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;       /* room of the page, connections */
+    unsigned left;       /* room left on the page, connections */
     ws_node from;        /* process to start at */
     unsigned loop, slot; /* position in that process */
     ws_strbuf items, missing;

@@ -2,7 +2,7 @@
 
 /**
  * The counters of engine/counters.h in shared memory: for each child a row per loop and one for the
- * threads of httpd, and the totals of ended children.
+ * httpd's threads, and the totals of ended children.
  */
 
 #ifndef WS_HTTPD_COUNTERS_H

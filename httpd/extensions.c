@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Loads extensions, limits the memory of zlib, and negotiates Sec-WebSocket-Extensions. Unknown or
+ * Loads extensions, limits zlib's memory, and negotiates Sec-WebSocket-Extensions. Unknown or
  * unsuitable offers are ignored (RFC 6455, section 9.1).
  */
 
@@ -40,7 +40,7 @@ void ws_extensions_reset(apr_pool_t *pconf)
     extension_count = 1;
 }
 
-/* ---- Memory of zlib ---- */
+/* ---- zlib's memory ---- */
 
 /* One row per child, in a separate cache line. */
 WS_SHM_STRUCT(account, {

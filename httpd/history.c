@@ -18,7 +18,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Default of WebSocketHistorySize, bytes. */
+/* Default for WebSocketHistorySize, bytes. */
 #define HISTORY_SIZE_DEFAULT (64 * 1024 * 1024)
 
 #define COUNT_MAX 1000000

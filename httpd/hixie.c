@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts the headers of hixie-76 and hixie-75 handshakes. It copies the subprotocol of a request
- * to the header of RFC 6455, so that other code needs no special case.
+ * Converts the headers of hixie-76 and hixie-75 handshakes. It copies a request's subprotocol
+ * to RFC 6455's header, so that other code needs no special case.
  */
 
 #include "httpd/hixie.h"

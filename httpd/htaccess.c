@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketHandler in .htaccess. A site's owner must not be able to load code, raise limits or
- * reach other servers. Therefore WebSocketHtaccess in the server's configuration names the handler
- * with all its keys, and .htaccess only names a page. Notes of the request carry the page's path
- * and the directory that must contain it (websocket_loopback.h).
+ * WebSocketHandler in a .htaccess file. A site's owner must not be able to load code, raise limits
+ * or reach other servers. Therefore WebSocketHtaccess in the server's configuration names the
+ * handler with all its keys, and the .htaccess file only names a page. The request's notes carry
+ * the page's path and the directory that must contain the page (websocket_loopback.h).
  */
 
 #include "httpd/htaccess.h"

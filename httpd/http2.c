@@ -2,7 +2,7 @@
 
 /**
  * Limits WebSockets over HTTP/2, and sends clients to HTTP/1.1 with RST_STREAM(HTTP_1_1_REQUIRED).
- * A WebSocket over HTTP/2 would hold threads of httpd.
+ * A WebSocket over HTTP/2 would hold httpd threads.
  */
 
 #include "httpd/http2.h"

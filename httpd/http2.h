@@ -2,7 +2,7 @@
 
 /**
  * Decides which requests may stay on HTTP/2. A stream cannot be taken over from httpd: until it
- * ends, it occupies a worker of mod_http2, and its connection occupies a thread of the MPM. A
+ * ends, it occupies a mod_http2 worker, and its connection occupies an MPM thread. A
  * WebSocket over HTTP/1.1 occupies neither, so clients are told to use HTTP/1.1.
  */
 

@@ -32,7 +32,7 @@ typedef enum {
     WS_IPC_ANSWER,
     WS_IPC_LIST,          /**< list connections: httpd/connections.c */
     WS_IPC_CLOSE,         /**< close a connection: httpd/connections.c */
-    WS_IPC_PACKETS,       /**< messages of channels: httpd/bus_local.c */
+    WS_IPC_PACKETS,       /**< channel messages: httpd/bus_local.c */
     WS_IPC_SOCKJS_ATTACH, /**< a response for a session: httpd/sockjs_route.c */
     WS_IPC_SOCKJS_INPUT,  /**< messages for a session: httpd/sockjs_route.c */
     WS_IPC_KINDS
@@ -60,7 +60,7 @@ apr_status_t ws_ipc_init(apr_pool_t *ptemp, server_rec *s);
 /** child_init, after ws_shm_child_init(): start receiving. */
 apr_status_t ws_ipc_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** child_stop: stop receiving. When it returns, no function of ws_ipc_on() is running. */
+/** child_stop: stop receiving. When it returns, no function set with ws_ipc_on() is running. */
 int ws_ipc_child_stop(void);
 
 /**
@@ -101,7 +101,7 @@ int ws_ipc_reachable(void);
 
 /**
  * Send a message to the child that owns a slot, which may be this child, and wait for its answer.
- * While the message cannot be sent, this waits like ws_ipc_send(). [threads of httpd]
+ * While the message cannot be sent, this waits like ws_ipc_send(). [httpd's threads]
  * @param answer   size bytes
  * @param timeout  milliseconds
  * @return length of the answer, truncated to size; -1 if none arrived in time, with errno as for

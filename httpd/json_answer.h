@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * JSON responses, and requests that a page of another site may have sent. [the request's thread]
+ * JSON responses, and requests that a page on another site may have sent. [the request's thread]
  */
 
 #ifndef WS_HTTPD_JSON_ANSWER_H
@@ -28,7 +28,7 @@ int ws_json_refuse(request_rec *r, const char *what, int status, const char *why
 int ws_json_discard(request_rec *r, int status);
 
 /**
- * Whether a browser sent the request for a page of another origin.
+ * Whether a browser sent the request for a page from another origin.
  * @return NULL: no; or the reason
  */
 const char *ws_foreign_page(const request_rec *r);

@@ -25,7 +25,7 @@ void ws_limit_table_child_init(apr_pool_t *pchild);
 
 /**
  * Count a connection with this key.  [child, any thread]
- * @param key  of ws_hash()
+ * @param key  from ws_hash()
  * @param sum  set to the number of connections with this key in all children, this one included
  * @return 1; 0: not counted, because the table is full or this child has no slot
  */
@@ -36,7 +36,7 @@ void ws_limit_table_remove(apr_uint64_t key);
 
 /**
  * Count an event of this key against a rate limit.  [child, any thread]
- * @param key    of ws_hash()
+ * @param key    from ws_hash()
  * @param rate   events per second
  * @param burst  largest number of events in a burst
  * @return 0: within the limit, and counted; >0: not counted, microseconds until it would be within

@@ -19,7 +19,7 @@ typedef struct ws_log_provider {
     /**
      * Parse a line without its format.
      * @param url    with "://" or "unix:"
-     * @param words  the key=value of the line
+     * @param words  the key=value words on the line
      * @param shown  set to the name of the store in logs, without passwords
      * @return NULL, or the error
      */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The counters as Prometheus text, as JSON, and in the page of mod_status. */
+/** The counters as Prometheus text, as JSON, and on mod_status's page. */
 
 #include "httpd/metrics.h"
 

@@ -22,7 +22,7 @@ APLOG_USE_MODULE(websocket);
 #define BUCKETS 512u
 #define BUCKET 32u
 
-/* Interval of sweeps, seconds. */
+/* Interval between sweeps, seconds. */
 #define SWEEP 2
 
 /* Maximum number of queued channels. The next sweep finds channels that did not fit. */

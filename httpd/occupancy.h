@@ -3,9 +3,9 @@
 /**
  * Notifies the application when a channel gets its first subscriber in this httpd, or loses its
  * last one. A table in shared memory holds the last notification of each channel. After a change in
- * its process, a thread in each child compares the table's entry with the counts of interest.h.
+ * its process, a thread in each child compares the table's entry with the counts in interest.h.
  * Every two seconds, the child with the lowest slot compares the whole table, to find channels of
- * killed children and failed notifications. Only one process at a time sends a notification of a
+ * killed children and failed notifications. Only one process at a time sends a notification for a
  * channel.
  */
 

@@ -13,7 +13,7 @@ const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const a
 /** Whether WebSocketOrigin lists an origin, directly or by `same`. `any` does not count. */
 int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host);
 
-/** Whether a section allows pages of this origin to connect; origin may be NULL. */
+/** Whether a section allows pages from this origin to connect; origin may be NULL. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
 #endif

@@ -29,7 +29,7 @@ APLOG_USE_MODULE(websocket);
 /* Size of a piece, bytes. */
 #define PIECE (32 * 1024)
 
-/* Interval of checks for events that have no descriptor, milliseconds: the child is stopping, or
+/* How often to check for events that have no descriptor, milliseconds: the child is stopping, or
  * the HTTP/2 connection has ended. */
 #define TICK 1000
 

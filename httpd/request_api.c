@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Implements the API of include/mod_websocket.h for on_request, and the saved request headers.
- *  wshandler-test links this file too, so it must not call functions of httpd. */
+ *  wshandler-test links this file too, so it must not call httpd functions. */
 
 #include "httpd/request_api.h"
 

@@ -64,7 +64,7 @@ int ws_rpc_alive(apr_pool_t *p, const ws_node *node);
 
 /**
  * Ask processes, and wait at most three seconds. A process of this httpd drops a question that it
- * reads after that time. [threads of httpd]
+ * reads after that time. [httpd's threads]
  * @param question  with flags: ws_rpc_kind; this function sets its packet kind
  * @param answers   count answers with their nodes; this function sets the other fields
  */

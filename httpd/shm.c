@@ -65,7 +65,7 @@ WS_SHM_STRUCT(table, {
 
 const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout, NULL};
 
-static apr_pool_t *pool; /* of all tables of this layout, a child of the process's pool */
+static apr_pool_t *pool; /* holds all tables of this layout; a child of the process's pool */
 static slots *memory;
 static unsigned slot_count;
 static int own_slot = -1;
@@ -238,8 +238,8 @@ static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generatio
     }
 }
 
-/* Whether a child of this process runs, or is a zombie that the MPM will wait for. kill() cannot
- * tell, since another process may have the pid by now. */
+/* Whether a child of this process is running, or is a zombie that the MPM will wait for. kill()
+ * cannot tell, since another process may have the pid by now. */
 static int shm_is_our_child(pid_t pid)
 {
     siginfo_t info;

@@ -11,7 +11,7 @@ WS_SHM_STRUCT(ws_shm_lock, {
     apr_uint32_t process; /* atomic; the holder, 0: none */
 });
 
-/** Whether a process of this httpd runs. @param process  see ws_shm_process() */
+/** Whether a process of this httpd is running. @param process  see ws_shm_process() */
 int ws_shm_is_alive(apr_uint32_t process);
 
 /** Take the lock. The caller must check the protected data, since a killed child may have left it

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Serves SockJS: starts sessions, hands responses to the child that has the session, and receives
- *  messages. A request that waits for frames does not occupy a thread of httpd, unless its
+ *  messages. A request that is waiting for frames does not occupy an httpd thread, unless its
  *  connection has to be relayed. */
 
 #include "httpd/sockjs.h"
@@ -132,12 +132,12 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
     return relayed ? sockjs_relay(r, d) : sockjs_take_over(r, d);
 }
 
-/* ---- Requests that wait for frames ---- */
+/* ---- Requests that are waiting for frames ---- */
 
 static const struct {
     ws_sockjs_kind kind;
     ws_carrier carrier;
-    int post, script; /* the method is POST, which browsers send for pages of any site */
+    int post, script; /* the method is POST, which browsers send for pages on any site */
     const char *type, *what;
 } sockjs_receivers[] = {
     [SOCKJS_XHR] = {WS_SOCKJS_XHR, WS_CARRIER_XHR, 1, 0, SCRIPT, "a poll"},
@@ -342,7 +342,7 @@ static int sockjs_send(request_rec *r, const sockjs_url *url)
     return sockjs_send_body(r, &key, slot, jsonp);
 }
 
-/* ---- The handler of httpd ---- */
+/* ---- httpd's handler ---- */
 
 int ws_sockjs_wanted(request_rec *r)
 {

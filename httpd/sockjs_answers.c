@@ -194,7 +194,7 @@ int ws_sockjs_iframe(request_rec *r)
     return ws_sockjs_say(r, HTTP_OK, "text/html; charset=UTF-8", page);
 }
 
-/* ---- Pages of other sites ---- */
+/* ---- Pages on other sites ---- */
 
 /* The origin of the page, from Referer; NULL: unknown. */
 static const char *answers_referer_origin(request_rec *r)

@@ -30,7 +30,7 @@ int ws_sockjs_iframe(request_rec *r);
 
 /**
  * Whether the request may have been sent by a page whose origin WebSocketOrigin does not permit.
- * @param script  1: a request that browsers send without Origin for pages of any site (JSONP,
+ * @param script  1: a request that browsers send without Origin for pages on any site (JSONP,
  *                iframe)
  */
 int ws_sockjs_foreign(request_rec *r, int script);

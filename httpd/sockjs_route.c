@@ -35,7 +35,7 @@ WS_SHM_STRUCT(sockjs_attach, {
 
 WS_SHM_STRUCT(sockjs_input, {
     apr_uint64_t high, low;
-    apr_uint64_t length; /* of the frames in the passed descriptor; 0: they follow here */
+    apr_uint64_t length; /* length of the frames in the passed descriptor; 0: they follow here */
 });
 
 WS_SHM_STRUCT(sockjs_answer, { apr_uint32_t status; });

@@ -18,7 +18,7 @@ void ws_sockjs_route_register(apr_pool_t *p);
 /** A response for a session; malloc'ed. */
 typedef struct ws_sockjs_delivery {
     ws_sockjs_key key;
-    unsigned slot; /**< of the child that has the session */
+    unsigned slot; /**< slot of the child that has the session */
     ws_sockjs_request request;
     char head[];
 } ws_sockjs_delivery;

@@ -15,7 +15,7 @@
 #include "engine/hash.h"
 #include "engine/json.h"
 
-/* Interval of comment lines, which keep proxies from closing an idle response, milliseconds. */
+/* Interval between comment lines, milliseconds. They keep proxies from closing an idle response. */
 #define HEARTBEAT 15000
 
 /* A poll is answered when its messages exceed this size, bytes. */

@@ -28,7 +28,7 @@ typedef struct ws_sse_stream {
     int json;           /**< events are objects that name their channel */
     apr_uint32_t wait;  /**< timeout of a poll, milliseconds */
     char *head;         /**< head of a poll's response; NULL: httpd sends it */
-    ws_strbuf messages; /**< of a poll */
+    ws_strbuf messages; /**< a poll's messages */
     unsigned count;
     ws_sse_channel channels[];
 } ws_sse_stream;

@@ -62,7 +62,7 @@ int ws_ssl_proxy_same(const ws_ssl_proxy *a, const ws_ssl_proxy *b);
 
 /**
  * Get the TLS context for a request's section. Sections with the same directives share a context,
- * which is valid until the child process exits. May read files. [any thread of httpd]
+ * which is valid until the child process exits. May read files. [any httpd thread]
  * @return the context, without a new reference; NULL: creation failed, the reason is logged
  */
 SSL_CTX *ws_ssl_proxy_context(request_rec *r);

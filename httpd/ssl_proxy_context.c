@@ -2,7 +2,7 @@
 
 /**
  * Creates an OpenSSL context from the SSLProxy directives. The defaults are mod_ssl's: without
- * SSLProxyVerify, a certificate of an unknown CA is accepted, but its name and dates are checked.
+ * SSLProxyVerify, a certificate from an unknown CA is accepted, but its name and dates are checked.
  */
 
 #include <httpd.h>
@@ -49,7 +49,7 @@ static int proxy_is_unknown_ca(int error)
            || error == X509_V_ERR_CERT_UNTRUSTED;
 }
 
-/* Whether the configuration ignores an error of the verification. */
+/* Whether the configuration ignores a verification error. */
 static int proxy_ignores(const ws_ssl_proxy *s, int error, int depth)
 {
     switch (error) {

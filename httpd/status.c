@@ -221,7 +221,7 @@ static int status_show(request_rec *r)
 }
 
 /*
- * Protection against CSRF. A page of another site can send a POST with the user's credentials, but
+ * Protection against CSRF. A page on another site can send a POST with the user's credentials, but
  * not with a custom header: for that, the browser would first send a CORS preflight, which this
  * server refuses. Browsers also send the origin of a request.
  */

@@ -130,7 +130,7 @@ static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
             "process it: it is served now");
         ap_set_module_config(c->conn_config, s->mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
-        c->clogging_input_filters = 1; /* modules must block, since no MPM waits for events of c */
+        c->clogging_input_filters = 1; /* modules must block, since no MPM waits for events on c */
         ap_process_connection(c, socket);
         while (!c->aborted && c->keepalive == AP_CONN_KEEPALIVE
                && strncmp(ap_get_protocol(c), "h2", 2) == 0

@@ -88,7 +88,7 @@ static const ws_subsystem table[] = {
      .parent_init = ws_extensions_init,
      .reclaim = ws_extensions_reclaim,
      .child_init = ws_extensions_child_init},
-    {.name = "takeover", /* before mapping, whose hooks use its state of a connection */
+    {.name = "takeover", /* before mapping, whose hooks use its state for a connection */
      .register_hooks = ws_takeover_register,
      .child_init = ws_takeover_child_init},
     {.name = "policy_file", .reset = ws_policy_file_reset, .parent_init = ws_policy_file_init},

@@ -27,7 +27,7 @@
 
 #define GATE "WEBSOCKET_GATE"
 
-/** This module's state of a connection that httpd still owns. */
+/** This module's state for a connection that httpd still owns. */
 typedef struct ws_resource {
     SSL *ssl;
     int taken;
@@ -301,8 +301,8 @@ static void takeover_no_info(const SSL *ssl, int where, int ret)
     (void)ssl, (void)where, (void)ret;
 }
 
-/* Detach mod_ssl from the SSL object. It frees its state of the connection, but neither sends a
- * close_notify nor frees our reference. */
+/* Detach mod_ssl from the SSL object. mod_ssl frees its state for the connection, but neither sends
+ * a close_notify nor frees our reference. */
 static void takeover_detach_ssl(conn_rec *c, SSL *ssl)
 {
     SSL_set_quiet_shutdown(ssl, 1);

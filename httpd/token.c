@@ -91,7 +91,7 @@ static int token_is_list(const cJSON *o)
     return cJSON_IsArray(o);
 }
 
-/* Whether fn accepts any text of a list. */
+/* Whether fn accepts any text in a list. */
 static int token_any(const cJSON *o, int (*fn)(const char *text, const void *arg), const void *arg)
 {
     const cJSON *item;

@@ -191,7 +191,7 @@ static int token_request_check(request_rec *r, const ws_token_rules *rules, cons
                "bearer.TOKEN";
         return d->token_required > 0 ? token_request_refuse(r, *why, 0) : OK;
     }
-    ws_token_free(t->token); /* of an earlier check */
+    ws_token_free(t->token); /* from an earlier check */
     if (!(t->token = ws_token_read(rules, text, why))) {
         return token_request_refuse(r, *why, 1);
     }

@@ -131,7 +131,7 @@ enum {
     WS_CLOSE_BAD_GATEWAY = 1014
 };
 
-/** ws_handler.flags: callbacks may block, and run on a pool of threads. */
+/** ws_handler.flags: callbacks may block, and run on a thread pool. */
 #define WS_BLOCKING 0x1u
 
 /** ws_handler.flags, with on_frame: accept messages and frames of any size; WebSocketMaxMessageSize
@@ -193,19 +193,19 @@ typedef enum {
 /** An event, for on_channel. Pointers are valid until it returns. */
 typedef struct ws_event {
     ws_event_kind kind;
-    ws_type type;           /**< of a message */
+    ws_type type;           /**< a message's type */
     const char *channel;    /**< NUL-terminated */
-    const char *data;       /**< of a message; of a member */
+    const char *data;       /**< a message's or a member's data */
     apr_size_t len;         /**< bytes */
     ws_position position;   /**< epoch 0: the channel has no history */
-    apr_uint64_t server;    /**< of the member, see ws_server() */
-    ws_id id;               /**< of the member */
+    apr_uint64_t server;    /**< the member's server, see ws_server() */
+    ws_id id;               /**< the member's connection */
     struct ws_forms *forms; /**< private */
-    /** Of the member: ws_user() of its connection, which the client cannot choose. NULL: none, or
+    /** The member's ws_user(), which the client cannot choose. NULL: none, or
      *  not UTF-8 of at most 255 bytes */
     const char *user;
-    const char *event; /**< of a message: ws_publication.event, or NULL */
-    const char *key;   /**< of a message: ws_publication.key, or NULL */
+    const char *event; /**< a message's ws_publication.event, or NULL */
+    const char *key;   /**< a message's ws_publication.key, or NULL */
     /** The subscription, if it is a wildcard; `channel` is then the channel that the message was
      *  published to. Otherwise NULL */
     const char *wildcard;
@@ -281,7 +281,7 @@ typedef struct ws_handler {
     void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
 
     /** Data was queued, and the queue has fallen to a quarter of WebSocketSendQueue. If you send
-     *  much data, stop at WS_QUEUED and continue here. Messages of channels cause this call only if
+     *  much data, stop at WS_QUEUED and continue here. Channel messages cause this call only if
      *  the queue was longer than a quarter. */
     void (*on_drain)(ws_conn *c);
 
@@ -337,7 +337,7 @@ typedef struct ws_handler {
 
     /**
      * Whether this handler serves the handshake. Without this callback it serves all. Called before
-     * all other checks: version, Origin, limits. Runs on a worker thread of httpd and must not
+     * all other checks: version, Origin, limits. Runs on an httpd worker thread and must not
      * wait. It may be called twice for one request; the first call is before httpd has mapped the
      * request to a file. Of the functions for requests, only ws_request_rec(),
      * ws_request_location(), ws_request_header() and ws_request_protocols() may be called.
@@ -477,12 +477,12 @@ WS_API apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answe
 
 /**
  * The pool that becomes the connection's pool (ws_pool). The first call creates it (8 KiB). It is
- * destroyed after on_close, or when the handshake fails. Release the data of ws_request_set_data()
- * in a cleanup of this pool.
+ * destroyed after on_close, or when the handshake fails. Release the data that you have set with
+ * ws_request_set_data() in a cleanup of this pool.
  */
 WS_API apr_pool_t *ws_request_pool(ws_request *rq);
 
-/** Attach data of the handler, which ws_data() returns. */
+/** Attach the handler's data, which ws_data() returns. */
 WS_API void ws_request_set_data(ws_request *rq, void *data);
 
 /* ---- Sending --------------------------------------------------------------------------------- */
@@ -574,7 +574,7 @@ WS_API ws_status ws_broadcast_keyed(ws_location *here, ws_type type, const char 
 /**
  * Stop reading from the socket. No message is delivered until ws_resume(), and TCP slows the peer
  * down. Meanwhile, pings are not answered, and missing pongs are ignored. But if the peer closes
- * its side of the stream, the connection ends after the time of WebSocketPing.  [callback]
+ * its side of the stream, the connection ends after the time that WebSocketPing sets.  [callback]
  */
 WS_API void ws_pause(ws_conn *c);
 
@@ -589,7 +589,7 @@ WS_API ws_id ws_conn_id(const ws_conn *c);
 
 /** Open, closing or closed, see ws_state.  [callback] */
 WS_API ws_state ws_conn_state(const ws_conn *c);
-/** Data of the handler, NULL at first. */
+/** The handler's data; NULL at first. */
 WS_API void *ws_data(const ws_conn *c);
 WS_API void ws_set_data(ws_conn *c, void *data);
 /** The result of configure, or NULL. */
@@ -603,7 +603,7 @@ WS_API const char *ws_protocol(const ws_conn *c);
 /**
  * Version of the protocol: 13, 8 or 7; or 76 or 75, if WebSocketVersions enables these drafts.
  * Versions 76 and 75 have only text messages, and no pings:
- *   - ws_send() and ws_send_part() of WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is
+ *   - ws_send() and ws_send_part() with WS_BINARY, and ws_ping(), return WS_UNSUPPORTED; on_pong is
  *     not called;
  *   - in text that is not UTF-8, a byte 0xFF is sent as U+FFFD;
  *   - code and reason of ws_close() are not sent, but passed to on_close; a close by the client has
@@ -650,15 +650,15 @@ typedef apr_uint64_t ws_attempt;
 /** ws_connect_options: no limit for a time or length; ping_interval: no pings. */
 #define WS_NEVER 0xFFFFFFFFu
 
-/** The answer of a server or proxy to a handshake. Pointers are valid until on_response returns.
+/** A server's or proxy's answer to a handshake. Pointers are valid until on_response returns.
  *  The server chooses the texts, so escape them for a terminal or a page. */
 typedef struct ws_response {
     int status;                 /**< 100 to 999 */
-    int proxy;                  /**< 1: the answer of the proxy to CONNECT */
+    int proxy;                  /**< 1: the proxy's answer to CONNECT */
     const char *request;        /**< the request: request line and headers, with credentials */
     const char *reason;         /**< the reason phrase, or "" */
     const char *const *headers; /**< name, value, name, value ..., NULL */
-    const char *body;           /**< of a refusal, with chunks decoded, or "" */
+    const char *body;           /**< a refusal's body, with chunks decoded, or "" */
     apr_size_t body_len;        /**< bytes, at most max_body */
     int body_cut;               /**< 1: the body was longer */
 } ws_response;
@@ -681,7 +681,7 @@ typedef struct ws_connect_options {
     /**
      * The attempt has failed. No other callback follows. May call ws_connect(). Runs on the event
      * loop even for WS_BLOCKING handlers, so it must not wait.
-     * @param data    of these options
+     * @param data    from these options
      * @param reason  "connect: Connection refused", "handshake: server answered
      *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid
      *                until on_failure returns.
@@ -719,7 +719,7 @@ typedef struct ws_connect_options {
                         *   WS_NEVER: no pings */
     apr_uint32_t ping_grace; /**< to answer a ping; that of c, or 10 s */
 
-    apr_size_t max_answer;    /**< of the answer's head, bytes; 16 KiB */
+    apr_size_t max_answer;    /**< maximum size of the answer's head, bytes; 16 KiB */
     apr_uint64_t max_message; /**< bytes; that of c, or 1 MiB; WS_NEVER: no limit */
     apr_uint64_t max_frame;   /**< likewise */
     apr_size_t send_queue;    /**< size of the send queue, bytes; that of c, or 1 MiB */
@@ -727,13 +727,13 @@ typedef struct ws_connect_options {
     int trace;                /**< 1: log each frame; 2: with its first bytes. That of c, or 0 */
     apr_uint32_t delay;       /**< milliseconds before the attempt begins */
 
-    /** Called for each answer in order: interim ones (1xx), those of a proxy, redirects, refusals,
+    /** Called for each answer in order: interim ones (1xx), a proxy's, redirects, refusals,
      *  101. Runs on the event loop, so it must not wait. May be NULL. */
     void (*on_response)(void *data, const ws_response *response);
     apr_size_t
         max_body; /**< how many bytes of a refusal's body to read for on_response, at most 1 MiB;
                    *   0: none. handshake_timeout limits reading it, too */
-    /** 1: if proxy is NULL, use the proxy of the environment: https_proxy for wss, http_proxy for
+    /** 1: if proxy is NULL, use the proxy from the environment: https_proxy for wss, http_proxy for
      *  ws, otherwise all_proxy. No proxy is used if no_proxy lists the host. */
     int proxy_environment;
     const char *const
@@ -747,12 +747,12 @@ typedef struct ws_connect_options {
     /**
      * Connect again after this many milliseconds if the connection has ended or failed; 0: never.
      * The delay doubles up to reconnect_max. The time waited is random, between half the delay and
-     * the delay. Retry-After of 503 and 429 extends it, up to reconnect_max. After a connection
-     * that stayed open for longer than the last delay, the first delay applies again. There is no
-     * further attempt after failures "url:" and "request:", after a status of 400 to 499 except
-     * 408, 425 and 429, and after a connection that ws_close() has closed. on_failure is called
-     * when the attempts end, except after an on_close. ws_connect_cancel() ends the attempts; an
-     * open connection stays open.
+     * the delay. Retry-After in 503 and 429 responses extends it, up to reconnect_max. After a
+     * connection that stayed open for longer than the last delay, the first delay applies again.
+     * There is no further attempt after failures "url:" and "request:", after a status of 400 to
+     * 499 except 408, 425 and 429, and after a connection that ws_close() has closed. on_failure is
+     * called when the attempts end, except after an on_close. ws_connect_cancel() ends the
+     * attempts; an open connection stays open.
      */
     apr_uint32_t reconnect;
     apr_uint32_t reconnect_max; /**< milliseconds; 60 s */
@@ -798,7 +798,7 @@ WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
 /**
  * ws_connect() inside on_request, for the client of the handshake. The limits and times of its
  * Location are the defaults, and both connections will belong to the same event loop. on_request
- * runs on a thread of httpd, so it may wait until on_open or on_failure has been called on the
+ * runs on an httpd thread, so it may wait until on_open or on_failure has been called on the
  * loop, and then pass the other server's answer on to the client. If the client's on_open is never
  * called, the handler must close the other connection, in a cleanup of ws_request_pool().
  * @return as ws_connect
@@ -839,7 +839,7 @@ enum {
                      *   be read. Always reported, unless the watch has events 0 */
 };
 
-/** A descriptor of the handler that the connection's loop watches. */
+/** A handler's descriptor that the connection's loop watches. */
 typedef struct ws_watch ws_watch;
 
 /** A watch's function. It runs as a callback of the connection. events: WS_READABLE... */
@@ -949,8 +949,8 @@ typedef struct ws_published {
                            WS_UNCERTAIN: the bus failed; publish it again with ws_publish_once() */
     ws_position position; /**< epoch 0: the channel has no history */
     apr_uint32_t
-        receivers;       /**< subscribed connections of all child processes of this httpd that this
-                    *   process knows of. Those of other machines are not counted */
+        receivers;       /**< subscribed connections in all child processes of this httpd that this
+                    *   process knows of. Those on other machines are not counted */
     apr_uint32_t missed; /**< processes or machines that could not be reached */
     int duplicate;       /**< 1: a message with that id was published before; the other fields are
                     *   about that message */
@@ -996,14 +996,14 @@ WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *
 #define WS_PUBLISH_MAX (16 * 1024 * 1024)
 
 /** Number of connections that are subscribed to a channel in all processes of this httpd, as far as
- *  this process knows. Those of other machines are not counted; ws_list_channels() counts them. 0
+ *  this process knows. Those on other machines are not counted; ws_list_channels() counts them. 0
  *  for an invalid name.  [any] */
 WS_API apr_uint32_t ws_subscribers(const char *channel);
 
 /** A member of a channel. */
 typedef struct ws_member {
     apr_uint64_t server; /**< see ws_server() */
-    ws_id id;            /**< of its connection */
+    ws_id id;            /**< its connection's id */
     const char *data;    /**< as ws_subscription.member */
     apr_size_t len;
 } ws_member;
@@ -1147,7 +1147,7 @@ WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_ui
 /*
  * A handler can keep state for a process, such as a room. For this, it publishes with ws_publish(),
  * receives with a listener, and uses tickers as timers. All of these can be used from its start
- * callback on. The last calls of listeners and tickers, and of ws_published_fn, ws_presence_fn,
+ * callback on. The last calls to listeners and tickers, and of ws_published_fn, ws_presence_fn,
  * ws_channels_fn and ws_history_fn, happen before the handler's stop callback.
  */
 
@@ -1163,21 +1163,21 @@ typedef void (*ws_listen_fn)(const ws_event *event, void *arg);
  * Subscribe without a connection. From WS_EVENT_LIVE on, the listener counts as a subscriber.
  * WebSocketSubscribe does not apply.
  * @param how       as for ws_subscribe(), without WS_MEMBER; or NULL
- * @param listener  set before fn is called; valid until the last call of fn
+ * @param listener  set before fn is called; valid until the last call to fn
  * @return WS_QUEUED; WS_BAD_NAME; WS_LIMIT; WS_FULL: out of memory; WS_GONE: the server stops. fn
  *         is only called after WS_QUEUED.  [any]
  */
 WS_API ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_fn fn,
                            void *arg, ws_listener **listener);
 
-/** End a listener. The last call of fn follows, or is already running. [any, until the last
+/** End a listener. The last call to fn follows, or is already running. [any, until the last
  *  call] */
 WS_API void ws_listen_end(ws_listener *listener);
 
 /** A timer without a connection. */
 typedef struct ws_ticker ws_ticker;
 
-/** The function of a ticker. last: 1 in the last call, after which the ticker is freed. It is the
+/** A ticker's function. last: 1 in the last call, after which the ticker is freed. It is the
  *  last call if the ticker was stopped, if it fires only once, or if the server stops. Runs on an
  *  event loop, which is always the same for one ticker, so it must not block. */
 typedef void (*ws_ticker_fn)(void *arg, int last);
@@ -1186,12 +1186,12 @@ typedef void (*ws_ticker_fn)(void *arg, int last);
  * Call fn after delay, then every interval, with the precision of ws_timer_start().
  * @param delay     milliseconds, at most 2^31
  * @param interval  milliseconds, 0 for once; at least 10
- * @return valid until the last call of fn; NULL: out of memory, or the server stops.  [any]
+ * @return valid until the last call to fn; NULL: out of memory, or the server stops.  [any]
  */
 WS_API ws_ticker *ws_ticker_start(apr_uint32_t delay, apr_uint32_t interval, ws_ticker_fn fn,
                                   void *arg);
 
-/** Stop a ticker. Only the last call of fn follows; another call may be running. [any, until the
+/** Stop a ticker. Only the last call to fn follows; another call may be running. [any, until the
  *  last call] */
 WS_API void ws_ticker_stop(ws_ticker *ticker);
 

@@ -5,7 +5,7 @@
  * @brief WebSocket connections for programs without httpd: libwsclient.
  *
  * The program creates a client, which runs its event loops in threads, and connects with
- * ws_connect() of mod_websocket.h. A connection calls the same callbacks as in a handler, on the
+ * ws_connect() in mod_websocket.h. A connection calls the same callbacks as in a handler, on the
  * thread of its loop. These may call the same functions (ws_send, ws_close, ws_timer_start ...).
  * Other threads send with ws_send_to(), or run a function on the loop with ws_run().
  *

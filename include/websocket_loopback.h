@@ -2,9 +2,9 @@
 
 /**
  * @file websocket_loopback.h
- * @brief Requests of the server to itself, on behalf of a client.
+ * @brief Requests from the server to itself, on behalf of a client.
  *
- * A handler may request a page of the same server for a client, over a separate connection from the
+ * A handler may request a page on the same server for a client, over a separate connection from the
  * same machine. It then sends this header. The server takes the user, address and TLS variables
  * from the header, and sets WEBSOCKET=1 in the environment of the request. The header's value is a
  * credential, signed with a key that the server creates when it starts. It is valid for one POST

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parser for the value of Sec-WebSocket-Extensions: RFC 6455, section 9.1. */
+/** Parses the value of Sec-WebSocket-Extensions: RFC 6455, section 9.1. */
 
 #ifndef WS_PROTOCOL_EXTENSION_HEADER_H
 #define WS_PROTOCOL_EXTENSION_HEADER_H

@@ -71,8 +71,8 @@ typedef struct ws_parser {
     unsigned char mask[4];  /**< rotated so that mask[0] applies to the next byte */
     unsigned char role;     /**< ws_role */
     unsigned char rsv_ok;   /**< reserved bits claimed by extensions */
-    unsigned char opcode;   /**< of the current message, 0 between messages */
-    unsigned char rsv;      /**< of the current message */
+    unsigned char opcode;   /**< the current message's opcode, 0 between messages */
+    unsigned char rsv;      /**< the current message's WS_RSV bits */
     unsigned char fin;      /**< the current frame is the message's last */
     unsigned char in_frame; /**< inside a data frame: header read, payload incomplete */
     unsigned char first;    /**< no piece of the current message has been returned yet */

@@ -31,7 +31,7 @@ typedef struct ws_framer {
 
 /** All functions but `between` and `close` are required. None may block or allocate. */
 struct ws_framing {
-    size_t size; /**< of the state, bytes; at least sizeof(ws_framer) */
+    size_t size; /**< size of the state, bytes; at least sizeof(ws_framer) */
     /** Whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED. */
     int binary;
     int answered; /**< whether the peer answers a `close`; if not, the connection then ends */

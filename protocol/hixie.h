@@ -15,7 +15,7 @@
 
 #include "protocol/framing.h"
 
-/** Length of the third key, sent after the headers of version 76, bytes. */
+/** Length of the third key, which version 76 sends after the headers, bytes. */
 #define WS_HIXIE_KEY3 8
 
 /** Length of the server's answer, bytes. */

@@ -18,7 +18,7 @@
 #include "redis/private.h"
 #include "redis/shards.h"
 
-/* Interval of heartbeat packets, and the silence after which a process counts as ended,
+/* Interval between heartbeat packets, and the silence after which a process counts as ended,
  * milliseconds. */
 #define BEAT WS_REDIS_BEAT
 #define DEAD 10000

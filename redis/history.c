@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The history of channels in Redis: one stream per channel. Scripts make each operation atomic.
- *  They also make it idempotent, because its outcome is unknown when the connection is lost. */
+/** Channels' histories in Redis: one stream per channel. Scripts make each operation atomic.
+ *  They also make operations idempotent, because the outcome of one is unknown when the connection
+ *  is lost. */
 
 #include <apr_strings.h>
 #include <stdlib.h>

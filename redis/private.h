@@ -40,7 +40,7 @@ struct ws_redis_job {
 
 /** A channel with subscribers in this process. */
 typedef struct ws_redis_channel {
-    int count;        /**< of them */
+    int count;        /**< number of them */
     int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
     int before;       /**< sharded: the command has been sent before */
     redisContext *on; /**< sharded: the connection; NULL: none */
@@ -138,7 +138,7 @@ int ws_redis_cluster_init(ws_redis *r);
 void ws_redis_cluster_close(ws_redis *r);
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
 
-/** Replace each ASK reply by the reply of the node that it names. */
+/** Replace each ASK reply with the reply from the node that the ASK names. */
 void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
 
 /** In tails.c: the newest known position of a channel. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Replies of Redis. The server may be a different program, or compromised. Each reply is therefore
+ * Replies from Redis. The server may be compromised, or be a different program. So each reply is
  * checked like client input before it is used: its type, its size and the time it takes.
  */
 

@@ -3,7 +3,7 @@
 /**
  * Subscriptions to sharded channels. When a node fails, moves a slot or is not the right one, the
  * map is out of date. It is then read again, with a back-off, and the channels of that node are
- * subscribed to on their new nodes. Channels of other nodes keep their connections.
+ * subscribed to on their new nodes. Channels on other nodes keep their connections.
  */
 
 #include "redis/shards.h"

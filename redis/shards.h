@@ -13,8 +13,8 @@
 
 #include "redis/private.h"
 
-/** Intervals of the receiver, milliseconds. */
-#define WS_REDIS_BEAT 2000                                      /* of heartbeats */
+/** The receiver's intervals, milliseconds. */
+#define WS_REDIS_BEAT 2000                                      /* between heartbeats */
 #define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* then a connection is closed */
 #define WS_REDIS_WHOLE 10000                                    /* time limit of a reply */
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS for connections of hiredis: replaces its read and write functions with those of OpenSSL. */
+/** TLS for hiredis's connections: replaces its read and write functions with those of OpenSSL. */
 
 #include "redis/tls.h"
 

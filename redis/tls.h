@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS for connections of hiredis, with OpenSSL, since Debian's hiredis has no TLS. */
+/** TLS for hiredis's connections, with OpenSSL, since Debian's hiredis has no TLS. */
 
 #ifndef WS_REDIS_TLS_H
 #define WS_REDIS_TLS_H
@@ -11,9 +11,9 @@
 /** The TLS configuration. Files are PEM. Each may be NULL. */
 typedef struct ws_redis_tls {
     int on;
-    const char *ca;         /**< trusted CA certificates; NULL: those of the system */
-    const char *cert, *key; /**< certificate and key of the client */
-    const char *name;       /**< server name for SNI and verification; NULL: the host of the URL */
+    const char *ca;         /**< trusted CA certificates; NULL: the system's */
+    const char *cert, *key; /**< the client's certificate and key */
+    const char *name;       /**< server name for SNI and verification; NULL: the URL's host */
 } ws_redis_tls;
 
 /** Create a TLS context. @param why  set to the error text  @return NULL: an error occurred */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The open response of a session: an HTTP response to a client that waits for frames, with HTTP's
+ * A session's open response: an HTTP response to a client that is waiting for frames, with HTTP's
  * framing and TLS, or a WebSocket. Use it in the loop's thread only.
  */
 

@@ -15,7 +15,7 @@
 
 #include "sockjs/session_state.h"
 
-/* Slots of a loop's hash table; the sessions of one slot form a list. */
+/* Slots of a loop's hash table; the sessions in one slot form a list. */
 #define SESSION_BUCKETS 4096u
 
 /* Size of one read from the pair, bytes. */

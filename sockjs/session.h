@@ -20,7 +20,7 @@ typedef struct ws_sockjs_key {
     apr_uint64_t high, low;
 } ws_sockjs_key;
 
-/** Options of WebSocketSockJS. */
+/** WebSocketSockJS's options. */
 typedef struct ws_sockjs_options {
     apr_uint64_t response;         /**< maximum length of a streaming response, bytes of frames */
     apr_uint32_t heartbeat, delay; /**< milliseconds */
@@ -40,7 +40,7 @@ ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
 /**
  * Create a session.
  * @param fd        its end of the pair, which it takes over
- * @param settings  of the Location
+ * @param settings  the Location's settings
  * @param ticket    released when the session is freed; or NULL
  * @return 0; -1: fd and ticket have been released
  */
@@ -52,7 +52,7 @@ typedef struct ws_sockjs_request {
     ws_sockjs_kind kind;
     int chunked;
     char callback[WS_SOCKJS_CALLBACK_MAX + 1];
-    const char *head; /**< of the response; copied */
+    const char *head; /**< head of the response; copied */
     apr_size_t head_len;
 } ws_sockjs_request;
 

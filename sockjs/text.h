@@ -30,7 +30,7 @@ ws_sockjs_parsed ws_sockjs_parse(const char *text, apr_size_t len, ws_strbuf *fr
 /** Append a frame as a WebSocket client sends it. first: its first byte */
 void ws_sockjs_client_frame(ws_strbuf *frames, unsigned first, const void *data, apr_size_t len);
 
-/** The state of a text that arrives in pieces, between two pieces. Initially zero. */
+/** The state of text that arrives in pieces, between two pieces. Initially zero. */
 typedef struct ws_sockjs_cut {
     unsigned char held[2], count;
 } ws_sockjs_cut;

@@ -6,9 +6,9 @@
  *     WebSocketHandler ws_channel.so channel=news channel=user:%{user}
  *
  * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
- * %{arg:NAME} (argument of the query string); publish=on lets clients publish to their channels;
+ * %{arg:NAME} (argument in the query string); publish=on lets clients publish to their channels;
  * echo=off does not send clients their own messages; presence=on makes clients members, under their
- * user name or the argument "name"; heartbeat=INTERVAL sends the text of the key beat= at this
+ * user name or the argument "name"; heartbeat=INTERVAL sends the text in the key beat= at this
  * interval.
  *
  * A client without a subprotocol receives published messages unchanged, and publishes each of its
@@ -109,7 +109,7 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
     return form;
 }
 
-/* ---- Requests of clients ---- */
+/* ---- Clients' requests ---- */
 
 /* Set while ws_publish() runs: a result that arrives in the meantime is already on the connection's
  * thread. */

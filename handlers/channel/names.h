@@ -7,7 +7,7 @@
 
 #include "websocket_parse.h"
 
-/** Get an argument of the query string. @return the same as ws_query_next() */
+/** Get an argument in the query string. @return the same as ws_query_next() */
 int channel_argument(ws_conn *c, const char *name, char *out, apr_size_t size);
 
 /**

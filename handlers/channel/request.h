@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Requests of clients that are answered later. */
+/** Clients' requests that are answered later. */
 
 #ifndef WS_HANDLERS_CHANNEL_REQUEST_H
 #define WS_HANDLERS_CHANNEL_REQUEST_H

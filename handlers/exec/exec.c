@@ -8,7 +8,7 @@
  *         [framing=line|nul|length] [type=text|binary] [shared=on|server] [max=N] [longest=SIZE]
  *         [stderr=N|off] [stop=TIME,TIME,TIME]
  *
- * Reference: docs/bridges.md. Programs are started in on_request, on a thread of httpd, which may
+ * Reference: docs/bridges.md. Programs are started in on_request, on an httpd thread, which may
  * wait for the disk. The client therefore gets an HTTP status if the program cannot be started. The
  * connection's loop watches the program's pipes; supervisor.h does the rest. shared.h handles
  * shared programs.
@@ -101,7 +101,7 @@ static void exec_locate(request_rec *r, const exec_choice *choice)
     apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
 }
 
-/* Create the environment of a CGI program (RFC 3875), with variables of mod_ssl and SetEnv. */
+/* Create the environment of a CGI program (RFC 3875), with variables from mod_ssl and SetEnv. */
 static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice *choice)
 {
     const char *protocol = ws_request_protocol(rq);

@@ -35,8 +35,8 @@ typedef struct exec_config {
     apr_uint32_t lines;               /**< lines of standard error to log per second; 0: none */
     apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds after standard input has been closed */
     int *slots;                       /**< `max` slots, see slots.h */
-    exec_supervisor *supervisor;      /**< of this child process */
-    exec_shared *shared_program;      /**< of this child process, if the program is shared */
+    exec_supervisor *supervisor;      /**< this child process's */
+    exec_shared *shared_program;      /**< this child process's, if the program is shared */
 } exec_config;
 
 /** The handler's configure: config.c. */

@@ -31,7 +31,7 @@ struct exec_shared {
     exec_peer *peers; /* peers of the owner */
     apr_time_t started;
     apr_time_t since;           /* time when a program was last requested */
-    int complained;             /* invalid output of the program has been logged */
+    int complained;             /* invalid output from the program has been logged */
     int stopping;               /* the child process is stopping */
     exec_server *server_of_all; /* NULL: the program is for this process only */
     /* To restart the program without a request: */
@@ -72,7 +72,7 @@ void exec_shared_try_again(exec_shared *h);
 /** Handle an owner that has ended or is not reading. */
 void exec_shared_lose_owner(exec_shared *h);
 
-/* Functions of the owner that send to the other processes: */
+/* The owner's functions that send to the other processes: */
 
 void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len);
 void exec_shared_peer_gone(void *arg, exec_peer *p);

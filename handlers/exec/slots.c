@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counts running programs of all child processes in shared memory, without locks. */
+/** Counts the programs running in all child processes, in shared memory, without locks. */
 
 #include "slots.h"
 

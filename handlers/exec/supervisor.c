@@ -19,10 +19,10 @@
 
 #include "slots.h"
 
-/* Longest logged line of standard error, bytes. */
+/* Longest line from standard error that is logged, bytes. */
 #define LINE_SIZE 1024
 
-/* Bytes per read of standard error, or of output to discard. */
+/* Bytes per read from standard error, or of output to discard. */
 #define READ_SIZE 4096
 
 /* When the child process ends, programs get SIGTERM immediately, and SIGKILL after this time,

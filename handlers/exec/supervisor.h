@@ -37,7 +37,7 @@ typedef struct exec_program {
     int stopping;             /**< its standard input has been closed to stop it */
     apr_time_t stopped_at;    /**< time when it was closed */
     int steps;                /**< number of stopping steps taken so far */
-    int ended, status;        /**< status of waitpid(2) */
+    int ended, status;        /**< status from waitpid(2) */
     ws_id conn;               /**< connection to notify of the end; 0: none */
     exec_ended *on_end;       /**< called on its loop */
     char *line;               /**< incomplete line of standard error */
@@ -101,7 +101,7 @@ void exec_release(exec_program *p);
 /** Wake the supervisor's thread.  [any thread] */
 void exec_wake(exec_supervisor *k);
 
-/** Describe a status of waitpid(2). */
+/** Describe a status from waitpid(2). */
 const char *exec_status_text(int status, char *text, apr_size_t size);
 
 #endif

@@ -10,16 +10,16 @@
 
 typedef struct courier courier;
 
-/** Value of `to` for WebSocketHtaccess: each .htaccess names its own page. */
+/** Value of `to` for WebSocketHtaccess: each .htaccess file names its own page. */
 #define HTTP_TO_HTACCESS ".htaccess"
 
 typedef struct {
-    const char *to;           /* a path of this server, or an absolute URL; HTTP_TO_HTACCESS */
+    const char *to;           /* a path on this server, or an absolute URL; HTTP_TO_HTACCESS */
     const char *unix_socket;  /* NULL: none */
     apr_uint32_t timeout;     /* timeout of a request, milliseconds */
     apr_uint32_t retry;       /* pause after failures, milliseconds */
-    apr_int64_t concurrency;  /* simultaneous requests of a child process */
-    apr_int64_t queue;        /* maximum number of connections that wait for a request */
+    apr_int64_t concurrency;  /* simultaneous requests per child process */
+    apr_int64_t queue;        /* maximum number of connections waiting for a request */
     apr_int64_t longest;      /* maximum size of an answer's body, bytes */
     int grip;                 /* style=grip: the WebSocket-over-HTTP protocol */
     const char *issuer, *key; /* for Grip-Sig; key NULL: do not send it */

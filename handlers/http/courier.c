@@ -36,7 +36,7 @@ struct courier {
 
     /* Used by the courier's thread only. */
     job *ready, *ready_last; /* first jobs of sessions, jobs in progress, by next_ready */
-    job *later;              /* close events that wait for their retry, by next_ready */
+    job *later;              /* close events waiting for their retry, by next_ready */
     job *flying;             /* by next_ready */
     long running;
     unsigned failures;

@@ -45,7 +45,7 @@ int grip_next(const char **at, const char *end, grip_event *e);
 int grip_close_code(const grip_event *e);
 
 /**
- * Check an answer of status 200 to 299 and read its headers.
+ * Check an answer with status 200 to 299 and read its headers.
  * @param opening  it answers the OPEN event
  */
 void grip_read(answer *a, CURL *easy, int opening);

@@ -38,7 +38,7 @@
 /* In the connection's pool. Only the session is shared with other threads. */
 typedef struct {
     session *session;
-    form pending; /* messages of the next request */
+    form pending; /* messages for the next request */
     unsigned messages;
     size_t bytes;
     int busy; /* a request is in progress */
@@ -198,7 +198,7 @@ static void http_silent(ws_conn *c, void *arg)
     }
 }
 
-/* Keep-Alive-Interval of style=grip. */
+/* Keep-Alive-Interval for style=grip. */
 static void http_arm(ws_conn *c)
 {
     client *k = ws_data(c);
@@ -322,7 +322,7 @@ static apr_status_t http_forget(void *data)
 
 /* ---- The handshake ---- */
 
-/* Result of the open event, for the waiting thread of httpd. */
+/* Result of the open event, for the waiting httpd thread. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t told;
@@ -404,7 +404,7 @@ static int http_accept(ws_request *rq, const answer *a)
     return 0;
 }
 
-/* If the application is a page of this server, a handshake needs two workers: one for itself, and
+/* If the application is a page on this server, a handshake needs two workers: one for itself, and
  * one for the open event. If handshakes occupied all workers, they would wait for each other
  * forever. Therefore handshakes may occupy only half of a child's threads. With one thread per
  * child, the administrator has to configure enough children. */

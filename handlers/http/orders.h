@@ -14,7 +14,7 @@ void orders_obey_form(ws_conn *c, const answer *a);
 typedef struct {
     int control;  /* messages have a prefix, which marks control messages */
     char *prefix; /* malloc'ed; NULL without control */
-    int detached; /* send no further events of this connection to the application */
+    int detached; /* send no further events from this connection to the application */
 } orders_grip;
 
 /** style=grip. */

@@ -62,7 +62,7 @@ struct script_state {
     pthread_t owner;
     unsigned connections;
     int functions[SCRIPT_FUNCTIONS]; /* references; LUA_NOREF: not defined */
-    char error[4096];                /* of the last call: message and traceback */
+    char error[4096];                /* message and traceback of the last call's error */
     struct request_call *request;    /* while request() runs */
     apr_uint64_t requests;
     script_state *next;

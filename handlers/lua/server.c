@@ -91,7 +91,7 @@ static ws_location *server_here(lua_State *L)
 
 /* ---- Publishing ---- */
 
-/* A string of the table at `index`, or NULL. It stays on the stack. */
+/* A string from the table at `index`, or NULL. The string stays on the stack. */
 static const char *server_option(lua_State *L, int index, const char *name)
 {
     if (lua_getfield(L, index, name) == LUA_TNIL) {

@@ -22,7 +22,7 @@ APLOG_USE_MODULE(websocket);
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
-/* How long a thread of httpd waits for the connection and the answer, milliseconds. */
+/* How long an httpd thread waits for the connection and the answer, milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 

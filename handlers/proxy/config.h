@@ -11,7 +11,7 @@
 
 #include "mod_websocket.h"
 
-/** A server of to=. */
+/** A server listed in to=. */
 typedef struct {
     const char *url;      /* as configured; without the path if that is an expression */
     const char *socket;   /* path of a unix socket, or NULL */

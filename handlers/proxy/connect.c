@@ -21,7 +21,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A connection attempt, and the request's thread that waits for it. */
+/* A connection attempt, and the request's thread, which is waiting for it. */
 typedef struct {
     const ws_handler *server_side;
     pthread_mutex_t lock;

@@ -12,7 +12,7 @@
 typedef struct {
     int refs;                 /* atomic; one for each of the two connections */
     void *attempt;            /* valid until the server's connection is open or has failed */
-    ws_id id;                 /* loop of the server's connection; for the request's thread */
+    ws_id id;                 /* selects the server connection's loop; for the request's thread */
     ws_conn *client, *server; /* NULL: not open yet, or ended */
     int met;                  /* both have been open at the same time */
 } pair;

@@ -22,7 +22,7 @@ const char *tcp_target_check(const char *text);
 
 /**
  * Resolve a target. Blocks during the name lookup.
- * @param pool   of the addresses
+ * @param pool   for the addresses
  * @param error set if there is no address
  */
 tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char **error);

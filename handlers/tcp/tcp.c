@@ -7,7 +7,7 @@
  *     WebSocketHandler ws_tcp.so to=host:port|[address]:port|unix:/path [connect-timeout=TIME]
  *     WebSocketHandler ws_tcp.so tokens=FILE [parameter=NAME] [connect-timeout=TIME]
  *
- * Reference: docs/bridges.md. Names are looked up in on_request, on a thread of httpd. Everything
+ * Reference: docs/bridges.md. Names are looked up in on_request, on an httpd thread. Everything
  * else happens on the connection's loop, without blocking: the loop also watches the service's
  * socket.
  */
@@ -388,7 +388,7 @@ static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     tcp_watch_what_is_wanted(c, b);
 }
 
-/* Try the next address. error: that of the previous address; it is reported if no address is
+/* Try the next address. error: the previous address's error, which is reported if no address is
  * left. */
 static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {

@@ -119,7 +119,7 @@ void *peer_must(void *memory);
 /** The same for the result of inflateInit2() and deflateInit2(). */
 void peer_must_zlib(int result);
 
-/** Describe the last error of TLS or the socket. */
+/** Describe the last TLS or socket error. */
 const char *peer_reason(const peer *p);
 
 /** Read. @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */

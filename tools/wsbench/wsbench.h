@@ -167,7 +167,7 @@ typedef struct result {
     uint64_t opened, failed, lost, messages, bytes, wrong, closed;
     double server_cpu;            /**< seconds, -1: unknown */
     double own_cpu, busiest_cpu;  /**< seconds */
-    double memory_before, memory; /**< memory of the server, KiB; -1: unknown */
+    double memory_before, memory; /**< the server's memory, KiB; -1: unknown */
     histogram latency;
     const char *problem; /**< or NULL */
     int interrupted;     /**< by Ctrl-C, so the result is partial */

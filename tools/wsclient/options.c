@@ -29,7 +29,7 @@
  * requires assembling them. */
 #define MESSAGE_MAX (256u << 20)
 
-/* Limit of the send queue, bytes. session.c pauses far below it. */
+/* Limit on the send queue, bytes. session.c pauses far below it. */
 #define SEND_QUEUE (4 << 20)
 
 /* Limit for the closing handshake, milliseconds. It is long because the server may still send data

@@ -16,7 +16,7 @@ typedef enum {
     WS_EXIT_USAGE = 2,      /**< invalid command line */
     WS_EXIT_NO_SERVER = 3,  /**< no connection was established */
     WS_EXIT_TIMEOUT = 4,    /**< --timeout has passed */
-    WS_EXIT_IO = 5,         /**< error of standard input or output */
+    WS_EXIT_IO = 5,         /**< error on standard input or output */
     WS_EXIT_INTERRUPT = 130 /**< Ctrl-C */
 } ws_exit;
 
@@ -27,7 +27,7 @@ typedef struct ws_cli {
     ws_connect_options to;
     ws_form form;
     int json, frames, quiet, stay, verbose;
-    const char *const *messages; /**< of --execute, message_count of them */
+    const char *const *messages; /**< --execute's messages; message_count of them */
     unsigned message_count;
     apr_uint32_t close_timeout; /**< milliseconds */
     apr_uint64_t count;         /**< stop after this many messages, 0: no limit */

@@ -22,8 +22,8 @@
 /* Limit on the bytes queued for the loop or not yet acknowledged by it. */
 #define IN_FLIGHT_MAX (512 * 1024)
 
-/* Stop reading input while this many bytes wait for the socket. It is a quarter of the send queue,
- * which is also when on_drain is called. */
+/* Stop reading input while this many bytes are waiting for the socket: a quarter of the send queue,
+ * which is also the level at which on_drain is called. */
 #define QUEUED_MAX (1024 * 1024)
 
 /* Longest wait for the reply to our last Close frame, milliseconds. */

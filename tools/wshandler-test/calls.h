@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Records calls of a handler that its clients cannot observe: on_state and on_closing. */
+/** Records calls to a handler that its clients cannot observe: on_state and on_closing. */
 
 #ifndef WS_TOOLS_CALLS_H
 #define WS_TOOLS_CALLS_H
@@ -9,7 +9,7 @@
 #include "tools/wshandler-test/client.h"
 
 /** @return a copy of the handler's table that records each call, and then calls h. Valid until the
- *  next call of this function */
+ *  next call to this function */
 const ws_handler *ws_calls_record(const ws_handler *h);
 
 /** Set the client that the next opened connection belongs to. */

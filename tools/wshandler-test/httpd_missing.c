@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Defines a stub for each function of httpd, so that every handler can be loaded. A call to a stub
+ * Defines a stub for each httpd function, so that every handler can be loaded. A call to a stub
  * ends the test and names the function. The stubs are weak symbols, so the functions in
  * httpd_stubs.c and environment.c replace them.
  */

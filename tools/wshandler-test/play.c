@@ -143,7 +143,7 @@ static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience
     return e;
 }
 
-/* Get the next call of the handler for a client's connection. */
+/* Get the next call to the handler for a client's connection. */
 static ws_happening *play_next_call(play *p, const ws_test_client *peer, int patience)
 {
     long until = play_now_ms() + patience;

@@ -16,7 +16,7 @@ typedef enum {
     WS_STEP_STATUS, /**< expect a response to the handshake */
     WS_STEP_SEND,
     WS_STEP_EXPECT,
-    WS_STEP_CALL, /**< expect a call of the handler */
+    WS_STEP_CALL, /**< expect a call to the handler */
     WS_STEP_WAIT
 } ws_step_kind;
 
@@ -40,7 +40,7 @@ typedef enum {
 typedef struct ws_who {
     const char *user, *auth_type, *peer, *vhost;
     int version, secure, mute;
-    apr_table_t *env; /**< variables of the request */
+    apr_table_t *env; /**< the request's variables */
 } ws_who;
 
 typedef struct ws_step {
