@@ -2,7 +2,7 @@
 
 /**
  * Checks that the configuration decides about access to each section. A `Require` in a <Directory>
- * or a .htaccess file does not apply to a handler of a <Location>, which has no file. A section that
+ * or a .htaccess file does not apply to a <Location>'s handler, which has no file. A section that
  * publishes or delivers messages, or closes connections, is not open by default.
  */
 
