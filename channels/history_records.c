@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Opens the history file, LMDB databases, and reads the messages of channels. */
+/** Opens the history file, LMDB databases, and reads channels' messages. */
 
 #include "channels/history_layout.h"
 

@@ -8,7 +8,7 @@
 
 #include "channels/subscriptions.h"
 
-/** Buckets of the table of views. */
+/** Buckets in the table of views. */
 #define WS_VIEWS 256
 
 typedef struct ws_member_entry {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Creates, checks and encodes the messages of channels. A message is framed once and shared by all
+ * Creates, checks and encodes channel messages. A message is framed once and shared by all
  * of its receivers; the last reference frees it.
  */
 

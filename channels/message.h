@@ -45,7 +45,7 @@ typedef struct ws_message {
     unsigned char id[WS_MESSAGE_ID]; /**< digest of the id and the channel's name */
     apr_uint64_t number;             /**< with `once`: serial number in this process */
     ws_message_fields fields;        /**< texts are stored after the channel's name */
-    const char *user;                /**< for an event of a member: its user, or NULL */
+    const char *user;                /**< for a member's event: the member's user, or NULL */
     ws_id publisher;                 /**< the connection whose callback publishes it, or 0 */
     char *by;                        /**< the publisher's user; malloc'ed; or NULL */
     int trusted;                     /**< published by the application, so do not ask it */
@@ -69,7 +69,7 @@ WS_API int ws_field_valid(const char *text);
 WS_API apr_size_t ws_fields_encode(const ws_message_fields *fields,
                                    unsigned char out[static WS_FIELDS_MAX]);
 
-/** Storage for the texts of decoded fields. */
+/** Storage for decoded fields' text. */
 typedef struct ws_fields_buffer {
     char event[WS_FIELD_MAX + 1], key[WS_FIELD_MAX + 1], source[WS_FIELD_MAX + 1];
 } ws_fields_buffer;

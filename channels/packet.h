@@ -51,7 +51,7 @@ typedef enum {
     /* 2 and 5 are reserved: an older format used them for members without users. */
 } ws_packet_kind;
 
-/** Flag of WS_PACKET_HERE and WS_PACKET_LISTED: the last packet of the answer. */
+/** Flag in WS_PACKET_HERE and WS_PACKET_LISTED: the last packet of the answer. */
 #define WS_PACKET_LAST 0x1u
 /** Flag for publish: the bus must not refuse the packet, because a receiver can recover from a
  *  loss. A message with this flag is in a history, or is a copy for a wildcard. */

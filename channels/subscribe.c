@@ -32,8 +32,8 @@ static void sub_run_loop_call(ws_loop *loop, ws_task *task)
     sem_post(&e->done);
 }
 
-/* Run fn on the connection's loop. The connection is not freed while a callback runs, and its loop
- * never waits for a callback, so waiting here cannot deadlock. */
+/* Run fn on the connection's loop. The connection is not freed while a callback is running, and its
+ * loop never waits for a callback, so waiting here cannot deadlock. */
 static ws_status sub_on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg),
                                  void *arg)
 {

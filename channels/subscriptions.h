@@ -25,7 +25,7 @@ struct ws_sub {
     ws_loop *loop;
     ws_channel *ch;
     apr_uint32_t index;    /**< index in the list */
-    apr_uint32_t serial;   /**< unlike those of the connection's earlier ones to ch */
+    apr_uint32_t serial;   /**< distinguishes the connection's successive subscriptions to ch */
     ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< valid while an event is delivered */

@@ -66,7 +66,7 @@ enum { EITHER, ONLY_V4, ONLY_V6, QUERIES };
 #define BIT(n) (1u << (n))
 
 /* A name that is being looked up, and all lookups waiting for it. Protected by the lock. Freed
- * when no lookup waits and no query is left. */
+ * when no lookup is waiting and no query is left. */
 typedef struct question {
     LIST_ENTRY(question) others;
     TAILQ_HEAD(lookups, ws_lookup) waiting;

@@ -12,7 +12,7 @@
 #include "engine/conn.h"
 #include "engine/output.h"
 
-/* Stop reading while more jobs or bytes than this wait for the handler. */
+/* Stop reading while more jobs or bytes than this are waiting for the handler. */
 #define JOBS_MAX 64
 #define JOB_BYTES_MAX (1024 * 1024)
 

@@ -187,7 +187,7 @@ typedef struct ws_new_conn {
     const ws_settings *settings;      /**< must be valid as long as the engine */
     ws_outgoing *outgoing;            /**< replaces both; malloc'ed, owned by the engine; or NULL */
     int version;                      /**< WebSocket version; 0: none, requires a framing */
-    const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
+    const struct ws_framing *framing; /**< protocol/framing.h; NULL: the version's */
     int connecting; /**< version 76: the third key has not been read yet from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
     void *data;               /**< ws_data() */

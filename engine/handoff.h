@@ -29,7 +29,7 @@ apr_status_t ws_handoff_here(ws_loop *loop, const ws_new_conn *newcomer);
 void ws_loop_entered(ws_loop *loop, int outgoing);
 void ws_loop_left(ws_loop *loop, int outgoing);
 
-/** The number of connections and attempts that ws_engine_wait() waits for.  [any thread] */
+/** The number of connections and attempts for which ws_engine_wait() waits.  [any thread] */
 apr_size_t ws_engine_count_all(ws_engine *engine);
 
 #endif

@@ -241,7 +241,7 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
         case WS_PARSE_MORE:
             return data;
         }
-        /* The peer does not read, and replies would make the queue longer: parse the rest later. */
+        /* The peer is not reading, and replies would lengthen the queue: parse the rest later. */
         if (ws_send_queue_count(&c->out) && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }

@@ -57,7 +57,7 @@ struct ws_loop {
 
     unsigned char *input;    /**< WS_INPUT_SIZE */
     ws_call call;            /**< the running callback, for the watchdog */
-    ws_conn *corked;         /**< connection whose callback runs */
+    ws_conn *corked;         /**< connection whose callback is running */
     apr_uint32_t counted[4]; /**< its totals that the counters already include */
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */

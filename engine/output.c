@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sending: from ws_send() to the socket. While a callback of a connection runs, the cork buffer of
- * the loop gathers the frames of that connection; they are written together at the end of the
+ * Sending: from ws_send() to the socket. While a connection's callback is running, the cork buffer
+ * of the loop gathers the frames of that connection; they are written together at the end of the
  * callback. Bytes that the socket does not accept are queued. Frames that callbacks of other
  * connections send are queued, too.
  */

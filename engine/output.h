@@ -9,8 +9,8 @@
 
 /* send.c */
 
-/** Send an unshared frame of any opcode. Frames are gathered while a callback runs. Checks neither
- *  the connection's state nor the length of the send queue. @return as ws_send() */
+/** Send an unshared frame of any opcode. Frames are gathered while a callback is running. Checks
+ *  neither the connection's state nor the length of the send queue. @return as ws_send() */
 ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size_t len);
 
 /* output.c */

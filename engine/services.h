@@ -63,7 +63,7 @@ typedef struct ws_subscriptions ws_subscriptions;
 /** Find a connection of this loop by its id. @return NULL: it has ended */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
-/** The connection whose callback runs on this thread. NULL: none, or not a loop's thread [any
+/** The connection whose callback is running on this thread. NULL: none, or not a loop's thread [any
  *  thread] */
 const ws_conn *ws_conn_in_callback(void);
 

@@ -2,9 +2,9 @@
 
 /**
  * Reports callbacks that block an event loop. A loop records the callback that it runs, with a few
- * writes to its own memory. A thread of the engine checks these records. It logs a callback that
- * exceeds the limit, once while it runs and once when it has returned. WS_BLOCKING callbacks are
- * not recorded: they run on other threads.
+ * writes to its own memory. An engine thread checks these records. The thread logs a callback that
+ * exceeds the limit, once while it is running and once when it has returned. WS_BLOCKING callbacks
+ * are not recorded: they run on other threads.
  */
 
 #ifndef WS_ENGINE_WATCHDOG_H
@@ -17,11 +17,11 @@
 typedef struct ws_engine ws_engine;
 typedef struct ws_watchdog ws_watchdog;
 
-/** The callback that a loop runs. The loop writes this struct and the watchdog reads it, so all
- * fields are atomic. The watchdog also writes late and since. */
+/** The callback that a loop is running. The loop writes this struct and the watchdog reads it, so
+ *  all fields are atomic. The watchdog also writes late and since. */
 typedef struct ws_call {
     const char *what;    /**< name of the callback, NULL: none runs */
-    const ws_conn *c;    /**< valid to read: slab memory stays allocated while loops run */
+    const ws_conn *c;    /**< valid to read: slab memory stays allocated while loops are running */
     apr_uint32_t number; /**< number of the call */
     apr_uint32_t late;   /**< number of a call that exceeded the limit, 0: none */
     apr_uint32_t since;  /**< when the watchdog first saw that call, ws_clock() */

@@ -6,7 +6,7 @@
  * interest.h records in shared memory which child has subscribers of which channel, in one row per
  * slot of shm.h. Only the child writes to its row, and the parent clears the row when the child has
  * ended. A publisher reads the rows and writes to the sockets of the interested children (ipc.h).
- * Packets that a socket does not accept wait in a bounded queue of the publisher's process, and a
+ * Packets that a socket does not accept wait in a bounded queue in the publisher's process, and a
  * thread sends them.
  */
 

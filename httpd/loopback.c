@@ -255,7 +255,7 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
     return *why ? NULL : client;
 }
 
-/* Get the client of a request. For an internal redirect or a subrequest, it is that of the original
+/* Get a request's client. For an internal redirect or a subrequest, it is that of the original
  * request. */
 static loopback_client *loopback_of(request_rec *r)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handshake request while the handler's on_request runs. */
+/** A handshake request while the handler's on_request is running. */
 
 #ifndef WS_HTTPD_REQUEST_H
 #define WS_HTTPD_REQUEST_H

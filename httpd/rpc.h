@@ -2,7 +2,7 @@
 
 /**
  * Calls functions in other processes: in the child processes of this httpd, and, with a bus between
- * machines, in those of other machines. Questions and answers are sent over the buses of the
+ * machines, in those on other machines. Questions and answers are sent over the buses of the
  * channels. A request waits for its answers for a limited time.
  */
 
@@ -59,7 +59,7 @@ typedef struct ws_rpc_answer {
 /** List all known processes. @return 1; 0: the list may be incomplete */
 int ws_rpc_nodes(apr_pool_t *p, ws_node **nodes, unsigned *count);
 
-/** Whether a process runs. @return 1; 0: it has ended, or never existed; -1: unknown */
+/** Whether a process is running. @return 1; 0: it has ended, or never existed; -1: unknown */
 int ws_rpc_alive(apr_pool_t *p, const ws_node *node);
 
 /**

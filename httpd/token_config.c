@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** The directives of tokens. Keys are read from their files when httpd reads the configuration,
- *  while it still runs as root. */
+ *  while it is still running as root. */
 
 #include "httpd/token_config.h"
 

@@ -489,8 +489,8 @@ WS_API void ws_request_set_data(ws_request *rq, void *data);
 
 /**
  * Send one message. data is copied or sent before the call returns. Text must be UTF-8; this is not
- * checked. Messages to the connection whose callback runs are written together at the end of the
- * callback, in one system call if they fit.
+ * checked. Messages to the connection whose callback is running are written together at the end of
+ * the callback, in one system call if they fit.
  * @param len  bytes
  * @return WS_SENT, WS_QUEUED, WS_FULL, WS_DROPPED, WS_GONE, WS_UNSUPPORTED.  [callback]
  */
@@ -713,18 +713,18 @@ typedef struct ws_connect_options {
         connect_timeout; /**< for each address; after 250 ms, the next one is tried in parallel
                           *   (RFC 8305); 5 s */
     apr_uint32_t handshake_timeout; /**< from the connection to the end of the handshake; 10 s */
-    apr_uint32_t close_timeout;     /**< for the closing handshake; that of c, or 5 s */
+    apr_uint32_t close_timeout;     /**< for the closing handshake; c's value, or 5 s */
     apr_uint32_t
-        ping_interval;       /**< how long without input before a ping is sent; that of c, or 20 s;
+        ping_interval;       /**< how long without input before a ping is sent; c's value, or 20 s;
                         *   WS_NEVER: no pings */
-    apr_uint32_t ping_grace; /**< to answer a ping; that of c, or 10 s */
+    apr_uint32_t ping_grace; /**< to answer a ping; c's value, or 10 s */
 
     apr_size_t max_answer;    /**< maximum size of the answer's head, bytes; 16 KiB */
-    apr_uint64_t max_message; /**< bytes; that of c, or 1 MiB; WS_NEVER: no limit */
+    apr_uint64_t max_message; /**< bytes; c's value, or 1 MiB; WS_NEVER: no limit */
     apr_uint64_t max_frame;   /**< likewise */
-    apr_size_t send_queue;    /**< size of the send queue, bytes; that of c, or 1 MiB */
+    apr_size_t send_queue;    /**< size of the send queue, bytes; c's value, or 1 MiB */
     apr_size_t fragment;      /**< maximum payload of a sent frame, bytes; 0: any */
-    int trace;                /**< 1: log each frame; 2: with its first bytes. That of c, or 0 */
+    int trace;                /**< 1: log each frame; 2: with its first bytes. c's value, or 0 */
     apr_uint32_t delay;       /**< milliseconds before the attempt begins */
 
     /** Called for each answer in order: interim ones (1xx), a proxy's, redirects, refusals,

@@ -16,11 +16,11 @@
 #define WS_DEFLATE_BITS_MIN 8
 #define WS_DEFLATE_BITS_MAX 15
 
-/** The memory limit for zlib states, shared by all connections of all processes. */
+/** The memory limit for zlib states, shared by all connections in all processes. */
 typedef struct ws_deflate_memory {
     apr_uint64_t limit;         /**< bytes */
     apr_uint64_t *mine;         /**< in use by this process, bytes; atomic */
-    apr_uint64_t (*used)(void); /**< returns the use of all processes, bytes */
+    apr_uint64_t (*used)(void); /**< returns the memory in use in all processes, bytes */
 } ws_deflate_memory;
 
 /** The extension's configuration. */
@@ -35,7 +35,7 @@ typedef struct ws_deflate_config {
 
 struct ws_offer;
 
-/** @return the offer of a client: an element of Sec-WebSocket-Extensions. takeover: allow context
+/** @return a client's offer: an element of Sec-WebSocket-Extensions. takeover: allow context
  * takeover */
 const char *ws_deflate_offer(int takeover);
 

@@ -11,10 +11,10 @@
  * a client, the "server" bits are for its own window. */
 enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
 
-/** The `negotiate` of ws_extension. */
+/** The extension's `negotiate`. */
 int ws_pmd_negotiate(ws_negotiation *n, void *config);
 
-/** Parameters of zlib for a window: windowBits and memLevel. */
+/** zlib's parameters for a window: windowBits and memLevel. */
 int ws_pmd_bits(int bits);
 int ws_pmd_memory_level(int bits);
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Framings convert between messages and bytes, where the format is not that of RFC 6455. The drafts
+ * Framings convert between messages and bytes, where the format is not RFC 6455's. The drafts
  * hixie-76 and hixie-75 have one each (hixie.h). HTTP responses that stay open, such as event
  * streams and long polls, use ws_framing_raw or their own framing.
  *

@@ -34,7 +34,7 @@ int ws_handshake_wanted(const char *upgrade);
 
 /**
  * Check a handshake request: RFC 6455, section 4.2.1. A request without Sec-WebSocket-Version is
- * of version 76 if it has that version's keys, and of version 75 if it has no key at all.
+ * a version 76 request if it has that version's keys, and version 75 if it has no key at all.
  * @param versions  the enabled versions, WS_V13...
  * @param version   set to the request's version if it is enabled
  * @param problem   set to the error for the log, a static string that names the header

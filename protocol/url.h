@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parser for WebSocket URLs (RFC 6455, section 3) and for the URLs of proxies. */
+/** Parses WebSocket URLs (RFC 6455, section 3) and proxies' URLs. */
 
 #ifndef WS_PROTOCOL_URL_H
 #define WS_PROTOCOL_URL_H

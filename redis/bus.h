@@ -4,7 +4,7 @@
  * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the
  * design.
  *
- * Each process has two threads with one connection each. One receives messages of the channels with
+ * Each process has two threads with one connection each. One receives messages on the channels with
  * local subscribers, the other sends. While Redis is unreachable, both try to reconnect, and a
  * bounded queue holds the messages to store. After a reconnect, missed messages are read from the
  * history.

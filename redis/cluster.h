@@ -46,7 +46,7 @@ int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told);
 /** Connect to a node, unless already connected. @return 1; 0: the node is not reachable */
 int ws_redis_cluster_connect(ws_redis *r, ws_redis_node *n);
 
-/** Find the node of a key. @return NULL: unknown */
+/** Find a key's node. @return NULL: unknown */
 ws_redis_node *ws_redis_cluster_node(struct ws_redis_cluster *k, const char *key, size_t len);
 
 #endif

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS for hiredis's connections: replaces its read and write functions with those of OpenSSL. */
+/** TLS for hiredis's connections: replaces its read and write functions with OpenSSL's. */
 
 #include "redis/tls.h"
 

@@ -31,7 +31,7 @@ typedef struct ws_sockjs_response ws_sockjs_response;
 
 struct ws_sockjs_response {
     ws_handle handle; /**< must be first */
-    ws_alarm alarm;   /**< set while the response ends */
+    ws_alarm alarm;   /**< set while the response is ending */
     int fd;           /**< -1: conn */
     SSL *ssl;         /**< or NULL */
     ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */

@@ -47,7 +47,7 @@ ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
 int ws_sockjs_open(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_options *options,
                    int fd, const ws_settings *settings, ws_ticket *ticket);
 
-/** A request whose response waits for frames. */
+/** A request whose response is waiting for frames. */
 typedef struct ws_sockjs_request {
     ws_sockjs_kind kind;
     int chunked;

@@ -111,8 +111,8 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
 
 /* ---- Clients' requests ---- */
 
-/* Set while ws_publish() runs: a result that arrives in the meantime is already on the connection's
- * thread. */
+/* Set while ws_publish() is running: a result that arrives in the meantime is already on the
+ * connection's thread. */
 static __thread request *being_published;
 
 static void channel_has_been_published(const ws_published *what, void *arg)

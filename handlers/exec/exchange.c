@@ -20,7 +20,7 @@
 /* Minimum time between two starts of a program that ends immediately, microseconds. */
 #define PAUSE APR_USEC_PER_SEC
 
-/* How long to retry a failed start while connections wait, microseconds. */
+/* How long to retry a failed start while connections are waiting, microseconds. */
 #define RETRY_MAX (5 * APR_USEC_PER_SEC)
 
 void exec_close_fd(int *fd)

@@ -56,7 +56,7 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
             goto failed;
         }
     }
-    /* Our descriptors are close-on-exec, but perhaps not those of other modules. */
+    /* Our descriptors are close-on-exec, but other modules' may not be. */
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     c->what = c->start->directory;
     if (chdir(c->start->directory) < 0) {

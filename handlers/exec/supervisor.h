@@ -66,7 +66,7 @@ typedef struct exec_side {
 /** The thread starts with the first program. @return NULL: out of memory */
 exec_supervisor *exec_supervisor_new(const exec_config *config);
 
-/** Start the thread if it is not running. @return whether it runs */
+/** Start the thread if it is not running. @return whether it is running */
 int exec_supervisor_run(exec_supervisor *k);
 
 /** Stop all programs, and wait for them and the thread: two seconds at most. */

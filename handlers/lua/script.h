@@ -63,7 +63,7 @@ struct script_state {
     unsigned connections;
     int functions[SCRIPT_FUNCTIONS]; /* references; LUA_NOREF: not defined */
     char error[4096];                /* message and traceback of the last call's error */
-    struct request_call *request;    /* while request() runs */
+    struct request_call *request;    /* while request() is running */
     apr_uint64_t requests;
     script_state *next;
 };

@@ -26,7 +26,7 @@ typedef struct {
 /** Initialize as an answer that has not arrived. */
 void proxy_answer_clear(proxy_answer *a, apr_pool_t *pool);
 
-/** Copy a response, but not an interim one.  [on the loop, while the request's thread waits] */
+/** Copy a response, but not an interim one.  [on the loop, while the request waits] */
 void proxy_answer_copy(proxy_answer *a, const ws_response *response);
 
 /** Add the headers to the response for the client. */

@@ -27,7 +27,7 @@ typedef struct ws_test_client {
     ws_id conn; /**< id of the connection; 0: not open yet */
     int version;
     int mute;   /**< does not reply to pings */
-    int paused; /**< does not read */
+    int paused; /**< is not reading */
     int lost;   /**< an expectation timed out: do not wait again */
 
     int status; /**< status of the handshake's response */
