@@ -70,7 +70,7 @@ typedef struct client {
     kind kind;
     stage stage;
     int fd, tls;
-    int reads; /* 0 while it does not read */
+    int reads; /* 0 while it is not reading */
     SSL *ssl;
     double due; /* time of the next action: a message, the end, or a timeout */
     unsigned char *out;
@@ -540,7 +540,7 @@ static int on_input(client *c)
     }
 }
 
-/* ---- Actions of a client ---- */
+/* ---- A client's actions ---- */
 
 static void come(client *c)
 {

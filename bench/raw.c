@@ -5,7 +5,7 @@
  *
  *   raw PORT TLS_PORT FAN_PORT CERTIFICATE KEY
  *
- * Input of a connection to FAN_PORT is sent to all connections on that port. One thread uses one
+ * Input on a connection to FAN_PORT is sent to all connections on that port. One thread uses one
  * buffer. A connection allocates memory only while its socket does not accept all data. Run it with
  * `wsbench --raw`.
  */
