@@ -3,7 +3,7 @@
 /**
  * mod_websocket_hook: the directive WebSocketChannelHook, with which an application decides about
  * channels by HTTP requests. It is a separate module, so that mod_websocket does not need libcurl.
- * The thread of handlers/http/courier.c makes the requests.
+ * The thread in handlers/http/courier.c makes the requests.
  */
 
 #include <httpd.h>
@@ -30,7 +30,7 @@
 
 extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 
-/* Time limit of a request without timeout=. Publishers over HTTP wait for ten seconds. */
+/* Time limit for a request without timeout=. Publishers over HTTP wait for ten seconds. */
 #define TIMEOUT "5s"
 
 /* Limit on the queued requests for one application, in a child process, bytes. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The interface of an application that authorizes the use of channels. The application may refuse
+ * The interface of an application that authorizes channel use. The application may refuse
  * or rewrite a publication and refuse a subscription, and it is notified of subscribers. The
  * interface is a table of functions; httpd/application_provider.h describes how a module registers
  * one.

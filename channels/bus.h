@@ -31,7 +31,7 @@ struct ws_bus {
      * packets while there is at least one subscriber. If setup takes time, the bus starts it
      * immediately, and calls ws_channels_wanted() when it is complete.
      * @param change  1 or -1; -1 always succeeds
-     * @return WS_QUEUED; WS_LIMIT: the bus's limit of channels is reached; WS_FULL: out of memory
+     * @return WS_QUEUED; WS_LIMIT: the bus's limit on channels is reached; WS_FULL: out of memory
      */
     ws_status (*want)(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash, int change);
 

@@ -28,7 +28,7 @@ typedef struct ws_channels_options {
     ws_once *once;       /**< NULL: refuse to publish with an id, unless the history has `once` */
     unsigned channels;   /**< maximum number of channels in this process; 0: no limit */
     int wildcards;       /**< also publish to wildcards, because clients may subscribe to them */
-    apr_size_t queue;    /**< limit of a loop's queue, bytes; 0: 8 MiB */
+    apr_size_t queue;    /**< limit on a loop's queue, bytes; 0: 8 MiB */
     /** Implements ws_may(); NULL: no directives. Called on any thread that runs the connection's
      *  callbacks. */
     int (*may)(ws_conn *c, ws_action action, const char *channel);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivers events to the subscriptions of a loop. First, each subscription's handler selects a form
+ * Delivers events to a loop's subscriptions. First, each subscription's handler selects a form
  * of the event. Then each form is sent to all its subscriptions together, so that extensions do
  * work such as compression only once.
  */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The interface of a history store: a table of functions that keep the last messages of channels,
+ * The interface of a history store: a table of functions that keep each channel's last messages,
  * each with a position.
  *
  * THREADS. All functions may be called from any thread at any time and never block. A store that
@@ -10,7 +10,7 @@
  * returns. `done` must not block either. For the same channel, append calls `done` in the order of
  * the calls.
  *
- * ORDER. append gives each message of a channel the offset of the previous one plus one, regardless
+ * ORDER. append gives each message in a channel the offset of the previous one plus one, regardless
  * of the process or machine that publishes it. The first message of an epoch has offset 1. Once
  * `done` has reported a position, read finds that message and all earlier ones. A process that
  * receives offset n + 2 after n therefore knows that one message is missing, and reads it from the
@@ -37,7 +37,7 @@ typedef struct ws_history_page {
     ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
     int gap;          /**< messages between `after` and the first message of the page are no longer
                          stored, or `after` belongs to another epoch */
-    int more;         /**< the store has more messages after the last one of the page */
+    int more;         /**< the store has more messages after the page's last one */
 } ws_history_page;
 
 /** status: APR_EEXIST, from a store with `once`: a message with that id is already stored, at this

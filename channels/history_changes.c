@@ -10,7 +10,7 @@
 
 #include "channels/history_layout.h"
 
-/* Overhead of a message, bytes: its key, header, turn, and share of inner pages. */
+/* A message's overhead, bytes: its key, header, turn, and share of inner pages. */
 #define COST 256
 #define PAGE 4096
 
@@ -60,7 +60,7 @@ static int changes_add_turn(change *c, const turn *t)
                        MDB_APPEND);
 }
 
-/* Delete the oldest message of a channel, and its turn. */
+/* Delete a channel's oldest message, and the message's turn. */
 static int changes_drop_first(change *c, apr_uint64_t id)
 {
     MDB_cursor *cursor;

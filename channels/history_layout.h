@@ -71,7 +71,7 @@ MDB_val ws_record_text_val(const char *text);
 int ws_record_get(ws_history_records *h, MDB_txn *txn, unsigned base, MDB_val key, void *record,
                   size_t size);
 
-/** Find the oldest message of a channel. @return 0, MDB_NOTFOUND, or an error */
+/** Find a channel's oldest message. @return 0, MDB_NOTFOUND, or an error */
 int ws_record_first_message(MDB_cursor *cursor, apr_uint64_t id, apr_uint64_t *offset,
                             MDB_val *value);
 

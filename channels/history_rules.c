@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Finds the history rule of a channel. The first matching rule applies. */
+/** Finds a channel's history rule. The first matching rule applies. */
 
 #include "channels/history_rules.h"
 

@@ -55,7 +55,7 @@ struct ws_presence_state {
 int ws_node_same(const ws_node *a, const ws_node *b);
 int ws_node_is_self(const ws_channels *h, const ws_node *n);
 
-/** Get the view of a channel. @param make  create it if it does not exist
+/** Get a channel's view. @param make  create it if it does not exist
  *  @return NULL: it does not exist, or memory is exhausted */
 ws_member_view *ws_view_of(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash,
                            int make);

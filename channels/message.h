@@ -121,7 +121,7 @@ WS_API int ws_member_valid(const char *data, apr_size_t len);
  *  @return the user, which extends to the end of `whole`; NULL: the encoding is invalid */
 WS_API const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_len);
 
-/** Create the message of a member event, from an encoded member. Like ws_message_new(). */
+/** Create the message for a member event, from an encoded member. Like ws_message_new(). */
 ws_message *ws_message_about(const char *channel, const char *whole, apr_size_t len);
 
 /** Whether a text is a wildcard: a channel's name followed by a slash and a star. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The interface of a store of message ids: a table of functions that record for ten minutes which
+ * The interface of a store for message ids: a table of functions that record for ten minutes which
  * messages have been published. Publishers choose the ids. A history that does this itself
  * (ws_history.once) does not need such a store.
  *

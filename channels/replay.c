@@ -417,7 +417,7 @@ void ws_catch_up_drained(ws_conn *c)
 typedef struct look_task {
     ws_task task;
     ws_channels *h;
-    ws_channel *ch; /* NULL: all channels of the loop */
+    ws_channel *ch; /* NULL: all channels on the loop */
 } look_task;
 
 static void replay_look_at(ws_channels *h, ws_loop *loop, ws_channel *ch)
@@ -473,7 +473,7 @@ static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
 
 void ws_look_again(ws_channels *h, unsigned loop)
 {
-    /* Post one task for all channels of the loop, unless one is queued already. */
+    /* Post one task for all channels on the loop, unless one is queued already. */
     if (!__atomic_exchange_n(&h->loop_queues[loop].looking, 1, __ATOMIC_SEQ_CST)
         && replay_post_look(h, loop, NULL) < 0) {
         __atomic_store_n(&h->loop_queues[loop].looking, 0, __ATOMIC_SEQ_CST);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivers the members of a channel to one subscription. The list is copied and posted to the loop
+ * Delivers a channel's members to one subscription. The list is copied and posted to the loop
  * under the presence lock, like every change of members. Each change is therefore either included
  * in the list, or delivered after it.
  */

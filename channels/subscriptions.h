@@ -117,17 +117,17 @@ void ws_channel_unref(ws_channels *h, ws_channel *ch);
  *  @return the number */
 unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 
-/** The first subscription of a connection, or NULL.  [loop] */
+/** A connection's first subscription, or NULL.  [loop] */
 static inline ws_sub *ws_sub_first(const ws_conn *c)
 {
     const ws_subscriptions *s = ws_conn_subscriptions(c);
     return s ? s->first : NULL;
 }
 
-/** The subscription of a connection to a channel, or NULL.  [loop] */
+/** A connection's subscription to a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
-/** Add or remove a subscriber of a channel on all buses. @param change  1 or -1
+/** Add or remove a channel's subscriber on all buses. @param change  1 or -1
  *  @return as ws_bus.want  [any thread] */
 ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change);
 

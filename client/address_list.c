@@ -105,7 +105,7 @@ ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, 
     return address_list_get(host, port, family, 0, rv);
 }
 
-/* Parse one address of a list, without the commas. */
+/* Parse one address in a list, without the commas. */
 static ws_addresses *address_list_parse_one(const char *host, size_t len, unsigned port)
 {
     char one[TEXT_SIZE];

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a connector takes from the authority of a URL: the host in ASCII, and credentials. */
+/** What a connector takes from a URL's authority: the host in ASCII, and credentials. */
 
 #include <apr_base64.h>
 #include <apr_strings.h>

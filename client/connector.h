@@ -22,7 +22,7 @@ typedef enum {
     WS_AT_TLS,
     WS_AT_ANSWER, /**< request sent, waiting for the response */
     WS_AT_BODY,   /**< reading the body of a refusal */
-    WS_AT_OPEN,   /**< connected; waits for the end of the connection to reconnect: reconnect.c */
+    WS_AT_OPEN,   /**< connected; reconnects when the connection has ended: reconnect.c */
     WS_AT_END
 } ws_connect_stage;
 

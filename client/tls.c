@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS contexts and connections of a client. A context is cached until its files change.
+ * A client's TLS contexts and connections. A context is cached until its files change.
  * Certificates are verified unless the options disable that.
  */
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handles clients that read too slowly: checks the limits of the send queue in bytes and in time,
+/** Handles clients that read too slowly: checks the send queue's limits in bytes and in time,
  *  and applies the policy when a limit is reached. */
 
 #include "engine/conn.h"

@@ -10,7 +10,7 @@
 #include "engine/output.h"
 #include "protocol/close.h"
 
-/* Set the reason of the end; it is empty if memory is exhausted. */
+/* Set the reason for the end; it is empty if memory is exhausted. */
 static void closing_set_reason(ws_conn *c, const void *reason, apr_size_t len)
 {
     ws_rare *rare = len || c->rare->end_reason ? ws_conn_rare(c) : NULL;

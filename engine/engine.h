@@ -141,7 +141,7 @@ typedef struct ws_engine_options {
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
 
-/** Hooks of channels/ for connections with subscriptions. The engine calls them on the loop. */
+/** Hooks in channels/ for connections with subscriptions. The engine calls them on the loop. */
 typedef struct ws_channels_hooks {
     /** End the subscriptions: on_close has been called. */
     void (*leave)(ws_conn *c);
@@ -241,7 +241,7 @@ typedef struct ws_conn_info {
 } ws_conn_info;
 
 /**
- * Set the user of a connection.
+ * Set a connection's user.
  * @param old  set to the previous block of strings. It stays valid until the caller frees it, which
  *             is allowed after the connection's last callback.
  * @return 0: out of memory  [callback]

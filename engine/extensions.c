@@ -12,7 +12,7 @@
 
 #include "engine/conn.h"
 
-/* A scratch buffer of the loop that has grown beyond this size, bytes, is freed. */
+/* A loop's scratch buffer that has grown beyond this size, bytes, is freed. */
 #define KEEP_MAX (256 * 1024)
 
 ws_chain *ws_chain_new(unsigned count)

@@ -64,7 +64,7 @@ void ws_chain_receive(ws_conn *c, const ws_piece *p, ws_chain_deliver *deliver);
 
 /**
  * Transform a message or part before it is sent. Sets first, payload and len to the result. A new
- * payload is in a buffer of the loop, valid until the next call.
+ * payload is in one of the loop's buffers, valid until the next call.
  * @return WS_SENT; WS_FULL: out of memory, the connection is broken
  */
 ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_size_t *len);

@@ -18,7 +18,7 @@ typedef struct ws_log_format ws_log_format;
     " %{closer}w %{code}w \"%{reason}w\""
 
 /**
- * Parse a format: letters of mod_log_config with the same meaning, %{NAME}w for fields of the
+ * Parse a format: mod_log_config's letters with the same meaning, %{NAME}w for fields of the
  * module, or the name "json".
  * @return NULL, or an error text
  */

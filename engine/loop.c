@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A loop of the engine: an event loop, and the buffers that its connections share. */
+/** An engine loop: an event loop, and the buffers that its connections share. */
 
 #include "engine/loop.h"
 

@@ -21,7 +21,7 @@
 #include "event/thread_pool.h"
 #include "engine/watchdog.h"
 
-/** Receive buffer of a loop, bytes. */
+/** Size of a loop's receive buffer, bytes. */
 #define WS_INPUT_SIZE (512 * 1024)
 
 /** Plaintext passed to OpenSSL in one call, bytes: four records. */
@@ -74,7 +74,7 @@ struct ws_loop {
     int last_input; /**< the message being delivered is the last one of the input */
 
     void *shared[WS_EXTENSIONS_MAX]; /**< shared state of extensions, by ws_extension_use.index */
-    unsigned char *scratch;          /**< output buffer of the extensions */
+    unsigned char *scratch;          /**< the extensions' output buffer */
     apr_size_t scratch_len, made_size;
     struct ws_frames *shared_from, *shared_made; /**< a broadcast message, and its encoded form */
     const ws_extension_use *shared_use;          /**< the extension that encoded it */

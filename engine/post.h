@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tasks with which the API reaches the loop of a connection. */
+/** Tasks with which the API reaches a connection's loop. */
 
 #ifndef WS_ENGINE_POST_H
 #define WS_ENGINE_POST_H

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Rate limits of an open connection, as token buckets. A limit in a dry run is logged, but not
+ * An open connection's rate limits, as token buckets. A limit in a dry run is logged, but not
  * enforced.
  */
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The send queue of a connection: a ring of reference-counted buffers. Control frames overtake
+ * A connection's send queue: a ring of reference-counted buffers. Control frames overtake
  * frames of which no byte has been sent.
  */
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The send queue of a connection: frames to be written. */
+/** A connection's send queue: frames to be written. */
 
 #ifndef WS_ENGINE_SEND_QUEUE_H
 #define WS_ENGINE_SEND_QUEUE_H

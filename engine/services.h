@@ -67,10 +67,10 @@ ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
  *  thread] */
 const ws_conn *ws_conn_in_callback(void);
 
-/** The loop of a connection, which never changes.  [any thread of its callbacks] */
+/** A connection's loop, which never changes.  [any thread of its callbacks] */
 ws_loop *ws_conn_loop(const ws_conn *c);
 
-/** The handler of a connection. [any thread of its callbacks] */
+/** A connection's handler. [any thread of its callbacks] */
 const ws_handler *ws_conn_handler(const ws_conn *c);
 
 /** Whether a connection's callbacks run on the thread pool (WS_BLOCKING). */

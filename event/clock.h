@@ -10,7 +10,7 @@
 /** Milliseconds, monotonic; the value wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
-/** Stop the clock, so that only ws_clock_advance() moves it. For tests of handlers. Call this
+/** Stop the clock, so that only ws_clock_advance() moves it. For handler tests. Call this
  *  before an engine is created. */
 void ws_clock_hold(void);
 

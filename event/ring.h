@@ -2,7 +2,7 @@
 
 /**
  * The completion ring: io_uring, for loops whose backend is WS_BACKEND_URING. The kernel receives
- * into buffers of the ring as bytes arrive. One system call submits all sends of a turn and waits
+ * into the ring's buffers as bytes arrive. One system call submits all sends of a turn and waits
  * for the next events. The poller still watches all other descriptors; the ring polls the poller's
  * descriptor.
  *

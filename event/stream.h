@@ -78,7 +78,7 @@ static inline void ws_stream_buffer(ws_event_loop *loop, ws_source *s, int grows
 void ws_stream_send_buffer(ws_event_loop *loop, ws_source *s, unsigned char **buffer,
                            apr_size_t len);
 
-/** Whether another buffer of the stream can still be added to its last send. */
+/** Whether another of the stream's buffers can still be added to its last send. */
 int ws_stream_grows(const ws_event_loop *loop, const ws_source *s);
 
 /** Send pieces without copying them. They must not change until WS_STREAM_SENT. n: at most

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Balances connections between the children of the event MPM, which do not accept them evenly. A
+ * Balances connections between the event MPM's children, which do not accept them evenly. A
  * child whose descriptors run short leaves new connections to a child that has fewer connections.
  */
 
@@ -16,7 +16,7 @@
 apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /** Replace the accept function of the listeners, which the MPM sets after child_init. Called when
- *  descriptors run short for the first time.  [any thread of a child] */
+ *  descriptors run short for the first time.  [any thread in a child] */
 void ws_accept_spread(void);
 
 #endif

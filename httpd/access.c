@@ -226,7 +226,7 @@ static int access_is_decided(apr_pool_t *p, const opening *o, int method)
     return 0;
 }
 
-/* Map a path to a file with the hooks of mod_alias and the core. */
+/* Map a path to a file with mod_alias's and the core's hooks. */
 static const char *access_file(request_rec *r)
 {
     static const char *const mappers[] = {"mod_alias.c", "core.c"};

@@ -14,7 +14,7 @@
 #include "include/mod_websocket.h"
 
 /**
- * The value of a directive: all, none, an expression, or `handler`, which means that the handler
+ * A directive's value: all, none, an expression, or `handler`, which means that the handler
  * decides.
  */
 typedef struct ws_channel_acl ws_channel_acl;
@@ -36,11 +36,11 @@ void ws_channelrules_reset(apr_pool_t *pconf);
 /** Whether a rule decides about requests. `handler` and NULL do not. */
 int ws_channelrule_decides(const ws_channel_acl *rule);
 
-/** Whether evaluating a rule needs the request of the connection's handshake. */
+/** Whether evaluating a rule needs the request from the connection's handshake. */
 int ws_channelrule_needs_request(const ws_channel_acl *rule);
 
 /**
- * Like ws_may(). Evaluates expressions with the saved request of the connection's handshake
+ * Like ws_may(). Evaluates expressions with the saved request from the connection's handshake
  * (reauthorize.h).
  */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);

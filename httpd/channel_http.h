@@ -14,7 +14,7 @@
 #define WS_CHANNEL_HTTP_PUBLISH 0x1
 #define WS_CHANNEL_HTTP_SUBSCRIBE 0x2
 
-/** The value of a section. */
+/** A section's value. */
 typedef struct ws_channel_http {
     unsigned what;    /**< WS_CHANNEL_HTTP_..., 0: off */
     const char *base; /**< path of the Location, without a trailing slash */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parses the names of channels in a request, and handles CORS. Only pages whose origin
+ * Parses the channel names in a request, and handles CORS. Only pages whose origin
  * WebSocketOrigin lists may send the user's cookies; `any` allows requests without cookies.
  */
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The names of channels in a URL, and CORS. [the request's thread] */
+/** The channel names in a URL, and CORS. [the request's thread] */
 
 #ifndef WS_HTTPD_CHANNEL_REQUEST_H
 #define WS_HTTPD_CHANNEL_REQUEST_H
@@ -11,7 +11,7 @@
 #include "include/mod_websocket.h"
 
 /**
- * Get the names of channels in a request, as const char *: the rest of the path after the
+ * Get the channel names in a request, as const char *: the rest of the path after the
  * Location's, and the value of each channel= argument.
  */
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h);

@@ -65,7 +65,7 @@ apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s)
                    : apr_generate_random_bytes((unsigned char *)number, sizeof(*number));
 }
 
-/* Find the application, provided by another module, that authorizes the use of channels. */
+/* Find the application, provided by another module, that authorizes channel use. */
 static void channels_find_application(apr_pool_t *pchild, server_rec *s,
                                       ws_channels_options *options)
 {

@@ -56,7 +56,7 @@ ws_engine *ws_child_engine(void)
 apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s)
 {
     (void)ptemp;
-    /* The module uses objects of mod_ssl, so both need the same OpenSSL version. */
+    /* The module uses mod_ssl's objects, so both need the same OpenSSL version. */
     if (OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "websocket: built for %s, but mod_ssl has loaded %s: rebuild the module",

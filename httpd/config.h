@@ -34,7 +34,7 @@ typedef struct ws_compression {
     apr_int64_t threshold; /**< bytes */
 } ws_compression;
 
-/** A field that is not set inherits the value of the enclosing section, or else the default. */
+/** A field that is not set inherits the enclosing section's value, or else the default. */
 typedef struct ws_dir_config {
     apr_array_header_t *handlers;          /**< ws_handler_line *; NULL: not set; empty: off, or a
                                        directory of handlers */
@@ -122,7 +122,7 @@ typedef struct ws_plugin_descriptor {
 /**
  * Find the plugin that a directive names: a shared object, or the provider of another module.
  * @param file   set to the shared object, or NULL for a provider
- * @param table  set to a copy of its table of callbacks; missing callbacks are NULL
+ * @param table  set to a copy of its callback table; missing callbacks are NULL
  * @return NULL, or the error
  */
 const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Writes WebSocketLog. A thread of the child writes the records, so loops never wait for a disk or
+ * Writes WebSocketLog. A thread in the child writes the records, so loops never wait for a disk or
  * a program. When the buffer is full, records are dropped and counted. Each log in a database has a
  * separate thread, so a slow database does not delay logs in files.
  */

@@ -2,7 +2,7 @@
 
 /**
  * WebSocketLog: writes a record for each connection that has ended. Loops only append records to a
- * list. A thread of the child writes them, so that a full disk or a slow program does not block a
+ * list. A thread in the child writes them, so that a full disk or a slow program does not block a
  * loop. For a log in a database, the provider has a queue and a thread (log_provider.h).
  */
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The content handler of the control API: checks access and dispatches by path. It refuses methods
+ * The control API's content handler: checks access and dispatches by path. It refuses methods
  * that no Require restricts, unless WebSocketControlOpen is on.
  */
 

@@ -29,7 +29,7 @@
 void ws_control_register(apr_pool_t *p);
 
 /**
- * Format the id of a connection of this process for the API. The id includes the server's number if
+ * Format the id of a connection in this process for the API. The id includes the server's number if
  * a bus connects several machines.
  * @return text
  */

@@ -27,7 +27,7 @@ void ws_counters_reclaim(unsigned slot);
  */
 apr_status_t ws_counters_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Increment a counter in the row of httpd's threads.  [any thread of a child] */
+/** Increment a counter in the row of httpd's threads.  [any thread in a child] */
 void ws_counters_add(ws_counter which);
 
 /** The sum over all children, including ended ones.  [any process, any thread] */

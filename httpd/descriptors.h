@@ -19,11 +19,11 @@ typedef enum {
 apr_status_t ws_descriptors_child_init(apr_pool_t *pchild, server_rec *s,
                                        ws_engine_options *options);
 
-/** How many descriptors are left for a new handshake.  [any thread of a child] */
+/** How many descriptors are left for a new handshake.  [any thread in a child] */
 ws_descriptors ws_descriptors_left(void);
 
 /** Whether descriptors were low at a recent handshake, and few connections have ended since.
- *  [any thread of a child] */
+ *  [any thread in a child] */
 int ws_descriptors_low(void);
 
 #endif

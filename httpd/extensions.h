@@ -37,7 +37,7 @@ int ws_extensions_valid(request_rec *r, const char *header);
 /**
  * Negotiate extensions.
  * @param header  Sec-WebSocket-Extensions, well-formed, or NULL
- * @param answer  set to the header of the response, in r->pool; NULL: no extension is used
+ * @param answer  set to the response header, in r->pool; NULL: no extension is used
  * @return the chain, or NULL
  */
 ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,

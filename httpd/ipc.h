@@ -71,7 +71,7 @@ int ws_ipc_child_stop(void);
 void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 
 /**
- * Answer a message; never blocks.  [any thread of a child]
+ * Answer a message; never blocks.  [any thread in a child]
  * @return 0; -1 if the socket is full or does not exist
  */
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);
@@ -90,13 +90,13 @@ int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const str
                 int n, int fd, apr_uint32_t timeout);
 #define WS_IPC_IOVECS 64
 
-/** The socket of a slot, to poll for POLLOUT.  [any thread of a child] */
+/** The socket of a slot, to poll for POLLOUT.  [any thread in a child] */
 int ws_ipc_socket(unsigned slot);
 
 /** Number of slots that have sockets, starting at slot 0.  [any thread] */
 unsigned ws_ipc_count(void);
 
-/** Whether this child receives messages.  [any thread of a child] */
+/** Whether this child receives messages.  [any thread in a child] */
 int ws_ipc_reachable(void);
 
 /**

@@ -22,7 +22,7 @@ int ws_json_send(request_rec *r, int status, ws_strbuf *t);
 int ws_json_refuse(request_rec *r, const char *what, int status, const char *why);
 
 /**
- * Discard the body of a request before refusing it.
+ * Discard a request's body before refusing it.
  * @return OK, or the value for the handler to return
  */
 int ws_json_discard(request_rec *r, int status);

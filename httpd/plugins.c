@@ -219,7 +219,7 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
 
 #define KEY_MAX 255
 
-/* Build the key of a directive. The key is the same in other processes, after a reload, and on
+/* Build a directive's key. The key is the same in other processes, after a reload, and on
  * other machines. Packets have one byte for its length, so a hash replaces the beginning of a long
  * key. */
 static const char *plugins_key_of(cmd_parms *cmd, const char *handler)

@@ -204,7 +204,7 @@ static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[
     return error;
 }
 
-/* @return the error in the text of a file, or NULL */
+/* @return the error in a file's text, or NULL */
 static const char *policy_obstacle(apr_pool_t *p, const char *text, apr_size_t len)
 {
     apr_xml_parser *parser = apr_xml_parser_create(p);

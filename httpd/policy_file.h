@@ -11,7 +11,7 @@
 #include <httpd.h>
 #include <http_config.h>
 
-/** pre_config: reset the state of the previous configuration. */
+/** pre_config: reset the previous configuration's state. */
 void ws_policy_file_reset(apr_pool_t *pconf);
 
 /** The directive: `DOMAIN:PORTS ...`, a file, or off. */

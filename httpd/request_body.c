@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads the body of a request as one message, within the size limits of the section. */
+/** Reads a request's body as one message, within the section's size limits. */
 
 #include "httpd/request_body.h"
 

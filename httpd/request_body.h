@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads the body of a request as a message. [the request's thread] */
+/** Reads a request's body as a message. [the request's thread] */
 
 #ifndef WS_HTTPD_REQUEST_BODY_H
 #define WS_HTTPD_REQUEST_BODY_H

@@ -16,13 +16,13 @@
  */
 int ws_response_headers_valid(request_rec *r, const apr_table_t *headers);
 
-/** Run the filters of mod_headers and mod_session for a response that httpd does not send.
+/** Run mod_headers' and mod_session's filters for a response that httpd does not send.
  *  Afterwards the caller must replace the request's output filters, as a takeover does. */
 void ws_response_run_header_filters(request_rec *r);
 
 /**
  * Build the header of a response that this module sends, with Connection: close, from r->status and
- * r's headers. The filters of mod_headers and mod_session run first.
+ * r's headers. mod_headers' and mod_session's filters run first.
  * @param more  further lines, each with its CRLF; or NULL
  * @return the text, from the request's pool; NULL: a header is invalid. The caller refuses with
  *         500; for this, r has the headers from before the filters, and no content type

@@ -133,7 +133,7 @@ void ws_shm_keep_descriptors(int *count_and_fds)
     apr_pool_userdata_set(count_and_fds, DESCRIPTORS_KEY, NULL, pool);
 }
 
-/* The children of the other build still have their own mappings and descriptors. */
+/* The other build's children still have their own mappings and descriptors. */
 static void shm_give_up(apr_pool_t *theirs)
 {
     const int *fds = shm_find(theirs, DESCRIPTORS_KEY);

@@ -82,7 +82,7 @@ static void answers_may_be_kept(request_rec *r)
     apr_table_setn(r->headers_out, "Expires", date);
 }
 
-/* Get the value of the cookie if all its characters are valid. */
+/* Get the cookie's value if all its characters are valid. */
 static const char *answers_cookie(request_rec *r)
 {
     const char *all = apr_table_get(r->headers_in, "Cookie");

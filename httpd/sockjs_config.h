@@ -30,7 +30,7 @@ typedef struct ws_sockjs_config {
         NULL, -1, -1, -1, -1, -1                                                                   \
     }
 
-/** pre_config: reset the state of the previous configuration. */
+/** pre_config: reset the previous configuration's state. */
 void ws_sockjs_config_reset(apr_pool_t *pconf);
 
 /** Whether any section enables SockJS. */

@@ -13,7 +13,7 @@
 #include "httpd/ipc.h"
 #include "httpd/sockjs_config.h"
 
-/* The key of a session selects its bucket. */
+/* A session's key selects its bucket. */
 #define BUCKETS 4096u
 #define BUCKET 64u
 

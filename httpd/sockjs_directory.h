@@ -20,7 +20,7 @@ typedef enum {
     WS_SOCKJS_NO_ROOM /**< the table is full or missing, or this child has no slot or no IPC */
 } ws_sockjs_owner;
 
-/** Find a session. @param slot  set to the slot of its child  [threads of a child] */
+/** Find a session. @param slot  set to the slot of its child  [threads in a child] */
 ws_sockjs_owner ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slot);
 
 /** Find a session, or create it: a session that does not exist then belongs to this child. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the URLs of SockJS, and derives the key of a session. */
+/** Parses SockJS URLs, and derives a session's key. */
 
 #include "httpd/sockjs_url.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The URLs of SockJS: the requested resource and its session. [the request's thread] */
+/** SockJS URLs: the requested resource and its session. [the request's thread] */
 
 #ifndef WS_HTTPD_SOCKJS_URL_H
 #define WS_HTTPD_SOCKJS_URL_H
@@ -34,7 +34,7 @@ typedef struct sockjs_url {
 void ws_sockjs_url_parse(request_rec *r, sockjs_url *url);
 
 /**
- * Compute the key of a session. It depends on the virtual host, the base URL and the user, so that
+ * Compute a session's key. The key depends on the virtual host, the base URL and the user, so that
  * requests of other users cannot reach the session. In sections with tokens, the user is the one in
  * the request's token.
  * @return OK; HTTP_UNAUTHORIZED: the token is refused

@@ -25,7 +25,7 @@ typedef enum ws_ssl_verify {
 /** Values of the flags and of SSLProxyCARevocationCheck. */
 enum { WS_SSL_UNSET, WS_SSL_OFF, WS_SSL_ON, WS_SSL_CHAIN };
 
-/** The values of the directives of a section. NULL and 0: not set. PEM texts are the files'
+/** The values of a section's directives. NULL and 0: not set. PEM texts are the files'
  *  contents. */
 typedef struct ws_ssl_proxy {
     const char *ca, *crl, *machine, *chain; /**< PEM texts */

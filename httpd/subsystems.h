@@ -28,7 +28,7 @@ typedef struct ws_subsystem {
      *  thread cannot be stopped. The process then exits without child_exit, because the thread may
      *  still use any object */
     int (*child_stop)(void);
-    /** All callbacks of handlers have ended: release resources. */
+    /** All handlers' callbacks have ended: release resources. */
     void (*child_exit)(void);
 } ws_subsystem;
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Takes a connection over from httpd: the socket and its TLS state move to a loop of the engine,
+ * Takes a connection over from httpd: the socket and its TLS state move to an engine loop,
  * and httpd gets its worker thread, conn_rec and pools back.
  */
 

@@ -12,7 +12,7 @@
 
 struct cJSON;
 
-/** Size limit of a token, bytes. */
+/** Size limit for a token, bytes. */
 #define WS_TOKEN_MAX (8 * 1024)
 
 /** The tokens that a section accepts. Pointers are valid until the child exits. */

@@ -242,7 +242,7 @@ static void token_conn_lose(ws_conn *c, const ws_token *old)
     apr_pool_destroy(p);
 }
 
-/* token_conn_prune() drops the grants of channels without a subscription. */
+/* token_conn_prune() drops the grants for channels without a subscription. */
 static void token_conn_mark(const char *channel, void *arg)
 {
     apr_hash_set(arg, channel, APR_HASH_KEY_STRING, channel);

@@ -18,13 +18,13 @@
  * Build it with `apxs -c ws_echo.c`, and configure `WebSocketHandler /path/ws_echo.so` in a
  * <Location>. There is no library to link: the module exports the functions below.
  *
- * THREADS. A connection belongs to one event loop, a thread of the child process. Its callbacks run
+ * THREADS. A connection belongs to one event loop, a thread in the child process. Its callbacks run
  * there, one at a time. A callback that waits (for a database, a file, a lock) delays all other
  * connections of the loop. If your handler waits, set WS_BLOCKING. Its callbacks then run on a
  * thread pool, for each connection still one at a time and in order.
  *
  * The comment of each function states where it may be called: [callback] inside a callback of this
- * connection, also a WS_BLOCKING one; [any] from any thread of the child process, at any time
+ * connection, also a WS_BLOCKING one; [any] from any thread in the child process, at any time
  * between start and stop.
  *
  * POINTERS. The arguments of a callback (data, reason) are valid until it returns. A ws_conn is
@@ -103,7 +103,7 @@ typedef enum {
     WS_UNCERTAIN = -11 /**< ws_published: it is unknown whether the message is published */
 } ws_status;
 
-/** How clients are told about WS_UNCERTAIN, by every interface of channels. */
+/** How clients are told about WS_UNCERTAIN, by every interface to channels. */
 #define WS_UNCERTAIN_TEXT "unknown whether it was published"
 
 /** State of a connection: RFC 6455, sections 4.1 and 7.1. */
@@ -231,7 +231,7 @@ typedef struct ws_handler {
     unsigned flags;
 
     /**
-     * Names of request headers of the handshake to keep for ws_header(), separated by commas:
+     * Names of the handshake's request headers to keep for ws_header(), separated by commas:
      * "Cookie, User-Agent". NULL: none.
      */
     const char *keep_headers;
@@ -381,7 +381,7 @@ typedef struct ws_handler_descriptor {
 #define WS_DESCRIPTOR_SYMBOL "ws_handler_descriptor_v1"
 
 /**
- * Defines the handler of a shared object. Use it once, at the end of the file:
+ * Defines a shared object's handler. Use it once, at the end of the file:
  *
  *     WS_HANDLER(chat) = { .on_open = join, .on_message = say, .on_close = leave };
  */
@@ -974,7 +974,7 @@ typedef void (*ws_published_fn)(const ws_published *what, void *arg);
 WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                             ws_id except, ws_published_fn fn, void *arg);
 
-/** Maximum length of the id of a message, bytes. */
+/** Maximum length of a message's id, bytes. */
 #define WS_ONCE_MAX 255
 
 /**
@@ -1008,7 +1008,7 @@ typedef struct ws_member {
     apr_size_t len;
 } ws_member;
 
-/** The user of a member, as in ws_event, or NULL.  [inside ws_presence_fn] */
+/** A member's user, as in ws_event, or NULL.  [inside ws_presence_fn] */
 WS_API const char *ws_member_user(const ws_member *member);
 
 /** Receives the members of a channel. complete is 0 if a process did not answer in time. Pointers

@@ -45,7 +45,7 @@ typedef struct ws_redis_options {
     int db;
     const char *prefix;
     ws_node self;
-    apr_size_t queue; /**< limit of the send queue, bytes */
+    apr_size_t queue; /**< limit on the send queue, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
     ws_history_log_fn *log;

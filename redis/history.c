@@ -14,7 +14,7 @@
  * seconds. */
 #define REMEMBERED (24 * 3600)
 
-/* Size limit of the messages of a page, bytes. A single message may be larger. */
+/* Size limit for the messages on a page, bytes. A single message may be larger. */
 #define PAGE_BYTES (256 * 1024)
 
 /* clang-format off */

@@ -7,7 +7,7 @@
 
 #include "redis/private.h"
 
-/* KEYS: the key of the id. ARGV: a token of the message that claims the id; lifetime of the key,
+/* KEYS: the id's key. ARGV: a token of the message that claims the id; lifetime of the key,
  * seconds. The script is idempotent: after a lost connection, the same message gets the same
  * reply. */
 static const char claim_script[] =

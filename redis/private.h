@@ -126,7 +126,7 @@ redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
  *  set c->err. */
 void ws_redis_greet(ws_redis *r, redisContext *c);
 
-/** Set the error of a connection. format has one %s */
+/** Set a connection's error. format has one %s */
 void ws_redis_blame(redisContext *c, const char *format, const char *detail);
 
 /** Send up to 256 jobs over a connection. Jobs without a reply stay in *jobs. Sender only.

@@ -16,7 +16,7 @@
 /** The receiver's intervals, milliseconds. */
 #define WS_REDIS_BEAT 2000                                      /* between heartbeats */
 #define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* then a connection is closed */
-#define WS_REDIS_WHOLE 10000                                    /* time limit of a reply */
+#define WS_REDIS_WHOLE 10000                                    /* time limit for a reply */
 
 /** Read the map, and set r->shards if the cluster has sharded channels. @return 1; 0: no node has
  *  a map */

@@ -46,7 +46,7 @@ static void channel_send_json(ws_conn *c, cJSON *o, const cJSON *number)
     cJSON_free(text);
 }
 
-/* ---- Events of channels ---- */
+/* ---- Channel events ---- */
 
 static void channel_subscribed(client *me)
 {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Expands placeholders in the names of channels. A value with characters that a name cannot contain
+ * Expands placeholders in channel names. A value with characters that a name cannot contain
  * is refused.
  */
 

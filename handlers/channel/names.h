@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Builds names of channels from the request. */
+/** Builds channel names from the request. */
 
 #ifndef WS_HANDLERS_CHANNEL_NAMES_H
 #define WS_HANDLERS_CHANNEL_NAMES_H

@@ -13,7 +13,7 @@
 
 #include <apr_time.h>
 
-/* Sanity limit of a line, bytes. WebSocketMaxMessageSize limits messages. */
+/* Sanity limit on a line, bytes. WebSocketMaxMessageSize limits messages. */
 #define LONGEST (1 << 30)
 
 /* A child process that reads nothing for this long is considered hung. */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Limits the number of programs that run at the same time in all child processes of httpd. Each
+ * Limits the number of programs that run at the same time in all of httpd's child processes. Each
  * program has a slot with its pid, in memory shared with the parent. When all slots are taken,
  * those whose process has ended are reused, so a killed child process leaks no slots.
  */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Starts a program. fork() would copy the page tables of httpd, and in a process with threads its
+/** Starts a program. fork() would copy httpd's page tables, and in a process with threads its
  * child may make only async-signal-safe calls. posix_spawn() avoids both problems, but cannot set
  * limits. So this file does what posix_spawn() does internally. The child shares our memory while
  * this thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or

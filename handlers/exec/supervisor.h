@@ -2,7 +2,7 @@
 
 /**
  * Supervises the programs of a child process in a thread: waits for them to end, logs their
- * standard error, and stops those that are no longer needed. The loop of a connection cannot do
+ * standard error, and stops those that are no longer needed. A connection's loop cannot do
  * this, because a program can take longer to stop than the connection stays open.
  */
 

@@ -111,7 +111,7 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
 
 /* ---- The handshake ---- */
 
-/* Get the decoded value of a query argument. @return NULL: missing or malformed */
+/* Get a query argument's decoded value. @return NULL: missing or malformed */
 static const char *tcp_parameter_of(request_rec *r, const char *name)
 {
     const char *query = r->args;

@@ -20,7 +20,7 @@ static unsigned histogram_step_of(uint64_t value)
                                                      : HISTOGRAM_STEPS * HISTOGRAM_POWERS - 1;
 }
 
-/* The largest value of a step. */
+/* The largest value in a step. */
 static uint64_t histogram_value_of(unsigned step)
 {
     unsigned power = step / HISTOGRAM_STEPS;

@@ -380,7 +380,7 @@ static void harness_pass(barrier *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Time limit of a callback, milliseconds: that for messages, but at least CALLBACK_MIN, since the
+/* Time limit for a callback, milliseconds: that for messages, but at least CALLBACK_MIN, since the
  * machine may be slow. */
 static int harness_callback_patience(void)
 {

@@ -49,7 +49,7 @@ void ws_harness_stop(ws_harness *stage);
 /** End the program with TAP's "Bail out!", because it cannot continue. */
 void ws_harness_bail_out(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/** Time limit of a callback, and for messages from other threads, milliseconds. */
+/** Time limit for a callback, and for messages from other threads, milliseconds. */
 extern int ws_harness_patience;
 
 /** Log lines up to this level are shown. */
