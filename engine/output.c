@@ -2,7 +2,7 @@
 
 /**
  * Sending: from ws_send() to the socket. While a connection's callback is running, the cork buffer
- * of the loop gathers the frames of that connection; they are written together at the end of the
+ * of the loop gathers that connection's frames; they are written together at the end of the
  * callback. Bytes that the socket does not accept are queued. Frames that callbacks of other
  * connections send are queued, too.
  */

@@ -2,8 +2,8 @@
 
 /**
  * Calls functions in other processes: in the child processes of this httpd, and, with a bus between
- * machines, in those on other machines. Questions and answers are sent over the buses of the
- * channels. A request waits for its answers for a limited time.
+ * machines, in those on other machines. Questions and answers are sent over the channels' buses. A
+ * request waits for its answers for a limited time.
  */
 
 #ifndef WS_HTTPD_RPC_H

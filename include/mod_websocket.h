@@ -199,7 +199,7 @@ typedef struct ws_event {
     apr_size_t len;         /**< bytes */
     ws_position position;   /**< epoch 0: the channel has no history */
     apr_uint64_t server;    /**< the member's server, see ws_server() */
-    ws_id id;               /**< the member's connection */
+    ws_id id;               /**< the id of the member's connection */
     struct ws_forms *forms; /**< private */
     /** The member's ws_user(), which the client cannot choose. NULL: none, or
      *  not UTF-8 of at most 255 bytes */
@@ -1147,7 +1147,7 @@ WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_ui
 /*
  * A handler can keep state for a process, such as a room. For this, it publishes with ws_publish(),
  * receives with a listener, and uses tickers as timers. All of these can be used from its start
- * callback on. The last calls to listeners and tickers, and of ws_published_fn, ws_presence_fn,
+ * callback on. The last calls to listeners and tickers, and to ws_published_fn, ws_presence_fn,
  * ws_channels_fn and ws_history_fn, happen before the handler's stop callback.
  */
 

@@ -40,7 +40,7 @@ struct ws_redis_job {
 
 /** A channel with subscribers in this process. */
 typedef struct ws_redis_channel {
-    int count;        /**< number of them */
+    int count;        /**< number of these subscribers */
     int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
     int before;       /**< sharded: the command has been sent before */
     redisContext *on; /**< sharded: the connection; NULL: none */

@@ -101,7 +101,7 @@ static void exec_locate(request_rec *r, const exec_choice *choice)
     apr_table_setn(r->subprocess_env, "SCRIPT_FILENAME", choice->file);
 }
 
-/* Create the environment of a CGI program (RFC 3875), with variables from mod_ssl and SetEnv. */
+/* Create a CGI program's environment (RFC 3875), with variables from mod_ssl and SetEnv. */
 static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice *choice)
 {
     const char *protocol = ws_request_protocol(rq);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Plays a transcript's client over a socket pair, with the protocol code of protocol/. */
+/** Plays a transcript's client over a socket pair, with the protocol code in protocol/. */
 
 #include "tools/wshandler-test/client.h"
 
