@@ -111,7 +111,7 @@ sub bridged {
     my ($s, $head) = accepted($listener);
     answer($s, $head, @{ $more || [] });
     $c->read_answer;
-    is($c->status, 101, "$path: connected") or diag($c->head);
+    is($c->status, 101, "$path: the client is connected through the bridge") or diag($c->head);
     return ($c, $s, $head);
 }
 
@@ -139,47 +139,47 @@ for my $case (
     }
     is("@wrong", '', "$what: messages of all sizes come back");
     $c->text("h\x{c3}\x{a9}");
-    is(($c->message)[0], TEXT, "$what: text is text");
+    is(($c->message)[0], TEXT, "$what: a text message comes back as text");
     $c->text('in', fin => 0);
     $c->send(PING, 'between');
     $c->send(CONTINUATION, 'parts');
     my @got = ($c->frame, ($c->message)[1]);
-    is_deeply([@got[0, 1]], [PONG, 'between'], "$what: pings are answered between the parts of a message");
-    is($got[3], 'inparts', "$what: which comes back") if !$o{headers};
+    is_deeply([@got[0, 1]], [PONG, 'between'], "$what: a ping between the parts of a message is answered");
+    is($got[3], 'inparts', "$what: the message around the ping comes back") if !$o{headers};
     $c->close(4321, 'enough');
-    is(unpack('n', ($c->frame)[1]), 4321, "$what: closed");
+    is(unpack('n', ($c->frame)[1]), 4321, "$what: the client closes with 4321 and gets the same code");
 }
 {
     my $c = Client->new($httpd, '/plain', protocol => 'first, second');
-    is($c->header('Sec-WebSocket-Protocol'), 'second', 'the subprotocol is the one that the server has chosen');
+    is($c->header('Sec-WebSocket-Protocol'), 'second', 'the client gets the subprotocol that the server has chosen');
     $c = Client->new($httpd, '/plain', protocol => 'other');
-    is($c->header('Sec-WebSocket-Protocol'), undef, 'or none');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'if the server chooses no subprotocol, the client gets none');
 }
 
 # ---- No connection ----
 
-is((Client->refused($httpd, '/refused'))[0], 502, 'a server that does not exist');
-is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a certificate of an unknown CA');
+is((Client->refused($httpd, '/refused'))[0], 502, 'a server that cannot be reached: 502');
+is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a server whose certificate has an unknown CA: 502');
 $httpd->wait_log(qr{proxy: no connection to wss://localhost:$tls/echo: certificate: unknown CA});
-is((Client->refused($httpd, '/forbidden'))[0], 403, "a refusal of a server is passed on, and no other server is tried");
+is((Client->refused($httpd, '/forbidden'))[0], 403, "a server's refusal is passed on, and no other server is tried");
 for my $time (1, 2) {
-    Client->new($httpd, '/failover')->echoes('hello', "failover, time $time");
+    Client->new($httpd, '/failover')->echoes('hello', "a server that fails is replaced by the next one, time $time");
 }
 my $seen = qr{proxy: no connection to ws://127\.0\.0\.1:$closed/: connect: Connection refused};
-cmp_ok($httpd->count_log($seen), '>=', 2, 'the log names it, without its password');
-cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last') if $Httpd::MPM ne 'prefork';
+cmp_ok($httpd->count_log($seen), '>=', 2, 'the log names the failed server, without the password');
+cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried last') if $Httpd::MPM ne 'prefork';
 {
     my $c = Client->new($httpd, '/slow', expect => 0);
     my ($s) = accepted($listener);
     $c->read_answer;
-    is($c->status, 504, 'a server that does not answer');
+    is($c->status, 504, 'a server that does not answer the handshake: 504');
 }
 {
     my $c = Client->new($httpd, '/slow', expect => 0);
     my ($s) = accepted($listener);
     syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
     $c->read_answer;
-    is($c->status, 502, 'a server that answers 503');
+    is($c->status, 502, 'a server that answers the handshake with 503: 502');
 }
 {
     my $c = Client->new($httpd, '/test', expect => 0);
@@ -187,7 +187,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     $c->drop;
     answer($s, $head);
     my ($opcode, $payload) = frame($s);
-    is($opcode, CLOSE, 'a client that disconnects during the handshake: the server is notified');
+    is($opcode, CLOSE, 'a client that disconnects during the handshake: the server gets a Close frame');
 }
 
 # ---- The request to the server ----
@@ -195,24 +195,24 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
 {
     my (undef, undef, $head) = bridged('/test?a=b', [], origin => 'http://there.example', protocol => 'x, y',
         headers => ['Cookie: a=b', 'X-User: forged', 'X-Secret: s', 'X-Forwarded-For: 192.0.2.1']);
-    like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "its path, the client's query string");
-    like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'the Host is the server\'s name');
-    like($head, qr{^Origin: http://there\.example\r$}m, 'the origin');
-    like($head, qr{^Sec-WebSocket-Protocol: x, y\r$}m, 'the subprotocols');
-    like($head, qr{^Cookie: a=b\r$}m, 'a header of headers=');
-    unlike($head, qr/X-Secret|X-User|forged/, 'no other header, and no user if there is none');
-    like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, 'the address of the client');
-    like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'and the host that it requested');
+    like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "the path of the server's URL, and the client's query string");
+    like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'the Host header names the server');
+    like($head, qr{^Origin: http://there\.example\r$}m, "the server gets the client's Origin");
+    like($head, qr{^Sec-WebSocket-Protocol: x, y\r$}m, 'the server gets the subprotocols that the client offers');
+    like($head, qr{^Cookie: a=b\r$}m, 'the server gets a header listed in headers=');
+    unlike($head, qr/X-Secret|X-User|forged/, 'the server gets no header that is not listed, and no user header without a user');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, "X-Forwarded-For has the client's address at its end");
+    like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'X-Forwarded-Host has the host that the client requested');
     (undef, undef, $head) = bridged('/test', [], tls => 1, headers => ['X-Client: 192.0.2.7']);
-    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'the address is that of mod_remoteip, not of the proxy in front');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'X-Forwarded-For has the address from mod_remoteip, not that of the proxy in front');
     (undef, undef, $head) = bridged('/test/private', [],
         headers => ['X-User: forged', 'Authorization: Basic dXNlcjpzZWNyZXQ=']);
-    like($head, qr{^X-User: user\r$}m, 'the authenticated user');
-    unlike($head, qr/forged|Authorization/, 'and no forged one');
+    like($head, qr{^X-User: user\r$}m, 'the header of user= has the authenticated user');
+    unlike($head, qr/forged|Authorization/, 'the server gets neither a forged user nor the password');
     (undef, undef, $head) = bridged('/bare?a=b', [], origin => 'http://there.example');
-    like($head, qr{^GET /path\?own HTTP/1\.1\r$}m, 'the query string of the URL');
-    like($head, qr{^Host: localhost:\d+\r$}m, "the client's Host");
-    unlike($head, qr/Forwarded|Origin/, 'nothing else');
+    like($head, qr{^GET /path\?own HTTP/1\.1\r$}m, "a query string in the server's URL replaces the client's");
+    like($head, qr{^Host: localhost:\d+\r$}m, "preserve-host=on: the server gets the client's Host");
+    unlike($head, qr/Forwarded|Origin/, 'forwarded=off and origin=none: the server gets neither X-Forwarded headers nor Origin');
 }
 
 # ---- Pings, limits ----
@@ -221,7 +221,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my ($c, $s) = bridged('/pinged');
     my ($at_client) = $c->frame;
     my ($at_server) = frame($s);
-    is_deeply([$at_client, $at_server], [PING, PING], 'each side is pinged separately');
+    is_deeply([$at_client, $at_server], [PING, PING], 'client and server each get pings from httpd');
     $c->send(PING, 'mine');
     $c->text('behind it');
     my @got;
@@ -230,21 +230,21 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
         @got = ($opcode, $payload);
         last;
     }
-    is_deeply(\@got, [TEXT, 'behind it'], "a client's ping is not passed on");
+    is_deeply(\@got, [TEXT, 'behind it'], "a client's ping is not passed on to the server");
 }
 {
     my ($c, $s) = bridged('/small');
     $c->binary('x' x 1001);
-    is(unpack('n', (frame($s))[1]), 1009, 'a message of the client that is too large');
-    $c->expect_close(1009, 'ends both connections');
+    is(unpack('n', (frame($s))[1]), 1009, "an oversized message from the client closes the server's connection with 1009");
+    $c->expect_close(1009, "an oversized message from the client closes the client's connection with 1009");
     ($c, $s) = bridged('/small');
     say_to($s, BINARY, 'x' x 1001);
-    is(unpack('n', (frame($s))[1]), 1009, 'and a large message of the server');
-    $c->expect_close(1009, 'also ends both');
+    is(unpack('n', (frame($s))[1]), 1009, "an oversized message from the server closes the server's connection with 1009");
+    $c->expect_close(1009, "an oversized message from the server closes the client's connection with 1009");
     ($c, $s) = bridged('/small');
     say_to($s, TEXT, "\xff");
-    is(unpack('n', (frame($s))[1]), 1007, 'and text of the server that is not UTF-8');
-    $c->expect_close(1007, 'also ends both');
+    is(unpack('n', (frame($s))[1]), 1007, "invalid UTF-8 from the server closes the server's connection with 1007");
+    $c->expect_close(1007, "invalid UTF-8 from the server closes the client's connection with 1007");
 }
 
 # ---- Pieces are passed on as they arrive ----
@@ -253,10 +253,10 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed comes last')
     my ($c, $s) = bridged('/test');
     $c->raw(substr frame_bytes(TEXT, 'x' x 1000), 0, 500);
     my ($opcode, $payload, $first) = frame($s);
-    ok($opcode == TEXT && !($first & 0x80), 'half of a message is forwarded before the other half has arrived');
+    ok($opcode == TEXT && !($first & 0x80), 'the first half of a message is forwarded before the second half has arrived');
     $c->drop;
     my @close = frame($s);
-    is_deeply([$close[0], unpack 'n', $close[1]], [CLOSE, 1001], 'the server learns that the client is lost');
+    is_deeply([$close[0], unpack 'n', $close[1]], [CLOSE, 1001], "when the client's connection breaks, the server gets a Close frame with 1001");
 }
 
 # ---- Back-pressure ----
@@ -284,7 +284,7 @@ for my $direction (qw(client server)) {
     my ($from, $to) = $direction eq 'client' ? ($c->socket, $s) : ($s, $c->socket);
     my $frame = frame_bytes(BINARY, $piece, $direction eq 'client' ? (mask => "\0\0\0\0") : (mask => ''));
     my ($sent, $left, $at) = flood($from, $frame);
-    cmp_ok($left, '>', 0, "the $direction is slowed down when the other side does not read")
+    cmp_ok($left, '>', 0, "when the other side does not read, the $direction has to wait")
         or diag("$sent bytes were taken");
     my ($child) = $httpd->children;
     # Both ends continue until everything has arrived.
@@ -317,8 +317,8 @@ for my $direction (qw(client server)) {
             $received += $len;
         }
     }
-    is($received, $expect, "all data of the $direction arrives");
-    is($wrong, 0, 'unchanged');
+    is($received, $expect, "all data from the $direction arrives");
+    is($wrong, 0, 'the data from the $direction arrives unchanged');
 }
 
 # ---- Ends ----
@@ -326,31 +326,31 @@ for my $direction (qw(client server)) {
 {
     my ($c, $s) = bridged('/test');
     $c->close(4000, 'from the client');
-    is_deeply([frame($s)], [CLOSE, pack('n', 4000) . 'from the client', 0x88], "the client's code and reason are passed on");
+    is_deeply([frame($s)], [CLOSE, pack('n', 4000) . 'from the client', 0x88], "the server gets the client's close code and reason");
     ($c, $s) = bridged('/test');
     $c->close;
-    is_deeply([frame($s)], [CLOSE, '', 0x88], 'also without a code');
+    is_deeply([frame($s)], [CLOSE, '', 0x88], "the server gets a client's Close frame without a code unchanged");
     ($c, $s) = bridged('/test');
     say_to($s, CLOSE, pack('n', 4001) . 'from the server');
-    $c->expect_close(4001, "the server's code");
-    is($c->{reason}, 'from the server', 'and reason');
+    $c->expect_close(4001, "the client gets the server's close code");
+    is($c->{reason}, 'from the server', "the client gets the server's close reason");
     ($c, $s) = bridged('/test');
     say_to($s, TEXT, 'last words');
     close $s;
-    is(($c->message)[1], 'last words', 'data that a server has sent before the connection breaks arrives');
-    $c->expect_close(1014, 'and then the close code 1014');
+    is(($c->message)[1], 'last words', 'data that the server sent before the connection broke still arrives');
+    $c->expect_close(1014, 'after that data, the client is closed with 1014');
     ($c, $s) = bridged('/test');
     say_to($s, TEXT, 'masked', mask => 'abcd');
-    $c->expect_close(1002, 'a server that masks its frames');
+    $c->expect_close(1002, 'a server that masks its frames: the client is closed with 1002');
 }
 
 {
     my ($c, $s) = bridged('/test');
     $httpd->graceful;
     $c->text('there');
-    is_deeply([(frame($s))[0, 1]], [TEXT, 'there'], 'a reload closes neither side');
+    is_deeply([(frame($s))[0, 1]], [TEXT, 'there'], 'after a reload, an old bridge passes on a message of the client');
     say_to($s, TEXT, 'and back');
-    is(($c->message)[1], 'and back', 'both stay open');
+    is(($c->message)[1], 'and back', 'after a reload, an old bridge passes on a message of the server');
 }
 
 # ---- Configuration ----
@@ -368,7 +368,7 @@ for my $case (
 {
     my ($keys, $error) = @$case;
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_proxy.so $keys\n</Location>");
-    ok(!$right && $output =~ $error, "ws_proxy.so $keys") or diag($output);
+    ok(!$right && $output =~ $error, "httpd -t refuses: ws_proxy.so $keys") or diag($output);
 }
 
 done_testing();

@@ -63,58 +63,58 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
         ok($type == BINARY && $got eq $message, "$name: $size bytes are echoed");
     }
     $c->text('who');
-    like(($c->message)[1], qr/ peer=127\.0\.0\.1 .* secure=@{[$tls ? 1 : 0]} /, "$name: the handler gets the properties of the client");
+    like(($c->message)[1], qr/ peer=127\.0\.0\.1 .* secure=@{[$tls ? 1 : 0]} /, "$name: the handler gets the client's address and whether TLS is used");
     $c->close(4321, 'done');
-    $c->expect_close(4321, "$name: the client closes");
-    is(told($c), '4321 done', "$name: the handler gets the code");
+    $c->expect_close(4321, "$name: the client closes with 4321, and the server answers with the same code");
+    is(told($c), '4321 done', "$name: on_close gets the client's code and reason");
 
     for my $count (5, 2000, 60_000) {
         my $behind = join '', map { frame_bytes(TEXT, "message $_") } 1 .. $count;
         my $early = client('/', tls => $tls, behind => $behind);
         my $right = grep { ($early->message)[1] eq "message $_" } 1 .. $count;
-        is($right, $count, "$name: $count messages right behind the handshake");
+        is($right, $count, "$name: $count messages sent together with the handshake are echoed");
     }
     {
         my $half = client('/', tls => $tls, behind => substr frame_bytes(TEXT, 'in pieces'), 0, 5);
         $half->raw(substr frame_bytes(TEXT, 'in pieces'), 5);
-        is(($half->message)[1], 'in pieces', "$name: half a frame behind the handshake, the other later");
+        is(($half->message)[1], 'in pieces', "$name: half a frame is sent together with the handshake, the other half later: the message is echoed");
     }
 
     $c = client('/', tls => $tls);
     $c->text('close 4002 enough');
-    $c->expect_close(4002, "$name: the server closes");
-    is($c->{reason}, 'enough', "$name: with its reason");
-    is(told($c), '4002 enough', "$name: on_close gets code and reason");
+    $c->expect_close(4002, "$name: the handler closes with 4002, and the client gets the code");
+    is($c->{reason}, 'enough', "$name: the client also gets the handler's reason");
+    is(told($c), '4002 enough', "$name: on_close gets the handler's code and reason");
 
     $c = client('/', tls => $tls);
     $c->text('a last message');
     $c->drop;
-    like(told($c), qr/^1006 /, "$name: a client that disconnects without a Close frame: 1006");
+    like(told($c), qr/^1006 /, "$name: a client that disconnects without a Close frame: on_close gets 1006");
 
     $c = client('/', tls => $tls);
-    $c->echoes('there', "$name: a client ...");
+    $c->echoes('there', "$name: the connection echoes before the client resets it");
     setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'II', 1, 0;
     $c->drop;
-    like(told($c), qr/^1006 /, "$name: ... that resets its connection: 1006");
+    like(told($c), qr/^1006 /, "$name: a client that resets its connection: on_close gets 1006");
 }
 {
     my $c = client('/');
     shutdown $c->socket, 1;
-    ok($c->at_end, 'a client that ends its side without a Close frame: the other side ends too');
-    like(told($c), qr/^1006 /, 'and the handler gets 1006');
+    ok($c->at_end, 'a client that shuts down its sending side without a Close frame: the server ends the connection');
+    like(told($c), qr/^1006 /, 'a client that shuts down its sending side without a Close frame: on_close gets 1006');
 
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'said') . frame_bytes(CLOSE, pack 'n', 4003));
     shutdown $c->socket, 1;
-    is(($c->message)[1], 'said', 'a client that ends its side after a Close frame gets all queued data');
-    is_deeply([($c->frame)[0, 1]], [CLOSE, pack 'n', 4003], 'and the Close frame');
-    ok($c->at_end, 'and then the end');
-    is(told($c), '4003 ', 'and the handler gets its code');
+    is(($c->message)[1], 'said', 'a client that shuts down its sending side after a Close frame gets all queued data');
+    is_deeply([($c->frame)[0, 1]], [CLOSE, pack 'n', 4003], 'after the queued data, the client gets the Close frame');
+    ok($c->at_end, 'after the Close frame, the server ends the connection');
+    is(told($c), '4003 ', 'on_close gets the code of the client that shut down its sending side');
 }
 {
     my $c = client('/');
     $c->raw("\xff");
-    $c->expect_close(1002, 'a broken frame is answered with 1002');
+    $c->expect_close(1002, 'an invalid frame closes the connection with 1002');
 }
 
 # ---- Slow readers ----
@@ -122,19 +122,19 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
 {
     my $c = client('/', rcvbuf => 65536);
     $c->text('flood 3000');
-    ok($httpd->wait_log(qr/api: flood waits $c->{name}/), 'a client that does not read: the handler has to wait');
+    ok($httpd->wait_log(qr/api: flood waits $c->{name}/), 'a client that does not read: ws_send tells the handler to wait');
     my $bytes = 0;
     while (my ($type, $data) = $c->message) {
         last if $type == TEXT;
         $bytes += length $data;
     }
-    is($bytes, 30_000_000, 'when it reads, on_drain lets the handler send all the rest');
+    is($bytes, 30_000_000, 'when the client reads again, on_drain lets the handler send the rest');
 }
 {
     my $c = client('/small-queue', rcvbuf => 65536);
     $c->text('burst 3000');
-    ok($httpd->wait_log(qr/api: burst ended full/), 'a handler that does not wait finds the queue full');
-    $c->expect_close(1008, 'and the client is closed with 1008');
+    ok($httpd->wait_log(qr/api: burst ended full/), 'a handler that sends without waiting finds the queue full');
+    $c->expect_close(1008, 'when the queue is full, the client is closed with 1008');
 }
 {
     my $impatient = Httpd->start(mpm_conf => $mpm,
@@ -142,8 +142,8 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     my $idle = client('/', server => $impatient);
     my $c    = client('/', server => $impatient, rcvbuf => 65536);
     $c->text('flood 3000');
-    like(told($c), qr/^1006 /, 'a client that accepts nothing is dropped after Timeout');
-    $idle->echoes('still here', 'a silent client is not');
+    like(told($c), qr/^1006 /, 'a client that does not read is dropped after Timeout');
+    $idle->echoes('still here', 'a client that is only silent is not dropped after Timeout');
 }
 
 SKIP: {
@@ -166,7 +166,7 @@ SKIP: {
     # A leak grows with every round; memory that the allocator keeps for the next round does not.
     my @after = ($memory->());
     do { $some->(); push @after, $memory->() } until $after[-1] - $after[-2] < 64 || @after > 20;
-    cmp_ok($after[-1] - $after[-2], '<', 64, 'what passes through leaves nothing behind') or diag("KiB: @after");
+    cmp_ok($after[-1] - $after[-2], '<', 64, 'relaying messages leaks no memory') or diag("KiB: @after");
 }
 
 # ---- The directive ----
@@ -174,15 +174,15 @@ SKIP: {
 {
     # A relayed request lasts until the WebSocket has ended.
     my $off = client('/off');
-    ok($httpd->wait_log(qr/name=$off->{name} HTTP\S+ 101/, 1), 'WebSocketRelay off in a Location: taken over');
+    ok($httpd->wait_log(qr/name=$off->{name} HTTP\S+ 101/, 1), 'with WebSocketRelay off in a Location, the module takes over the connection');
     my $on = client('/on');
-    $on->echoes('x', 'WebSocketRelay on is inherited: the connection echoes');
-    unlike($httpd->access_log, qr/name=$on->{name} /, 'and the request of httpd has not ended');
+    $on->echoes('x', 'with WebSocketRelay on for the server, a connection in another Location echoes');
+    unlike($httpd->access_log, qr/name=$on->{name} /, "httpd's request lasts as long as the relayed connection");
     $on->close(1000);
     $on->expect_close(1000);
-    ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'until the connection ends; then it is logged, and not as aborted');
+    ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'when the relayed connection ends, the access log has its request, not marked as aborted');
     my ($ok, $text) = Httpd->check("WebSocketRelay maybe\n");
-    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'any value except on and off is an error');
+    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'WebSocketRelay accepts only on and off');
 }
 
 # ---- Filters of other modules ----
@@ -198,12 +198,12 @@ END
         my $name = $tls ? 'secure' : 'plain';
         my $c = client('/', server => $dump, tls => $tls);
         $c->binary($name, mask => '    '); # on the wire, lower case is upper case
-        is(($c->message)[1], $name, "$name: with mod_dumpio a connection echoes");
-        ok($dump->wait_log(qr/relayed: filter dumpio_in must see its bytes/), "$name: relayed");
-        ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees the input");
-        ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: and the output");
+        is(($c->message)[1], $name, "$name: with mod_dumpio loaded, a connection echoes");
+        ok($dump->wait_log(qr/relayed: filter dumpio_in must see its bytes/), "$name: the log says that mod_dumpio causes the connection to be relayed");
+        ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees the connection's input");
+        ok($dump->wait_log(qr/dumpio_out \(data-\w+\): .*$name/), "$name: mod_dumpio sees the connection's output");
         $c->close(1000);
-        $c->expect_close(1000, "$name: and it is closed in order");
+        $c->expect_close(1000, "$name: the connection that mod_dumpio sees closes cleanly");
     }
 }
 {
@@ -248,9 +248,9 @@ END
         conf => "WebSocketHandler $api\n");
     for my $tls (0, 1) {
         my $c = client('/', server => $hoard, tls => $tls);
-        $c->echoes("message $_", 'a filter that buffers until a flush passes data on') for 1 .. 3;
+        $c->echoes("message $_", 'data gets through a filter that buffers until it sees a flush') for 1 .. 3;
         $c->close(1000);
-        $c->expect_close(1000, 'to the end');
+        $c->expect_close(1000, 'the Close frame gets through a filter that buffers until it sees a flush');
     }
 }
 
@@ -291,9 +291,9 @@ END
     my $server = Httpd->start(load => "LoadModule foreign_tls_module $foreign", mpm_conf => $mpm,
         conf => "WebSocketHandler $api\n");
     my $c = client('/', server => $server);
-    $c->echoes('x' x 100_000, 'TLS with an unknown SSL object is relayed');
+    $c->echoes('x' x 100_000, 'a TLS connection whose SSL object is unknown is relayed');
     $c->close(1000);
-    $c->expect_close(1000, 'to the end');
+    $c->expect_close(1000, 'a TLS connection whose SSL object is unknown closes cleanly');
     $server->wait_log(qr/the connection is relayed: its TLS connection is not mod_ssl's/);
     $server->stop;
 }
@@ -305,32 +305,32 @@ my $conf = "WebSocketHandler $api\n<Location /relay>\nWebSocketRelay on\n</Locat
     my $server = Httpd->start(mpm_conf => $mpm, conf => "WebSocketPing off\nWebSocketDrainTimeout " . Patience::stretch('3s') . "\n$conf");
     my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
     $server->graceful;
-    is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload all connections stay open, relayed or not');
+    is((grep { $_->text('x'); ($_->frame)[1] eq 'x' } @c), 8, 'after a reload, all connections stay open, relayed or not');
     my $new = client('/relay', server => $server);
     is((grep { my ($opcode, $payload) = $_->frame; $opcode == CLOSE && unpack('n', $payload) == 1012 } @c),
-        8, 'at the end of WebSocketDrainTimeout all are closed with 1012');
-    $new->echoes('here', 'a new connection is not');
+        8, 'at the end of WebSocketDrainTimeout, all old connections are closed with 1012');
+    $new->echoes('here', 'a connection opened after the reload stays open');
     my @old = map { told($_) } @c[0, 1];
-    is("@old", '1012 server restarts 1012 server restarts', 'the handler gets the code');
+    is("@old", '1012 server restarts 1012 server restarts', 'on_close gets 1012 for relayed connections and for others');
 }
 {
     my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);
     my @c = map { client($_ % 2 ? '/relay' : '/', server => $server, tls => $_ >> 1 & 1) } 1 .. 8;
     $server->graceful;
-    $_->echoes('y', 'a connection of an old child') for @c[0, 1];
+    $_->echoes('y', 'a connection of an old child still echoes after a reload') for @c[0, 1];
     $server->stop;
     my @ends = map { my ($opcode, $payload) = eval { $_->frame }; defined $opcode ? unpack 'n', $payload : 'none' } @c;
-    is("@ends[1, 3, 5, 7]", '1001 1001 1001 1001', 'a stop during the drain: connections that were taken over are closed with 1001');
+    is("@ends[1, 3, 5, 7]", '1001 1001 1001 1001', 'a stop during the drain closes connections that were taken over with 1001');
     is("@ends[0, 2, 4, 6]", $Httpd::MPM eq 'prefork' ? 'none none none none' : '1001 1001 1001 1001',
-        'relayed ones, too, but not on prefork');
-    unlike($server->error_log, qr/SIGKILL/, 'and no child had to be killed');
+        'a stop during the drain closes relayed connections with 1001, but not on prefork');
+    unlike($server->error_log, qr/SIGKILL/, 'a stop during the drain does not have to kill a child');
 }
 {
     my $server = Httpd->start(mpm_conf => $mpm, conf => $conf);
     my @c = map { client('/relay', server => $server, tls => $_ % 2) } 1 .. 4;
     $server->stop;
-    is((grep { eval { () = $_->frame; 1 } } @c), 4, 'a stop ends them');
-    unlike($server->error_log, qr/SIGKILL/, 'in time');
+    is((grep { eval { () = $_->frame; 1 } } @c), 4, 'a stop ends all relayed connections');
+    unlike($server->error_log, qr/SIGKILL/, 'a stop with relayed connections does not have to kill a child');
 }
 
 done_testing;
