@@ -109,30 +109,30 @@ my $url = 'http://127.0.0.1:' . $httpd->port;
 sub poll { my ($path) = @_; return `curl -s -g -m 60 -o /dev/null -w '%{http_code}' '$url$path/user:alice?wait=0'` }
 
 for my $path (qw(/silent /below /handler /limited)) {
-    is(poll($path), 403, "subscribe in $path: no rule applies");
+    is(poll($path), 403, "subscribing in $path is refused, because no rule allows it");
 }
-is(poll('/none'), 403, 'WebSocketSubscribe still refuses other channels');
-is(poll($_), 200, "subscribe in $_: a rule applies") for qw(/all /required /nested /if /outer/inner /match);
+is(poll('/none'), 403, 'WebSocketSubscribe none refuses subscribing in spite of Require all granted');
+is(poll($_), 200, "subscribing in $_ is allowed by a rule") for qw(/all /required /nested /if /outer/inner /match);
 ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: no rule allows this: add "WebSocketSubscribe all", an expression, or a Require for GET to the <Location>/),
-    'the log names the remedy, at level warn');
-ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'and so does the log of the start');
-like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'by method: POST is allowed');
-like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'and GET is not');
+    'a warning in the log suggests the rule that is missing');
+ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'at start-up, the log also says that every subscription will be refused');
+like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'Require inside <LimitExcept GET>: POST is allowed');
+like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'Require inside <LimitExcept GET>: GET is refused');
 
 for my $path (qw(/status-silent /status-silent?prometheus)) {
-    is(($httpd->get($path))[0], 403, "$path is closed");
+    is(($httpd->get($path))[0], 403, "$path is refused without a Require");
 }
 my @close = ('Content-Length: 0', 'WebSocket-Status: close');
-is(($httpd->request('POST', '/status-silent?close=0000000000000001', @close))[0], 403, 'connections cannot be closed there');
-ok($httpd->wait_log(qr/status page refused with 403: no Require protects closing connections: add one/), 'the log names the remedy');
+is(($httpd->request('POST', '/status-silent?close=0000000000000001', @close))[0], 403, 'on a status page without a Require, connections cannot be closed');
+ok($httpd->wait_log(qr/status page refused with 403: no Require protects closing connections: add one/), 'the log suggests a Require for closing connections');
 is(($httpd->get('/status'))[0], 200, 'a status page with a Require is open to permitted clients');
-is(($httpd->get('/status-read'))[0], 200, 'by method: the page may be read');
-is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'but connections may not be closed');
+is(($httpd->get('/status-read'))[0], 200, 'a status page whose Require is only for GET can be read');
+is(($httpd->request('POST', '/status-read?close=0000000000000001', @close))[0], 403, 'a status page whose Require is only for GET refuses to close connections');
 is(($httpd->request('POST', '/status?close=0000000000000001', @close))[0], 403, 'without WebSocketStatusClose, no connection can be closed');
-ok($httpd->wait_log(qr/refused to close a connection: this section is read-only \(WebSocketStatusClose off\)/), 'the log says so');
-like(($httpd->get('/status', 'Accept: application/json'))[2], qr/"closing":false/, 'and the page shows no button');
-is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with WebSocketStatusClose, connections can be closed');
-like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing":true/, 'and the page shows buttons');
+ok($httpd->wait_log(qr/refused to close a connection: this section is read-only \(WebSocketStatusClose off\)/), 'the log says that WebSocketStatusClose off refuses to close connections');
+like(($httpd->get('/status', 'Accept: application/json'))[2], qr/"closing":false/, 'without WebSocketStatusClose, the page shows no button');
+is(($httpd->request('POST', '/status-close?close=0000000000000001', @close))[0], 404, 'with WebSocketStatusClose, closing an unknown connection is answered with 404, not 403');
+like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing":true/, 'with WebSocketStatusClose, the page shows buttons');
 
 # ---- The server's status page, and the sections of virtual hosts ----
 
@@ -166,17 +166,17 @@ like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing"
         return (split ' ', scalar <$socket>)[1];
     };
     for my $name (qw(plain customer match granted and or)) {
-        is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a user of a virtual host does not see the server's page");
-        is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: and cannot close connections");
+        is($asks->('GET', "$name.example", '/websocket-status'), 403, "$name: a user of a virtual host does not see the server's status page");
+        is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: a user of a virtual host cannot close connections on the server's status page");
     }
-    ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a later section.*"AuthMerging And"/), 'the log names the remedy');
-    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: the section for this exact path decides") for qw(own again);
-    is($asks->('GET', "$_.example", '/open-status'), 200, "$_: a client that meets both requirements has access") for qw(plain and);
+    ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a later section.*"AuthMerging And"/), 'the log suggests AuthMerging And');
+    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a virtual host's section for exactly this path decides") for qw(own again);
+    is($asks->('GET', "$_.example", '/open-status'), 200, "$_: a client that meets the Require of both sections sees the status page") for qw(plain and);
 }
 
 my $c = Client->new($httpd, '/chat');
 $c->text('{"enter":"lobby","name":"Bob\u0000by"}');
-like(($c->message)[1], qr/Enter a room/, 'a name with U+0000 is not truncated');
+like(($c->message)[1], qr/Enter a room/, 'a name with U+0000 is refused, not truncated');
 $c->text('{"enter":"lobby","name":"Ann"}');
 $c->text('{"say":"Hello"}');
 my $said = '';
@@ -191,20 +191,20 @@ sub check { my ($conf, %arg) = @_; return Httpd->check($conf, modules => ['heade
 sub is_refused {
     my ($name, $conf, %arg) = @_;
     my ($right, $text) = check($conf, %arg);
-    ok(!$right, "publish is refused: $name");
+    ok(!$right, "httpd -t refuses WebSocketChannelHTTP publish: $name");
     like($text, qr{WebSocketChannelHTTP publish in <Location "/p">: no rule restricts publishing. Add a Require to this <Location>},
-        'with the remedy');
+        'the error suggests a Require for the Location');
 }
 
 my $publish = "<Location /p>\nWebSocketChannelHTTP publish\n";
-is_refused('nothing', "$publish</Location>");
-is_refused('Require of a Directory', "<Directory />\nRequire ip 192.0.2.1\n</Directory>\n$publish</Location>");
-is_refused('of another Location', "$publish</Location>\n<Location /q>\nRequire all granted\n</Location>");
-is_refused('of other methods', "$publish<Limit GET>\nRequire all granted\n</Limit>\n</Location>");
-is_refused('of Files', "$publish</Location>\n<Files *>\nRequire all granted\n</Files>");
-is_refused('WebSocketSubscribe', "${publish}WebSocketSubscribe all\n</Location>");
-is_refused('WebSocketPublish handler', "${publish}WebSocketPublish handler\n</Location>");
-is_refused('in a virtual host', "<VirtualHost *:1>\n$publish</Location>\n</VirtualHost>");
+is_refused('no rule at all', "$publish</Location>");
+is_refused('only a Require in <Directory>', "<Directory />\nRequire ip 192.0.2.1\n</Directory>\n$publish</Location>");
+is_refused('only a Require in another Location', "$publish</Location>\n<Location /q>\nRequire all granted\n</Location>");
+is_refused('only a Require for other methods', "$publish<Limit GET>\nRequire all granted\n</Limit>\n</Location>");
+is_refused('only a Require in <Files>', "$publish</Location>\n<Files *>\nRequire all granted\n</Files>");
+is_refused('only WebSocketSubscribe', "${publish}WebSocketSubscribe all\n</Location>");
+is_refused('only WebSocketPublish handler', "${publish}WebSocketPublish handler\n</Location>");
+is_refused('no rule, in a virtual host', "<VirtualHost *:1>\n$publish</Location>\n</VirtualHost>");
 for (
     "${publish}Require ip 192.0.2.1\n</Location>",
     "${publish}Require all granted\n</Location>",
@@ -219,7 +219,7 @@ for (
     )
 {
     my ($right, $text) = check($_);
-    ok($right, 'accepted: ' . s/\n/ /gr) or diag $text;
+    ok($right, 'httpd -t accepts: ' . s/\n/ /gr) or diag $text;
 }
 
 # ---- A handler protected only by a directory ----
@@ -232,24 +232,24 @@ sub warns {
     my $httpd = Httpd->new(conf => '', files => { 'htdocs/live/x' => '', 'srv/x' => '', %file });
     $httpd->write_conf($conf =~ s/ROOT/$httpd->{root}/gr);
     my $text = $httpd->run('-t');
-    ok($? == 0, "accepted: $name") or diag $text;
+    ok($? == 0, "httpd -t accepts a handler: $name") or diag $text;
     ($expected ? \&like : \&unlike)->($text, $open, $expected ? 'with a warning' : 'without a warning');
 }
 
-warns('a Directory', "<Directory ROOT/htdocs>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
-warns('Require all denied for /', "<Directory />\nRequire all denied\n</Directory>\n$live</Location>", 1);
-warns('.htaccess', "<Directory />\nAllowOverride All\nRequire all granted\n</Directory>\n$live</Location>", 1,
+warns('only its directory has a Require', "<Directory ROOT/htdocs>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
+warns('only <Directory /> denies access', "<Directory />\nRequire all denied\n</Directory>\n$live</Location>", 1);
+warns('only .htaccess has a Require', "<Directory />\nAllowOverride All\nRequire all granted\n</Directory>\n$live</Location>", 1,
     'htdocs/live/.htaccess' => "Require valid-user\n");
-warns('an Alias', "Alias /live ROOT/srv\n<Directory ROOT/srv>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
-warns('in a virtual host', "<Directory />\nRequire all denied\n</Directory>\n<VirtualHost *:1>\n$live</Location>\n</VirtualHost>", 1);
-warns('nothing', "$live</Location>", 0);
-warns('a Directory for all', "<Directory />\nRequire all denied\n</Directory>\n<Directory ROOT/htdocs>\nRequire all granted\n</Directory>\n$live</Location>", 0);
-warns('the Location, too', "<Directory />\nRequire all denied\n</Directory>\n${live}Require ip 192.0.2.1\n</Location>", 0);
-warns('the Location, for all', "<Directory />\nRequire all denied\n</Directory>\n${live}Require all granted\n</Location>", 0);
-warns('a handler of the Directory', "<Directory ROOT/htdocs>\nWebSocketHandler ws_echo.so\nRequire ip 192.0.2.1\n</Directory>", 0);
+warns('only the directory of its Alias has a Require', "Alias /live ROOT/srv\n<Directory ROOT/srv>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
+warns('in a virtual host, and only <Directory /> denies access', "<Directory />\nRequire all denied\n</Directory>\n<VirtualHost *:1>\n$live</Location>\n</VirtualHost>", 1);
+warns('no section has a Require', "$live</Location>", 0);
+warns('its directory grants access to all', "<Directory />\nRequire all denied\n</Directory>\n<Directory ROOT/htdocs>\nRequire all granted\n</Directory>\n$live</Location>", 0);
+warns('its Location also has a Require', "<Directory />\nRequire all denied\n</Directory>\n${live}Require ip 192.0.2.1\n</Location>", 0);
+warns('its Location grants access to all', "<Directory />\nRequire all denied\n</Directory>\n${live}Require all granted\n</Location>", 0);
+warns('the handler is set in the <Directory> with the Require', "<Directory ROOT/htdocs>\nWebSocketHandler ws_echo.so\nRequire ip 192.0.2.1\n</Directory>", 0);
 
 my $started = Httpd->start(conf => "<Directory />\nRequire all denied\n</Directory>\n$live</Location>");
-ok($started->wait_log($open), 'a start warns in the log');
-is($started->count_log($open), 1, 'once');
+ok($started->wait_log($open), 'at start-up, the log also warns that a handler is open to everyone');
+is($started->count_log($open), 1, 'at start-up, the log warns once');
 $started->stop;
 done_testing;

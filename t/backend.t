@@ -26,7 +26,7 @@ sub echoes {
     Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message");
 }
 
-# The number of lines about it at a level, and the largest number from one child process.
+# The number of lines about the limit on locked memory at a level, and the largest number from one child process.
 sub lines {
     my ($httpd, $level) = @_;
     my @lines = grep { /:$level\]/ && /$refused/ } split /\n/, $httpd->error_log;
@@ -45,12 +45,12 @@ SKIP: {
         my $name  = defined $locked ? 'without locked memory' : 'with it';
         my $httpd = start('auto', $locked);
         echoes($httpd, "auto, $name");
-        is((lines($httpd, 'warn'))[0], 0, "auto, $name: no warning");
+        is((lines($httpd, 'warn'))[0], 0, "auto, $name: no warning is logged");
         my ($all, $most) = lines($httpd, 'info');
-        ok($most <= 1, "auto, $name: at most one line for each child: $all lines");
+        ok($most <= 1, "auto, $name: each child logs at most one line: $all lines");
     }
     my $httpd = start('io_uring', 0);
     echoes($httpd, 'io_uring without locked memory');
-    is((lines($httpd, 'info'))[0], 0, 'it is logged as a warning');
+    is((lines($httpd, 'info'))[0], 0, 'WebSocketBackend io_uring without locked memory is logged as a warning, not as info');
 }
 done_testing();

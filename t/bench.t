@@ -20,26 +20,26 @@ sub bench {
     my ($name, $environment, @arguments) = @_;
     local @ENV{ keys %$environment } = values %$environment;
     my ($status, $output) = Program::run($^X, "$Httpd::TOP/bench/$name", @arguments);
-    is($status, 0, "bench/$name: ends well") or diag($output);
+    is($status, 0, "bench/$name exits with 0") or diag($output);
     return $output;
 }
 
 like(bench('many', { CHILDREN => 2, MANY_SECONDS => 2 }, 100),
     qr/^100 connections .*^\d+ messages of 100 bytes to all.*connections lost: 0, messages wrong: 0$/ms,
-    'bench/many: says what many connections take');
+    'bench/many reports connections, messages and losses');
 
 my %short = (ROUNDS => 1, DURATION => 0.05, SERVERS => 'ours,raw', PEER => '', JSON => $results);
-like(bench('compare', { %short, BENCH => 'echo', CELLS => '20 B' }), qr/20 B.*\d/, 'bench/compare: has a table');
-ok(eval { decode_json(Httpd::read_file($results)) }, 'and a file of results');
+like(bench('compare', { %short, BENCH => 'echo', CELLS => '20 B' }), qr/20 B.*\d/, 'bench/compare prints a table');
+ok(eval { decode_json(Httpd::read_file($results)) }, 'bench/compare writes its results as JSON');
 
 SKIP: {
     skip 'there is no valgrind', 2 if system('which valgrind >/dev/null 2>&1') != 0;
-    like(bench('instructions', {}, qw(-c 4 -t 1)), qr/\d/, 'bench/instructions: counts');
+    like(bench('instructions', {}, qw(-c 4 -t 1)), qr/\d/, 'bench/instructions prints a count');
 }
 
 my $page = Httpd::folder() . '/performance.md';
 Httpd::write_file($page, "before\n\n<!-- table echo -->\n\nold\n<!-- end -->\n\nafter\n");
 bench('tables', { PAGE => $page }, $results);
-like(Httpd::read_file($page), qr/^before\n(?!.*^old).*20 B.*<!-- end -->\n\nafter\n\z/ms, 'bench/tables: writes the table to its place');
+like(Httpd::read_file($page), qr/^before\n(?!.*^old).*20 B.*<!-- end -->\n\nafter\n\z/ms, 'bench/tables writes the table to its place in the page');
 
 done_testing;

@@ -59,10 +59,10 @@ sub post {
 
 sub answered {
     my ($got, $status, $match, $name) = @_;
-    is(() = $got =~ m{HTTP/1\.1 \d\d\d }g, 1, "$name: one response");
-    is(() = $got =~ m{<html|"(?:error|published)":}gi, 1, "$name: one body") or diag $got;
-    like($got, qr{\AHTTP/1\.1 $status }, "$name: $status");
-    like($got, $match, "$name: the body has the reason");
+    is(() = $got =~ m{HTTP/1\.1 \d\d\d }g, 1, "$name: there is one response");
+    is(() = $got =~ m{<html|"(?:error|published)":}gi, 1, "$name: the response has one body") or diag $got;
+    like($got, qr{\AHTTP/1\.1 $status }, "$name: the status is $status");
+    like($got, $match, "$name: the body says why");
 }
 
 my $long = 'Content-Length: 2000';
@@ -71,16 +71,16 @@ answered(post('/limited/news', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'chu
 answered(post('/limited/news', 'x' x 2000, $long), 413, qr/LimitRequestBody/, 'a length beyond LimitRequestBody');
 answered(post('/small/news', $chunk->(500, 10)), 413, qr/WebSocketMaxMessageSize/, 'chunks beyond WebSocketMaxMessageSize');
 answered(post('/small/news', 'x' x 2000, $long), 413, qr/WebSocketMaxMessageSize/, 'a length beyond WebSocketMaxMessageSize');
-answered(post('/both/news', 'x' x 200, 'Content-Length: 200'), 413, qr/WebSocketMaxMessageSize/, 'the smaller of two');
+answered(post('/both/news', 'x' x 200, 'Content-Length: 200'), 413, qr/WebSocketMaxMessageSize/, 'a body above WebSocketMaxMessageSize, which is below LimitRequestBody');
 for my $where (qw(/limited /closed)) {
-    answered(post("$where/news", "zzz\r\n"), 400, qr/400|Bad Request/, "$where: a chunk that is none");
-    answered(post("$where/news", $chunk->(10, 1), 'Content-Length: x'), 400, qr/400|Bad Request/, "$where: a length that is none");
+    answered(post("$where/news", "zzz\r\n"), 400, qr/400|Bad Request/, "$where: an invalid chunk");
+    answered(post("$where/news", $chunk->(10, 1), 'Content-Length: x'), 400, qr/400|Bad Request/, "$where: an invalid Content-Length");
 }
-answered(post('/closed/news', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a refused request with chunks beyond LimitRequestBody');
-answered(post('/closed/news', $chunk->(500, 1)), 403, qr/WebSocketPublish/, 'a refused request');
-answered(post('/events/news?wait=0', "zzz\r\n"), 400, qr/400|Bad Request/, 'a poll with a broken body');
-answered(post('/events/news?wait=0', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a poll with too large a body');
-answered(post('/limited/news', "5\r\nabc", 'Transfer-Encoding: chunked'), 408, qr/408|Timeout/i, 'a body that does not arrive');
-answered(post('/limited/news', 'abc', 'Content-Length: 5'), 408, qr/408|Timeout/i, 'a body with a length that does not arrive');
+answered(post('/closed/news', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a body beyond LimitRequestBody, in chunks, in a request that is refused anyway');
+answered(post('/closed/news', $chunk->(500, 1)), 403, qr/WebSocketPublish/, 'a body in chunks, in a request that is refused');
+answered(post('/events/news?wait=0', "zzz\r\n"), 400, qr/400|Bad Request/, 'a poll with an invalid body');
+answered(post('/events/news?wait=0', $chunk->(500, 10)), 413, qr/413|Too Large/i, 'a poll whose body is too large');
+answered(post('/limited/news', "5\r\nabc", 'Transfer-Encoding: chunked'), 408, qr/408|Timeout/i, 'a body in chunks that never arrives completely');
+answered(post('/limited/news', 'abc', 'Content-Length: 5'), 408, qr/408|Timeout/i, 'a body with Content-Length that never arrives completely');
 $httpd->stop;
 done_testing;

@@ -20,7 +20,7 @@ my $demo = Program->start("$Httpd::TOP/demo/run", $Httpd::BUILD, Httpd::folder()
 $demo->wait_output(qr{http://localhost:$port{http}/});
 pass('the demo prints its address');
 $demo->wait_output(qr{https://localhost:$port{https}/});
-pass('and the address for TLS');
+pass('the demo prints its address for TLS');
 
 Program::tap('the chat in Chromium', 'node', 't/clients/chat-page.js', "http://localhost:$port{http}/", $shots);
 ok(-s "$shots/chat.png", 'there is a screenshot of the demo');
@@ -37,6 +37,6 @@ like(join('', <$status>), qr{200 OK.*<title>WebSockets</title>}s, 'the demo has 
 kill 'INT', $demo->{pid};
 $demo->wait_output(qr/Stopped/);
 is($demo->finish, 0, 'the demo stops cleanly on Ctrl-C');
-ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http}), 'and no process or file remains');
+ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{http}), 'after Ctrl-C, the demo no longer accepts connections');
 
 done_testing;

@@ -12,8 +12,8 @@ use Program;
 
 Httpd::once();
 my $library = Httpd::read_file("$Httpd::TOP/js/channel.js");
-cmp_ok(scalar(() = $library =~ /\n/g), '<=', 300, 'the library has at most 300 lines');
-unlike($library, qr/^import\b|\bimport\(/m, 'and no dependency');
+cmp_ok(scalar(() = $library =~ /\n/g), '<=', 300, 'js/channel.js has at most 300 lines');
+unlike($library, qr/^import\b|\bimport\(/m, 'js/channel.js imports nothing');
 
 # Node before version 22 has no WebSocket. The library must report that instead of waiting silently.
 my $without = Program->start('node', '--input-type=module', '-e', <<'END');
@@ -21,7 +21,7 @@ import {Channels} from './js/channel.js';
 try { new Channels('ws://127.0.0.1:1/live', {WebSocket: undefined}).close(); } catch (error) { console.log(error.message); }
 END
 $without->wait_output(qr/^(no WebSocket: pass \{WebSocket\})$/m);
-is($without->finish, 0, 'without a WebSocket, the constructor throws');
+is($without->finish, 0, 'where no WebSocket is available, the constructor of js/channel.js throws');
 
 my $httpd;
 my @server = (
@@ -84,7 +84,7 @@ for my $client (qw(channel-node.mjs channel-page.js)) {
             ok($word eq 'ok', "$client: $rest");
         }
     }
-    is($program->finish, 0, "$client ends");
+    is($program->finish, 0, "$client exits with 0");
 }
 
 # ---- The publishers of docs/examples ----

@@ -104,7 +104,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     my ($path, $subscribers) = @$_;
     Httpd::wait_for(\&several_children, 'several children');
     my $crowd = Crowd->start([$httpd], $path, $subscribers);
-    pass("$path: $subscribers subscribers and 8 publishers in several children");
+    pass("$path: $subscribers subscribers and 8 publishers are connected to several children");
     $crowd->go_on(100);
 
     my @children = $httpd->children;
@@ -115,7 +115,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     pass('publishing continues after a child was killed');
     $httpd->graceful;
     $crowd->go_on(100);
-    pass('and after a graceful reload');
+    pass('publishing continues after a graceful reload');
 
     # New children of the new generation, next to those of the old one.
     my @new = grep { my $pid = $_; !grep { $_ == $pid } @children } $httpd->children;
@@ -123,9 +123,9 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     $crowd->go_on(100);
     my ($left, $lost, $messages, $faults) = $crowd->result;
     cmp_ok($lost, '<', $subscribers, 'only connections of killed children were lost');
-    is($left + $lost, $subscribers, 'all other connections are open');
-    cmp_ok($messages, '>=', 400, "the publishers have received their $messages messages");
-    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    is($left + $lost, $subscribers, 'all connections of other children are still open');
+    cmp_ok($messages, '>=', 400, "the publishers have received $messages messages of their own");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has received each message once, in the order of its publisher');
 }
 
 # Find a connection's child in the list of connections.
@@ -186,63 +186,63 @@ sub subscribers_are {
     is_deeply(told($ann), { type => 'subscribed', channel => 'room:1' }, 'a client is subscribed to the channel of its URL');
     my $join = told($ann);
     is($join->{type}, 'join', 'a member receives its own join event');
-    is($join->{data}, 'Ann', 'with its name');
+    is($join->{data}, 'Ann', "the join event has the member's name");
     my $bob = client('/room/1?name=Bob+B%C3%B6b');
     $join = told_type($ann, 'join');
-    is($join->{data}, "Bob B\xF6b", 'and those of others');
+    is($join->{data}, "Bob B\xF6b", 'a member receives the join events of others');
     say_json($ann, type => 'presence', channel => 'room:1', id => 7);
     my $here = told_type($ann, 'presence');
     is(join(',', sort map { $_->{data} } @{ $here->{members} }), "Ann,Bob B\xF6b", 'presence lists the members');
-    is($here->{id},          7, 'with its own id');
-    is($here->{subscribers}, 2, 'and the number of subscribers');
-    ok($here->{complete}, 'and the list is complete');
+    is($here->{id},          7, "the presence answer has the request's id");
+    is($here->{subscribers}, 2, 'the presence answer has the number of subscribers');
+    ok($here->{complete}, 'the presence answer says that the list is complete');
 
     say_json($ann, type => 'publish', channel => 'room:1', data => 'Hello', id => 8);
     is_deeply(told_type($ann, 'published'), { type => 'published', channel => 'room:1', id => 8, receivers => 2 },
-        'it publishes, and learns the number of receivers');
+        'a client publishes, and the answer has the number of receivers');
     is(($bob->message)[1], 'Hello', 'a client without subprotocol receives the message unchanged');
     $bob->text('Hi');
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'Hi' }, 'and its messages are published');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'Hi' }, 'a text from a client without subprotocol is published');
     $bob->binary("\x00\xFF");
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'AP8=', encoding => 'base64' }, 'bytes are published, too');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'AP8=', encoding => 'base64' }, 'bytes from a client without subprotocol are published in base64');
     say_json($ann, type => 'publish', channel => 'room:1', data => { x => [1] });
-    is(($bob->message)[1], '{"x":[1]}', 'JSON is published as text');
+    is(($bob->message)[1], '{"x":[1]}', 'a client without subprotocol receives JSON data as text');
 
     say_json($ann, type => 'publish', channel => 'room:2', data => 'x', id => 9);
     is_deeply(told($ann), { type => 'error', channel => 'room:2', error => 'not allowed', id => 9 },
-        'it may publish only where it is subscribed');
+        'a client may publish only to channels it is subscribed to');
     say_json($ann, type => 'subscribe', channel => 'open/1', id => 10, member => 'Ann', watch => JSON::PP::true);
     is_deeply(told($ann), { type => 'subscribed', channel => 'open/1', id => 10 },
-        'it subscribes to more channels, and the answer has its id');
-    is(told($ann)->{type}, 'join', 'as a member');
+        "a client subscribes to another channel, and the answer has the request's id");
+    is(told($ann)->{type}, 'join', 'a client that subscribes with a member text joins as a member');
     say_json($ann, type => 'subscribe', channel => 'secret', id => 11);
-    is(told($ann)->{error}, 'not allowed', 'but not to all channels (WebSocketSubscribe)');
+    is(told($ann)->{error}, 'not allowed', 'WebSocketSubscribe refuses a subscription');
     say_json($ann, type => 'subscribe', channel => 'open/2');
-    is(told($ann)->{type}, 'subscribed', 'a third channel');
+    is(told($ann)->{type}, 'subscribed', 'a client subscribes to a third channel');
     say_json($ann, type => 'subscribe', channel => 'open/3');
-    is(told($ann)->{error}, 'too many channels', 'but no fourth (WebSocketSubscriptions)');
+    is(told($ann)->{error}, 'too many channels', 'WebSocketSubscriptions refuses a fourth channel');
     say_json($ann, type => 'unsubscribe', channel => 'open/2');
-    is(told($ann)->{type}, 'unsubscribed', 'it unsubscribes');
+    is(told($ann)->{type}, 'unsubscribed', 'a client unsubscribes');
     say_json($ann, type => 'unsubscribe', channel => 'open/2');
-    is(told($ann)->{error}, 'not subscribed', 'once');
+    is(told($ann)->{error}, 'not subscribed', 'unsubscribing again is refused');
     say_json($ann, type => 'subscribe', channel => 'room:1', after => '65f0', id => 12);
     is_deeply(told($ann), { type => 'error', channel => 'room:1', id => 12, error => 'no such position' },
-        'an invalid position is refused');
+        'a subscription from an invalid position is refused');
     say_json($ann, type => 'subscribe', channel => 'room:1', after => 5, id => 13);
-    is(told($ann)->{error}, 'no such position', 'so is a number as a position');
+    is(told($ann)->{error}, 'no such position', 'a subscription from a position that is a number is refused');
     say_json($ann, type => 'subscribe', channel => 'room:1', member => 'x' x 1025, id => 14);
-    is(told($ann)->{error}, 'too big', 'and a member text that is too long');
+    is(told($ann)->{error}, 'too big', 'a subscription with a member text that is too long is refused');
     $bob->text('still');
-    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'still' }, 'the earlier subscription is kept');
+    is_deeply(told($ann), { type => 'message', channel => 'room:1', data => 'still' }, 'after refused subscriptions, the earlier subscription still works');
     say_json($ann, type => 'subscribe', channel => 'room:1', member => 'Anna', id => 15);
     is_deeply([sort map { $_->{type} } my @two = (told($ann), told($ann))], ['join', 'subscribed'],
-        'subscribed again, with another member text');
-    is((grep { $_->{type} eq 'subscribed' } @two)[0]{id}, 15, 'the answer has the id of that request');
+        'a client subscribes again, with another member text');
+    is((grep { $_->{type} eq 'subscribed' } @two)[0]{id}, 15, 'the answer to the second subscription has its id');
     for my $wrong ('{', '[]', '{"type":"publish"}', '{"type":"x","channel":"room:1"}',
         '{"type":"subscribe","channel":"a b"}', '{"type":"subscribe","channel":"open/1","after":"x"}')
     {
         $ann->text($wrong);
-        is(told($ann)->{type}, 'error', "an error: $wrong");
+        is(told($ann)->{type}, 'error', "the request is answered with an error: $wrong");
     }
 
     my $listener = client('/listen');
@@ -256,7 +256,7 @@ sub subscribers_are {
     my $mallory = client('/room/1?name=mallory');
     $mallory->expect_close(1008, 'a client that may not subscribe to the channel of its URL is closed');
     my $nowhere = client('/args?to=a%20b');
-    $nowhere->expect_close(1008, 'so is a client with an invalid channel name');
+    $nowhere->expect_close(1008, 'a client with an invalid channel name in its URL is closed');
 
     $bob->close;
     is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'a client that disconnects leaves the channel');
@@ -274,7 +274,7 @@ sub subscribers_are {
         my $other = client("/room/text?name=$name");
         is(told_type($watcher, 'join')->{data}, $shown, 'a name is truncated at the first byte that is not UTF-8: ' . substr $name, 0, 12);
         $other->close;
-        is(told_type($watcher, 'leave')->{data}, $shown, 'also in the leave event');
+        is(told_type($watcher, 'leave')->{data}, $shown, 'the leave event has the truncated name, too');
     }
     for my $channel (map { pack 'H*', $_ } 'ff', '726f6f6dc3') {
         my $other = client('/args?to=' . join '', map { sprintf '%%%02X', ord } split //, $channel);
@@ -291,18 +291,18 @@ sub subscribers_are {
     told($bob) for 1 .. 2;
     my $alice = client('/users?name=administrator', @as);
     my $join  = told_type($bob, 'join');
-    is_deeply([@$join{qw(user data)}], ['alice', 'alice'], 'a member with a user has the field user');
+    is_deeply([@$join{qw(user data)}], ['alice', 'alice'], 'a member who is a user has the field user');
     told_type($alice, 'join');
     say_json($alice, type => 'subscribe', channel => 'users', member => 'the administrator', id => 1);
     $join = told_type($bob, 'join');
-    is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'whatever its member text is');
+    is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'the field user does not depend on the member text');
     say_json($bob, type => 'subscribe', channel => 'users', member => "alice", user => 'alice', id => 2);
     $join = told_type($alice, 'join') until $join->{data} eq 'alice';
     ok(!exists $join->{user}, 'a client without a user cannot set one');
     say_json($bob, type => 'presence', channel => 'users', id => 3);
-    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'nor is one in the list of members');
+    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'the list of members has no user for a client without one');
     $alice->close;
-    is(told_type($bob, 'leave')->{user}, 'alice', 'the leave event has the user');
+    is(told_type($bob, 'leave')->{user}, 'alice', "a user's leave event has the field user");
     $bob->close;
 }
 
@@ -320,11 +320,11 @@ SKIP: {
     syswrite $flood->socket, $ask;    # what is taken is taken
     for (1 .. 3) {
         say_json($other, type => 'presence', channel => 'room:flood', id => "other$_");
-        is(told_type($other, 'presence')->{id}, "other$_", 'while one client requests more than it reads, another is answered');
+        is(told_type($other, 'presence')->{id}, "other$_", 'while one client requests more than it reads, another client is answered');
     }
-    cmp_ok(memory() - $before, '<', 500, 'and the data queued for the first client is bounded');
-    is(told_type($flood, 'presence')->{id}, 1, 'the first client is answered, too, as fast as it reads');
-    is(told_type($flood, 'presence')->{id}, $_, 'in order') for 2 .. 60;
+    cmp_ok(memory() - $before, '<', 500, 'memory stays bounded while a client requests more than it reads');
+    is(told_type($flood, 'presence')->{id}, 1, 'the client that requests more than it reads is answered');
+    is(told_type($flood, 'presence')->{id}, $_, 'the answers to that client arrive in order') for 2 .. 60;
     $_->close for $other, @members;
     $flood->drop;
 }
@@ -348,9 +348,9 @@ SKIP: {
         my ($pid) = child_of($process);
         kill 'KILL', $pid;
         my @left = map { told_type($watcher, 'leave')->{data} } 1 .. $gone;
-        is_deeply([sort @left], [sort @{ $of{$process} }], 'members of a killed child leave');
+        is_deeply([sort @left], [sort @{ $of{$process} }], 'when a child is killed, its members leave');
         say_json($watcher, type => 'presence', channel => 'room:9');
-        is(scalar @{ told_type($watcher, 'presence')->{members} }, 13 - $gone, 'the other members remain');
+        is(scalar @{ told_type($watcher, 'presence')->{members} }, 13 - $gone, 'when a child is killed, other members remain');
     }
     $watcher->close;
 }
@@ -408,15 +408,15 @@ sub counter {
         $error = publish($publisher, 'room:full', "$number $filler");
         $taken++ if !$error;
     }
-    is($error, 'try again later', "when a child accepts no more, its publisher is refused, after $taken messages");
-    is($taken, $number - 1, 'and immediately');
+    is($error, 'try again later', "when another child accepts no more messages, the publisher is refused, after $taken messages");
+    is($taken, $number - 1, 'the first message that does not fit is refused immediately');
     kill 'CONT', $pid;    # before httpd is asked for anything: that child may be the one that accepts
     my @numbers = map { ($other->message)[1] =~ /^(\d+) / } 1 .. $taken;
     is_deeply(\@numbers, [1 .. $taken], 'all accepted messages arrive, in order');
     publish_at_last($publisher, 'room:full', 'last');
-    is(($other->message)[1], 'last', 'no refused message arrives, and later messages do');
-    cmp_ok(counter('publish_refused_total'), '>', $refused, 'refusals are counted');
-    is(counter('bus_missed_total'), 0, 'nothing was missed');
+    is(($other->message)[1], 'last', 'refused messages do not arrive, but later messages do');
+    cmp_ok(counter('publish_refused_total'), '>', $refused, 'refused messages are counted');
+    is(counter('bus_missed_total'), 0, 'the bus has missed no message');
     $_->close for $publisher, $other;
 }
 

@@ -57,7 +57,7 @@ sub opened {
     my ($what, $url, @options) = @_;
     my $name = connect_to($url, @options);
     my $told = told($name);
-    like($told, qr/^open /, "$what: open") or return (undef, $told);
+    like($told, qr/^open /, "$what: the connection opens") or return (undef, $told);
     return ($name, $told);
 }
 
@@ -69,7 +69,7 @@ sub failed {
 sub ended {
     my ($what, $name) = @_;
     $p->write("close $name 4321 enough\n");
-    is(told($name), 'close 4321 enough', "$what: the close code comes back");
+    is(told($name), 'close 4321 enough', "$what: the server answers with the close code");
 }
 
 sub echoes {
@@ -91,7 +91,7 @@ sub echoes {
     $p->write("ping $name\n");
     $told = told($name);
     push @wrong, $told if $told ne 'pong ping';
-    is_deeply(\@wrong, [], "$what: messages of all sizes, parts and pings come back");
+    is_deeply(\@wrong, [], "$what: messages of all sizes, messages in parts and pings come back");
 }
 
 # ---- Servers ----
@@ -197,8 +197,8 @@ for my $case (
     $name or do { diag($told); next };
     my $version = $what =~ /version 8/ ? 8 : 13;
     my $secure  = $url =~ /^wss/ ? 1 : 0;
-    like($told, qr/version=$version secure=$secure/, "$what: its version, its TLS");
-    like($told, qr/ protocol=echo /, "$what: the subprotocol") if $url !~ m{/(compressed|small)};
+    like($told, qr/version=$version secure=$secure/, "$what: ws_version() and ws_secure() are right");
+    like($told, qr/ protocol=echo /, "$what: the server's subprotocol is agreed on") if $url !~ m{/(compressed|small)};
     echoes($what, $name);
     ended($what, $name);
 }
@@ -207,51 +207,51 @@ for my $case (
 
 {
     my (undef, $told) = opened('URL', "ws://127.0.0.1:$plain/echo?a=b&c", 'header=X-Given:this');
-    like($told, qr{ peer=127\.0\.0\.1 uri=/echo args=a=b&c host=127\.0\.0\.1 }, 'address and URL');
-    like($told, qr/ server=this$/, 'an additional header arrives, and a header of the answer is kept');
+    like($told, qr{ peer=127\.0\.0\.1 uri=/echo args=a=b&c host=127\.0\.0\.1 }, "the client reports the server's address and its own URL");
+    like($told, qr/ server=this$/, 'the server gets an additional header, and the client keeps a header of the answer');
 }
-opened('own origin', "ws://127.0.0.1:$plain/echo", "origin=http://127.0.0.1:$plain");
-failed('Origin is sent', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
+opened("the server's own origin", "ws://127.0.0.1:$plain/echo", "origin=http://127.0.0.1:$plain");
+failed('a wrong origin in version 13', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
     'origin=http://evil.example');
-failed('Sec-WebSocket-Origin in version 8', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
+failed('a wrong origin in version 8', 'handshake: server answered 403', "ws://127.0.0.1:$plain/echo",
     'version=8', 'origin=http://evil.example');
 failed('without credentials', 'handshake: server answered 401', "ws://127.0.0.1:$plain/private");
 failed('wrong credentials', 'handshake: server answered 401', "ws://user:wrong\@127.0.0.1:$plain/private");
 opened('credentials', "ws://user:secr%65t\@127.0.0.1:$plain/private");
-failed('no WebSocket', 'handshake: server answered 404', "ws://127.0.0.1:$plain/nothing");
-failed('a redirect unasked for', 'handshake: server answered 307', "ws://127.0.0.1:$plain/moved");
+failed('a URL without a WebSocket', 'handshake: server answered 404', "ws://127.0.0.1:$plain/nothing");
+failed('a redirect without redirects=', 'handshake: server answered 307', "ws://127.0.0.1:$plain/moved");
 {
     my (undef, $told) = opened('a redirect', "ws://127.0.0.1:$plain/moved", 'redirects=1');
     like($told, qr{uri=/echo args=moved }, 'a redirect is followed');
 }
-failed('a redirect in a circle', 'redirect: more than 3 redirects', "ws://127.0.0.1:$plain/round", 'redirects=3');
-failed('a redirect to what is not secure', 'redirect: from wss to ws',
+failed('an endless redirect', 'redirect: more than 3 redirects', "ws://127.0.0.1:$plain/round", 'redirects=3');
+failed('a redirect from wss to ws', 'redirect: from wss to ws',
     "wss://127.0.0.1:$tls/down", $ca, 'redirects=3');
 opened('a source address', "ws://127.0.0.1:$plain/echo", 'source=127.0.0.5');
-failed('no address of ours', 'connect: Cannot assign requested address', "ws://127.0.0.1:$plain/echo",
+failed('a source address that the machine does not have', 'connect: Cannot assign requested address', "ws://127.0.0.1:$plain/echo",
     'source=192.0.2.1');
 
 # ---- Certificates ----
 
-opened('the certificate of a name', "wss://localhost:$tls/echo", $ca);
-opened('of an address', "wss://127.0.0.1:$tls/echo", $ca);
-opened('another name is asked for', "wss://127.0.0.2:$port{'ws-tls'}/", $ca, 'server_name=localhost')
+opened('a certificate for a host name', "wss://localhost:$tls/echo", $ca);
+opened('a certificate for an address', "wss://127.0.0.1:$tls/echo", $ca);
+opened('server_name= for a certificate with another name', "wss://127.0.0.2:$port{'ws-tls'}/", $ca, 'server_name=localhost')
     if IO::Socket::INET->new(PeerAddr => '127.0.0.2', PeerPort => $port{'ws-tls'});
 failed('a CA that the system does not know', 'certificate: unknown CA', "wss://localhost:$tls/echo");
-failed('no such file', qr/certificate: no trusted certificates in \S+: .+/, "wss://localhost:$tls/echo",
+failed('a CA file that does not exist', qr/certificate: no trusted certificates in \S+: .+/, "wss://localhost:$tls/echo",
     'ca_file=/nonexistent');
-failed('another host', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
+failed('a certificate for another host', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
     'server_name=example.org');
-failed('another address', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
+failed('a certificate for another address', 'certificate: host name mismatch', "wss://localhost:$tls/echo", $ca,
     'server_name=127.0.0.9');
 opened('insecure', "wss://localhost:$tls/echo", 'insecure=1');
-failed('none of ours', qr/(?:tls|handshake): .+/, "wss://localhost:$tls/certified", $ca);
-opened('our certificate', "wss://localhost:$tls/certified", $ca, "certificate=$certs/client.crt",
+failed('no client certificate, though the server requires one', qr/(?:tls|handshake): .+/, "wss://localhost:$tls/certified", $ca);
+opened('a client certificate', "wss://localhost:$tls/certified", $ca, "certificate=$certs/client.crt",
     "key=$certs/client.key");
-failed('a key of another certificate', qr/certificate: no key of the certificate in \S+: .+/,
+failed('a key that does not belong to the certificate', qr/certificate: no key of the certificate in \S+: .+/,
     "wss://localhost:$tls/echo", "certificate=$certs/client.crt", "key=$certs/server.key");
-failed('no TLS there', qr/tls: .+/, "wss://localhost:$plain/echo", $ca);
-failed('TLS there', qr/handshake: server answered 400/, "ws://localhost:$tls/echo");
+failed('wss to a port without TLS', qr/tls: .+/, "wss://localhost:$plain/echo", $ca);
+failed('ws to a port with TLS', qr/handshake: server answered 400/, "ws://localhost:$tls/echo");
 
 # ---- Proxies ----
 
@@ -265,15 +265,15 @@ for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo", $ca]
 }
 failed('a proxy that refuses', 'proxy: it answered 407', "ws://127.0.0.1:$plain/echo",
     "proxy=http://127.0.0.1:$tunnel_port");
-failed('a proxy that does not reach it', 'proxy: it answered 503', 'ws://127.0.0.1:1/',
+failed('a proxy that cannot reach the server', 'proxy: it answered 503', 'ws://127.0.0.1:1/',
     "proxy=http://user:secret\@127.0.0.1:$tunnel_port");
-failed('a proxy that is none', 'proxy: its URL is not an http://host:port, https or socks5 URL', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
+failed('a proxy URL with an unknown scheme', 'proxy: its URL is not an http://host:port, https or socks5 URL', 'ws://127.0.0.1:1/', 'proxy=ftp://x');
 {
     my $by = "proxy=https://user:secret\@localhost:$tls_tunnel_port";
     for my $case (["ws://127.0.0.1:$plain/echo"], ["wss://localhost:$tls/echo"], ["wss://localhost:$port{'ws-tls'}/"]) {
         my ($name, $told) = opened("$case->[0] by a TLS proxy", $case->[0], $big, $by, $ca);
         $name or next;
-        like($told, qr/ secure=@{[$case->[0] =~ m{^wss} ? 1 : 0]} /, 'ws_secure() reports what the URL requires');
+        like($told, qr/ secure=@{[$case->[0] =~ m{^wss} ? 1 : 0]} /, 'ws_secure() reports whether the URL is wss, even with a TLS proxy');
         echoes("$case->[0] by a TLS proxy", $name);
         ended("$case->[0] by a TLS proxy", $name);
     }
@@ -341,41 +341,41 @@ sub answered {
 sub badly_answered {
     my ($what, $error, $answer, @options) = @_;
     my ($name) = answered($answer, @options);
-    is(told($name), "failed $error", $what);
+    is(told($name), "failed $error", "invalid answer: $what");
 }
 
-badly_answered('a wrong key', '101 handshake: Sec-WebSocket-Accept does not match the key',
+badly_answered('a wrong Sec-WebSocket-Accept', '101 handshake: Sec-WebSocket-Accept does not match the key',
     sub { right_answer($_[0] =~ s/Key: ./Key: _/r) });
-badly_answered('no key', '101 handshake: the response does not have exactly one Sec-WebSocket-Accept',
+badly_answered('no Sec-WebSocket-Accept', '101 handshake: the response does not have exactly one Sec-WebSocket-Accept',
     sub { right_answer(@_) =~ s/Sec-WebSocket-Accept.*\r\n//r });
-badly_answered('another upgrade', "101 handshake: the response's Upgrade is not \"websocket\"",
+badly_answered('an upgrade to another protocol', "101 handshake: the response's Upgrade is not \"websocket\"",
     sub { right_answer(@_) =~ s/: websocket/: h2c/r });
-badly_answered('no upgrade', "101 handshake: the response's Connection does not contain \"upgrade\"",
+badly_answered('Connection without "upgrade"', "101 handshake: the response's Connection does not contain \"upgrade\"",
     sub { right_answer(@_) =~ s/: Upgrade/: close/r });
-badly_answered('a subprotocol', '101 handshake: the server chose a subprotocol that was not offered',
+badly_answered('a subprotocol that was not offered', '101 handshake: the server chose a subprotocol that was not offered',
     sub { right_answer(@_, 'Sec-WebSocket-Protocol: b') }, 'protocols=a,c');
-badly_answered('an extension', '101 handshake: the server chose an extension that was not offered',
+badly_answered('permessage-deflate, which was not offered', '101 handshake: the server chose an extension that was not offered',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate') });
-badly_answered('another extension', '101 handshake: the server chose an extension that was not offered',
+badly_answered('an extension that was not offered', '101 handshake: the server chose an extension that was not offered',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: x-other') }, 'deflate=1');
-badly_answered('parameters',
+badly_answered('unknown parameters of permessage-deflate',
     '101 handshake: the server chose unknown parameters of permessage-deflate',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7') }, 'deflate=1');
-badly_answered('a window that is kept', '101 handshake: the server did not accept server_no_context_takeover',
+badly_answered('no server_no_context_takeover', '101 handshake: the server did not accept server_no_context_takeover',
     sub { right_answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate') }, 'deflate=2');
-badly_answered('another protocol', '0 handshake: the response is not HTTP/1.1', "SSH-2.0-OpenSSH_9.2\r\n");
+badly_answered('a protocol other than HTTP', '0 handshake: the response is not HTTP/1.1', "SSH-2.0-OpenSSH_9.2\r\n");
 badly_answered('HTTP/2', '0 handshake: the response is not HTTP/1.1', "HTTP/2 101\r\n\r\n");
-badly_answered('a wild header', '0 handshake: a header line of the response has no name or no colon',
+badly_answered('a header line without a colon', '0 handshake: a header line of the response has no name or no colon',
     "HTTP/1.1 101 Yes\r\nwhat is this\r\n\r\n");
-badly_answered('an oversized answer', "0 handshake: the answer's head is longer than 16384 bytes",
+badly_answered('a head larger than 16384 bytes', "0 handshake: the answer's head is longer than 16384 bytes",
     "HTTP/1.1 101 Yes\r\n" . "X-Long: and so on\r\n" x 1000);
-badly_answered('a bound of our own', "0 handshake: the answer's head is longer than 100 bytes",
+badly_answered('a head larger than max_answer', "0 handshake: the answer's head is longer than 100 bytes",
     "HTTP/1.1 101 Yes\r\n" . "X-Long: and so on\r\n" x 10, 'max_answer=100');
 {
     my $name = connect_to($bad);
     my ($s) = accepted();
     close $s;
-    is(told($name), 'failed 0 handshake: the connection was closed before an answer', 'the server closes the connection');
+    is(told($name), 'failed 0 handshake: the connection was closed before an answer', 'a server that closes the connection without an answer');
 }
 {
     my ($name, $s) = answered("HTTP/1.1 101 Yes\r\n", 'handshake_timeout=1000');
@@ -385,34 +385,34 @@ badly_answered('a bound of our own', "0 handshake: the answer's head is longer t
         syswrite $s, $endless++ ? 'x' : 'X: ';
         IO::Select->new($p->{stream})->can_read(0.05) and $p->read_on;
     }
-    is(told($name), 'failed 0 handshake: no answer in 1000 ms', 'an endless answer');
+    is(told($name), 'failed 0 handshake: no answer in 1000 ms', 'a server whose answer does not end');
 }
-is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no answer in 200 ms', 'a silent server');
+is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no answer in 200 ms', 'a server that sends nothing');
 {
     my ($name, $s, $head) = answered(
         sub { "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" . right_answer(@_) . "\x81\x05early" });
-    like(told($name), qr/^open /, 'an interim answer is skipped');
-    is(told($name), 'text early', 'a message directly after the answer');
+    like(told($name), qr/^open /, 'an interim answer (103) is skipped');
+    is(told($name), 'text early', 'a message sent together with the answer arrives');
     syswrite $s, "\x81\x85\1\2\3\4abcde";
-    like(told($name), qr/^close 1002 frame is masked$/, 'a masked frame from a server');
+    like(told($name), qr/^close 1002 frame is masked$/, 'a masked frame from the server closes the connection with 1002');
     my $bytes = '';
     1 while length $bytes < 6 && sysread $s, $bytes, 4096, length $bytes;
-    is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'what we send is masked');
-    is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server gets the close code');
+    is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'the client masks its frames');
+    is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server gets the close code 1002');
 }
-badly_answered('interim answers without end', '0 handshake: more than 32 interim answers',
+badly_answered('too many interim answers', '0 handshake: more than 32 interim answers',
     "HTTP/1.1 103 Early Hints\r\n\r\n" x 40);
 {
     my $name = connect_to("ws://far.test/", 'answers=1', 'proxy=' . ($bad =~ s/^ws/http/r));
     my ($s, $head) = accepted();
-    like($head, qr/^CONNECT far\.test:80 /, 'the proxy gets the request');
+    like($head, qr/^CONNECT far\.test:80 /, 'the proxy gets a CONNECT request');
     syswrite $s, "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 102 Still\r\n\r\nHTTP/1.1 200 Go\r\n\r\n";
-    is(told($name), "answered $_ kept=- body=", "its answer $_") for '100 proxy Wait', '102 proxy Still', '200 proxy Go';
+    is(told($name), "answered $_ kept=- body=", "the application gets the proxy's answer $_") for '100 proxy Wait', '102 proxy Still', '200 proxy Go';
     $head = '';
     1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 4096, length $head;
     syswrite $s, right_answer($head);
-    is(told($name), 'answered 101 Switching Protocols kept=- body=', 'interim answers of a proxy are skipped');
-    like(told($name), qr/^open /, 'and the connection opens');
+    is(told($name), 'answered 101 Switching Protocols kept=- body=', "the application gets the server's answer after those of the proxy");
+    like(told($name), qr/^open /, 'the connection through the proxy opens');
 }
 
 # Refusals with their bodies.
@@ -421,17 +421,17 @@ for my $case (
     ['chunks', "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nbod\r\n1\r\ny\r\n0\r\nX: y\r\n\r\n", 'body'],
     ['broken chunks', "Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\nzz\r\n", 'bod...'],
     ['a huge chunk', "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nbod" . 'y' x 100, 'bod' . 'y' x 61 . '...'],
-    ['nothing that bounds it', "\r\nbody", 'body', 1],
-    ['fewer bytes than it says', "Content-Length: 9\r\n\r\nbody", 'body...', 1],
-    ['more than is wanted', "Content-Length: 100\r\n\r\n" . 'b' x 100, 'b' x 64 . '...'],
-    ['no length but silence', "\r\nbody", 'body...', 0, 'handshake_timeout=300'],
+    ['no length, and the end of the connection', "\r\nbody", 'body', 1],
+    ['fewer bytes than Content-Length', "Content-Length: 9\r\n\r\nbody", 'body...', 1],
+    ['more bytes than max_body', "Content-Length: 100\r\n\r\n" . 'b' x 100, 'b' x 64 . '...'],
+    ['no length, and no end of the connection', "\r\nbody", 'body...', 0, 'handshake_timeout=300'],
     ['nothing', "Content-Length: 0\r\n\r\n", ''])
 {
     my ($what, $rest, $body, $close, @options) = @$case;
     my ($name, $s) = answered("HTTP/1.1 403 Not you\r\nX-Kept: this\r\n$rest", 'answers=1', 'max_body=64', @options);
     close $s if $close;
-    is(told($name), "answered 403 Not you kept=this body=$body", "a refusal's body with $what");
-    is(told($name), 'failed 403 handshake: server answered 403', 'and then the failure');
+    is(told($name), "answered 403 Not you kept=this body=$body", "a refusal whose body has $what: the application gets the body");
+    is(told($name), 'failed 403 handshake: server answered 403', 'a refusal: on_failure follows the body');
 }
 
 # A redirect to another server.
@@ -443,11 +443,11 @@ for my $case (
     like($head, qr/^$_\r$/m, "the server gets $_") for 'Authorization: Basic bWU6c2VjcmV0', 'Cookie: a=b', 'X-Api-Key: k';
     syswrite $s, 'HTTP/1.1 307 Elsewhere' . "\r\nLocation: ws://127.0.0.1:" . $other->sockport . "/there\r\n\r\n";
     ($s, $head) = accepted($other);
-    unlike($head, qr/^$_:/mi, "another server does not get $_") for qw(Authorization Cookie X-Api-Key Proxy-Authorization);
-    like($head, qr{^GET /there .*^User-Agent: ours\r$}ms, 'but harmless headers');
+    unlike($head, qr/^$_:/mi, "after a redirect, another server does not get $_") for qw(Authorization Cookie X-Api-Key Proxy-Authorization);
+    like($head, qr{^GET /there .*^User-Agent: ours\r$}ms, 'after a redirect, another server gets harmless headers');
     syswrite $s, "HTTP/1.1 307 Back\r\nLocation: $bad\r\n\r\n";
     ($s, $head) = accepted();
-    unlike($head, qr/^(?:Authorization|Cookie|X-Api-Key):/mi, 'nor does the first server when another redirect leads back to it');
+    unlike($head, qr/^(?:Authorization|Cookie|X-Api-Key):/mi, 'after a redirect back, the first server does not get credentials, either');
     close $s;
     told($name);
 }
@@ -462,11 +462,11 @@ for my $case (
         return $s;
     };
     my $s = $tls_to->();
-    ok($s->peer_certificate, 'the server gets our certificate');
+    ok($s->peer_certificate, "the server gets the client's certificate");
     syswrite $s, 'HTTP/1.1 302 Elsewhere' . "\r\nLocation: " . ($bad =~ s/^ws:/wss:/r) . "\r\n\r\n";
     $s = $tls_to->();
-    ok(!$s->peer_certificate, 'another server does not');
-    ok(!$s->get_servername, 'nor the server name of the first one');
+    ok(!$s->peer_certificate, "after a redirect, another server does not get the client's certificate");
+    ok(!$s->get_servername, "after a redirect, another server does not get the first one's server name");
     syswrite $s, "no HTTP\r\n\r\n";
     told($name);
 }
@@ -476,9 +476,9 @@ for my $case (
     my $unix = IO::Socket::UNIX->new(Listen => 1, Local => $path) or die $!;
     my $name = connect_to('ws://any.test/x', "unix_socket=$path");
     my ($s, $head) = accepted($unix);
-    like($head, qr/^Host: any\.test\r$/m, 'a unix socket');
+    like($head, qr/^Host: any\.test\r$/m, "a handshake over a unix socket has the URL's host");
     syswrite $s, right_answer($head);
-    like(told($name), qr/^open .* peer=\Q$path\E /, 'the client connects to it');
+    like(told($name), qr/^open .* peer=\Q$path\E /, 'the peer is the path of the unix socket');
     failed('no such socket', 'connect: No such file or directory', 'ws://any.test/', 'unix_socket=/nonexistent');
     failed('a path that is too long', "request: the unix socket's path is too long", 'ws://any.test/',
         'unix_socket=/' . 'x' x 200);
@@ -486,29 +486,29 @@ for my $case (
 {
     unlink "$dir/keys";
     opened('a key log', "wss://localhost:$tls/echo", $ca, "key_log=$dir/keys");
-    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/m, 'has the secrets');
-    is((stat "$dir/keys")[2] & 0777, 0600, 'and only its owner can read it');
+    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/m, 'the key log has the TLS secrets');
+    is((stat "$dir/keys")[2] & 0777, 0600, "only the key log's owner can read it");
 }
-opened('another place', "ws://nowhere.test:81/echo", "connect_to=nowhere.test:81:127.0.0.1:$plain");
-opened('one of several addresses', "ws://nowhere.test:$plain/echo",
+opened('connect_to= another port', "ws://nowhere.test:81/echo", "connect_to=nowhere.test:81:127.0.0.1:$plain");
+opened('connect_to= several addresses, of which one answers', "ws://nowhere.test:$plain/echo",
     "connect_to=nowhere.test::127.0.0.9,[::1],127.0.0.1:");
-failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test/', 'connect_to=a:b:c:d');
+failed('an invalid connect_to=', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test/', 'connect_to=a:b:c:d');
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'max_message=1000');
-    like(told($name), qr/^open /, 'a limit on the size of messages');
+    like(told($name), qr/^open /, 'max_message: the connection opens');
     syswrite $s, "\x82\x7e\x03\xe9";
-    is(told($name), 'close 1009 frame is too big', 'holds');
+    is(told($name), 'close 1009 frame is too big', 'max_message: a larger message closes the connection with 1009');
 }
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'ping_interval=200', 'ping_grace=200');
-    like(told($name), qr/^open /, 'pings');
-    is(told($name), 'close 1006 ', 'a server that does not answer pings is dropped');
+    like(told($name), qr/^open /, 'ping_interval: the connection opens');
+    is(told($name), 'close 1006 ', 'ping_interval: a server that does not answer pings is dropped');
 }
 {
     my ($name, $s, $head) = answered(sub { right_answer(@_) }, 'close_timeout=200');
-    like(told($name), qr/^open /, 'the client closes');
+    like(told($name), qr/^open /, 'close_timeout: the connection opens');
     $p->write("close $name 1000 bye\n");
-    is(told($name), 'close 1000 bye', 'the client waits for the answer as long as configured');
+    is(told($name), 'close 1000 bye', "close_timeout: the client does not wait longer for the server's Close frame");
 }
 {
     my $full = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
@@ -516,7 +516,7 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
     for (1 .. 8) {
         push @filling, IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full->sockport, Blocking => 0);
     }
-    failed('a server that takes no connections', 'connect: no answer in 300 ms',
+    failed('a server that accepts no connections', 'connect: no answer in 300 ms',
         'ws://127.0.0.1:' . $full->sockport . '/', 'connect_timeout=300');
 }
 
@@ -530,8 +530,8 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
         ['right', '', 'handshake: the response is not HTTP/1.1'],
         ['expired', 'expired', '', not_before => time - 9 * $day, not_after => time - 2 * $day],
         ['not valid yet', 'not valid yet', '', not_before => time + 2 * $day, not_after => time + 9 * $day],
-        ['of another host', 'host name mismatch', '', subjectAltNames => [[DNS => 'other.example']]],
-        ['of its own making', 'unknown CA', '', issuer => undef])
+        ['for another host', 'host name mismatch', '', subjectAltNames => [[DNS => 'other.example']]],
+        ['self-signed', 'unknown CA', '', issuer => undef])
     {
         my ($what, $certificate, $error, %how) = @$case;
         my ($cert, $key) = CERT_create(%names, issuer => \@ca, %how);
@@ -543,14 +543,14 @@ failed('no place', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT', 'ws://x.test
             sysread $s, my $head, 4096;
             syswrite $s, "no HTTP\r\n\r\n";
         }
-        is(told($name), 'failed 0 ' . ($error || "certificate: $certificate"), "a certificate that is $what");
+        is(told($name), 'failed 0 ' . ($error || "certificate: $certificate"), "the server's certificate is $what");
     }
     my ($cert, $key) = CERT_create(%names, issuer => \@ca);
     my $name = connect_to($bad =~ s/^ws:/wss:/r =~ s/127.0.0.1/localhost./r, "ca_file=$dir/ca.crt", 'connect_to=localhost.::127.0.0.1:');
     my $s    = IO::Socket::SSL->start_SSL(scalar $listener->accept, SSL_server => 1, SSL_cert => $cert, SSL_key => $key);
-    is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not part of the SNI');
+    is($s && $s->get_servername, 'localhost', 'a dot at the end of the host is not sent in the SNI');
     $s and syswrite $s, "no HTTP\r\n\r\n";
-    is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'and is not compared with the certificate');
+    is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'a dot at the end of the host is not compared with the certificate');
 }
 
 # An address in brackets.
@@ -558,9 +558,9 @@ SKIP: {
     my $six = IO::Socket::IP->new(Listen => 1, LocalHost => '::1') or skip 'there is no IPv6 here', 2;
     my $name = connect_to('ws://[::1]:' . $six->sockport . '/');
     my ($s, $head) = accepted($six);
-    like($head, qr/^Host: \[::1\]:\d+\r$/m, 'an IPv6 address');
+    like($head, qr/^Host: \[::1\]:\d+\r$/m, 'the Host header has an IPv6 address in brackets');
     syswrite $s, right_answer($head);
-    like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'the client connects to it');
+    like(told($name), qr/^open .* peer=::1 .* host=::1 /, 'the client connects to an IPv6 address');
 }
 
 # ---- Invalid arguments ----
@@ -591,7 +591,7 @@ for my $case (
     my ($s) = accepted();
     $p->write("cancel $name\n");
     is(told($name), 'cancelled', 'a connection attempt is cancelled');
-    is(sysread($s, my $none, 1), 0, 'and its socket is closed');
+    is(sysread($s, my $none, 1), 0, 'the socket of the cancelled attempt is closed');
 }
 # ---- The listings of docs/client.md ----
 
@@ -605,21 +605,21 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
     my ($status, $output) = Program::make("BUILD=$build",
         "DESTDIR=$dir/installed", 'install');
-    is($status, 0, 'make install') or diag($output);
+    is($status, 0, 'make install succeeds') or diag($output);
     my $lib = "$dir/installed/usr/local/lib";
     Httpd::write_file("$dir/talk.c", $file{'talk.c'});
     local $ENV{PKG_CONFIG_PATH} = "$lib/pkgconfig";
     my $flags = `pkg-config --define-prefix --cflags --libs libwsclient` =~ tr/\n/ /r;
     ($status, $output) = Program::run('sh', '-c', "gcc -Wall -Wextra -Werror $dir/talk.c -o $dir/talk $flags");
-    is($status, 0, 'the program builds with the documented command') or diag($output);
+    is($status, 0, 'talk.c builds with the documented command') or diag($output);
     my @exported = map { /^\S+ T (\S+)$/ ? $1 : () } `nm -D --defined-only $lib/libwsclient.so`;
     my %public;
     for my $header (qw(mod_websocket.h websocket_client.h websocket_extension.h websocket_parse.h)) {
         $public{$_} = 1 for Httpd::read_file("$Httpd::TOP/include/$header") =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg;
     }
-    is(join(' ', grep { !$public{$_} } @exported), '', 'the shared library exports the public API alone');
+    is(join(' ', grep { !$public{$_} } @exported), '', 'the shared library exports only the public API');
     my @archived = map { /^\S+ [TDBR] (\S+)$/ ? $1 : () } `nm -g --defined-only $lib/libwsclient.a`;
-    is(join(' ', grep { !$public{$_} } @archived), '', 'so does the static library');
+    is(join(' ', grep { !$public{$_} } @archived), '', 'the static library defines only the public API');
 
     local $ENV{LD_LIBRARY_PATH} = $lib;
     local $ENV{CA} = "$certs/ca.crt";
@@ -628,12 +628,12 @@ is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its li
     $talk->write("one\ntwo\n");
     $talk->wait_output(qr/^one\r?\ntwo\r?$/m);
     $talk->end_input;
-    is($talk->finish, 0, 'it exchanges messages, and ends with 0') or diag($talk->output);
-    like($talk->output, qr/^closed with 1000 no more lines$/m, 'and in order');
+    is($talk->finish, 0, "talk.c exchanges messages, and exits with 0") or diag($talk->output);
+    like($talk->output, qr/^closed with 1000 no more lines$/m, 'talk.c closes cleanly');
     delete local $ENV{CA};
     $talk = Program->start("$dir/talk", "wss://localhost:$tls/echo");
     $talk->wait_output(qr/^certificate: unknown CA$/m);
-    is($talk->finish, 1, 'or reports the failure');
+    is($talk->finish, 1, 'talk.c exits with 1 if it cannot connect');
 }
 {
     my $so = Httpd::compile('feed', $file{'ws_feed.c'});
@@ -647,9 +647,9 @@ END
         syswrite $s, right_answer($head);
         my ($client, undef) = opened("a client of the feed, time $time", 'ws://127.0.0.1:' . $feeder->port . '/feed');
         $p->write("ping $client\n");    # behind its 101 it comes to the loop: news before that are not for it
-        is(told($client), 'pong ping', 'which is there');
+        is(told($client), 'pong ping', 'a client of ws_feed.c is connected');
         syswrite $s, "\x81\x04news";
-        is(told($client), 'text news', 'the client receives the news');
+        is(told($client), 'text news', 'a client of ws_feed.c receives a message of the server behind it');
         ended('a client of the feed', $client);
     }
     my ($old) = $feeder->children;
@@ -663,10 +663,10 @@ END
 my ($open) = opened('open at the end', "wss://localhost:$tls/echo", $ca, 'deflate=1');
 my ($late, $silent) = answered('');
 $p->end_input;
-is($p->finish, 0, 'the client ends, and no sanitizer complains') or diag($p->output);
-like($p->output, qr/^$open close 1006 $/m, 'open connections are aborted, and on_close is called');
-like($p->output, qr/^$late failed 0 stopped$/m, 'connection attempts have failed');
-unlike($p->output, qr/Sanitizer|runtime error/, 'no complaints');
+is($p->finish, 0, "the program under test exits with 0") or diag($p->output);
+like($p->output, qr/^$open close 1006 $/m, 'at exit, open connections are aborted, and on_close is called');
+like($p->output, qr/^$late failed 0 stopped$/m, 'at exit, connection attempts fail with "stopped"');
+unlike($p->output, qr/Sanitizer|runtime error/, 'no sanitizer complains');
 $_->end_input, $_->finish for @others;
 
 done_testing();

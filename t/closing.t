@@ -44,14 +44,14 @@ sub told {
 for my $code (1000 .. 1003, 1007 .. 1014, 3000, 3999, 4000, 4999) {
     my $c = client('/');
     $c->close($code, "reason $code");
-    $c->expect_close($code, "$code is a code: it is answered with itself");
-    is(told($c), "$code reason $code", "$code: on_close gets the code");
+    $c->expect_close($code, "$code is a valid code: the server answers with the same code");
+    is(told($c), "$code reason $code", "$code: on_close gets the code and the reason");
 }
 for my $code (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535) {
     my $c = client('/');
     $c->close($code);
-    $c->expect_close(1002, "$code is no code: 1002");
-    like(told($c), qr/^1002 /, "$code: on_close gets 1002");
+    $c->expect_close(1002, "$code is an invalid code: the server answers with 1002");
+    like(told($c), qr/^1002 /, "$code is an invalid code: on_close gets 1002");
 }
 
 # ---- Packets ----
@@ -107,9 +107,9 @@ for (
     my $c = client('/');
     $c->raw(frame_bytes(CLOSE, pack 'n', 4001) . $bytes);
     my ($opcode, $payload) = $c->frame;
-    is("$opcode " . unpack('n', $payload), CLOSE . ' 4001', "$name behind a Close frame is not looked at");
-    ok($c->at_end, "$name behind a Close frame: nothing more is sent, and the stream ends in order");
-    is(told($c), '4001 ', "$name behind a Close frame: on_close gets the first one");
+    is("$opcode " . unpack('n', $payload), CLOSE . ' 4001', "after a Close frame, $name is ignored");
+    ok($c->at_end, "after a Close frame and $name, nothing more is sent, and the stream ends cleanly");
+    is(told($c), '4001 ', "after a Close frame and $name, on_close gets the code of the Close frame");
 }
 {
     my $c = client('/');
@@ -124,7 +124,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     my $c = client('/', tls => $tls);
     $c->text('close 4000 go');
     $c->expect_close(4000, "${over}the server closes, the client answers, the server ends the stream");
-    is(told($c), '4000 go', "${over}on_close gets the code");
+    is(told($c), '4000 go', "${over}the server closes: on_close gets its code");
     $c = client('/', tls => $tls);
     $c->close(4001);
     $c->expect_close(4001, "${over}the client closes, the server answers and ends the stream");
@@ -134,23 +134,23 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     $c->raw(join '', frame_bytes(TEXT, 'close 4000 go'), frame_bytes(TEXT, 'too late'),
         frame_bytes(CLOSE, pack 'n', 1000));
     my ($opcode, $payload) = $c->frame;
-    is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both begin: one Close frame');
-    ok($c->at_end, 'both begin: no message is delivered between them');
-    is(told($c), '4000 go', 'both begin: on_close gets the code of the first frame on this side');
+    is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both sides close: the server sends one Close frame');
+    ok($c->at_end, 'both sides close: no message is delivered between the Close frames');
+    is(told($c), '4000 go', 'both sides close: on_close gets the code of the handler, which was first');
 }
 {
     my $c = client('/impatient');
     $c->text('close 4000 go');
-    is(($c->frame)[0], CLOSE, 'the server closes, the client does not answer');
-    ok($c->at_end, 'the stream ends after WebSocketCloseTimeout');
-    is(told($c), '4000 go', 'on_close gets the code that was sent');
-    ok($httpd->wait_log(qr/the closing handshake took too long \(WebSocketCloseTimeout\)/), 'the log says so');
+    is(($c->frame)[0], CLOSE, 'a client that does not answer a Close frame: the server closes');
+    ok($c->at_end, 'a client that does not answer a Close frame: the stream ends after WebSocketCloseTimeout');
+    is(told($c), '4000 go', 'a client that does not answer a Close frame: on_close gets the code that was sent');
+    ok($httpd->wait_log(qr/the closing handshake took too long \(WebSocketCloseTimeout\)/), 'the log says that the closing handshake took too long');
 }
 {
     my $c = client('/');
     $c->close(1000);
-    is(($c->frame)[0], CLOSE, 'a client that keeps its side of the socket open');
-    ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'the server does not wait for it');
+    is(($c->frame)[0], CLOSE, "a client that does not close its socket gets the server's Close frame");
+    ok($httpd->wait_log(qr/code 1000: closed; the peer did not close its side/), 'the server does not wait for the client to close its socket');
 }
 
 # ---- Data queued earlier is sent first ----
@@ -164,8 +164,8 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
         POSIX::_exit(0);
     }
     my @got = map { ($c->message)[1] } @messages;
-    ok("@got" eq "@messages", 'answers to a slow client come before the answer to its Close');
-    $c->expect_close(1000, 'which comes then');
+    ok("@got" eq "@messages", 'answers to a slow client come before the answer to its Close frame');
+    $c->expect_close(1000, 'after these answers, the client gets the Close frame');
     waitpid $writer, 0;
 }
 
@@ -174,32 +174,32 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
 {
     my $c = client('/');
     shutdown $c->socket, 1;
-    ok($c->at_end, 'a client that shuts down its side: no Close frame is sent, the stream ends');
-    is(told($c), '1006 ', 'a client that shuts its side: 1006');
+    ok($c->at_end, 'a client that shuts down its sending side: no Close frame is sent, the stream ends');
+    is(told($c), '1006 ', 'a client that shuts down its sending side: on_close gets 1006');
 
     $c = client('/');
     setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     $c->drop;
-    is(told($c), '1006 ', 'a reset connection: 1006');
+    is(told($c), '1006 ', 'a connection that is reset: on_close gets 1006');
 
     $c = client('/', tls => 1);
     $c->socket->close(SSL_no_shutdown => 0);
-    is(told($c), '1006 ', "a TLS connection that is closed with close_notify: 1006");
+    is(told($c), '1006 ', "a TLS connection that ends with close_notify: on_close gets 1006");
 
     $c = client('/', tls => 1);
     shutdown $c->socket, 1;
-    is(told($c), '1006 ', "a TLS connection that breaks: 1006");
+    is(told($c), '1006 ', "a TLS connection that ends without close_notify: on_close gets 1006");
 
     $c = client('/');
     $c->raw(substr frame_bytes(TEXT, 'never whole'), 0, 9);
     $c->drop;
-    is(told($c), '1006 ', 'the end inside a frame: 1006');
+    is(told($c), '1006 ', 'a connection that ends inside a frame: on_close gets 1006');
 
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'x' x 100) . substr frame_bytes(CLOSE, pack 'n', 1000), 0, 3);
     shutdown $c->socket, 1;
-    is(($c->frame)[0], TEXT, 'messages from before the end are answered');
-    is(told($c), '1006 ', 'the end inside a Close frame: 1006');
+    is(($c->frame)[0], TEXT, 'messages before an incomplete Close frame are answered');
+    is(told($c), '1006 ', 'a connection that ends inside a Close frame: on_close gets 1006');
 }
 
 done_testing;

@@ -105,16 +105,16 @@ for my $offer (
 {
     is(agreed('/takeover', $offer), 'nothing', 'declined: ' . substr $offer, 0, 90);
 }
-is(agreed('/off', 'permessage-deflate'), 'nothing', 'WebSocketCompression off');
+is(agreed('/off', 'permessage-deflate'), 'nothing', 'WebSocketCompression off declines an offer');
 is(Client->new($httpd, '/')->header('Sec-WebSocket-Extensions'), undef, 'without an offer, the answer has no extension');
 is(Client->new($httpd, '/takeover', version => 8, headers => ['Sec-WebSocket-Extensions: permessage-deflate'])
-        ->header('Sec-WebSocket-Extensions'), 'permessage-deflate', 'it is available in version 8, too');
+        ->header('Sec-WebSocket-Extensions'), 'permessage-deflate', 'permessage-deflate is available in version 8, too');
 
 for my $bad ('permessage-deflate;', '; a', 'a b', 'a; b=', 'a; b="', 'a; b="c', 'a; b="c d"', 'a; b=""', 'a=b', 'a; =b',
     "a; b=\"\\", '"a"', 'a; b c')
 {
     my ($status) = Client->refused($httpd, '/', headers => ["Sec-WebSocket-Extensions: $bad"]);
-    is($status, 400, "refused: $bad");
+    is($status, 400, "refused with 400: $bad");
 }
 $httpd->wait_log(qr/refused with 400: Sec-WebSocket-Extensions is not a list of extensions/);
 
@@ -195,31 +195,31 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
 {
     my ($name, %o) = @$_;
     my $c = client(%o);
-    echo_is($c, $_->[1], "$name: $_->[0]")
+    echo_is($c, $_->[1], "$name: $_->[0] comes back")
         for ['nothing', ''], ['a byte', 'x'], ['JSON', $json], ['JSON again', $json], ['what cannot be compressed', $noise],
         ['a million zeros', "\0" x 1_000_000], ['many repeats', 'repeat after me ' x 20_000];
     squeezed($c, TEXT, 'id');
-    like((message($c))[0], qr/^\w{13,16}$/, "$name: text");
+    like((message($c))[0], qr/^\w{13,16}$/, "$name: a compressed text of the client is inflated");
     $c->text('id');
-    like((message($c))[0], qr/^\w{13,16}$/, "$name: and a message that was not compressed");
+    like((message($c))[0], qr/^\w{13,16}$/, "$name: a text that the client did not compress arrives");
     $c->close(1000);
-    $c->expect_close(1000, "$name: the end");
+    $c->expect_close(1000, "$name: the connection closes cleanly");
 }
 {
     my $c = client(path => '/takeover', takeover => 1);
-    my $first = echo_is($c, $json, 'a message');
-    my $again = echo_is($c, $json, 'and once more');
-    cmp_ok($again, '<', $first / 4, 'takeover: the second is much shorter');
+    my $first = echo_is($c, $json, 'a JSON message is echoed');
+    my $again = echo_is($c, $json, 'the same JSON message is echoed again');
+    cmp_ok($again, '<', $first / 4, 'takeover: the same message again is much shorter');
     $c = client(path => '/');
-    $first = echo_is($c, $json, 'a message');
-    is(echo_is($c, $json, 'and once more'), $first, 'no takeover: the second is as long');
+    $first = echo_is($c, $json, 'a JSON message is echoed');
+    is(echo_is($c, $json, 'the same JSON message is echoed again'), $first, 'no takeover: the same message again is as long');
     $c = client(path => '/threshold');
-    is(echo_is($c, 'x' x 99, 'a short message'), undef, 'below the threshold it is not compressed');
-    ok(defined echo_is($c, 'x' x 100, 'a longer one'), 'at the threshold it is');
+    is(echo_is($c, 'x' x 99, 'a message of 99 bytes is echoed'), undef, 'a message below the threshold is not compressed');
+    ok(defined echo_is($c, 'x' x 100, 'a message of 100 bytes is echoed'), 'a message at the threshold is compressed');
     is(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'a message that does not get shorter is sent uncompressed');
     $c = client();
-    isnt(echo_is($c, 'x', 'one letter'), undef, 'but with threshold=0 every message is compressed');
-    isnt(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'even one that gets longer');
+    isnt(echo_is($c, 'x', 'one letter is echoed'), undef, 'with threshold=0, even one letter is compressed');
+    isnt(echo_is($c, substr($noise, 0, 1000), 'noise'), undef, 'with threshold=0, even a message that gets longer is compressed');
 }
 
 # ---- Windows ----
@@ -229,7 +229,7 @@ for my $bits (8 .. 15) {
     my $far = join '', map { ($noise =~ /\A.{$_}(.{300})/s)[0] x 2 } map { $_ * 300 } 0 .. 60;
     my $c = client(path => '/takeover', takeover => 1, in => $bits, out => $bits == 8 ? 15 : $bits,
         offer => "permessage-deflate; server_max_window_bits=$bits; client_max_window_bits=" . ($bits == 8 ? 15 : $bits));
-    echo_is($c, $_, "windows of $bits bits") for $far . $far, $json, $far;
+    echo_is($c, $_, "a message is echoed with windows of $bits bits") for $far . $far, $json, $far;
 }
 # ---- Frames ----
 
@@ -239,7 +239,7 @@ for my $bits (8 .. 15) {
     my $third = int length($z) / 3;
     $c->send(BINARY, substr($z, 0, $third), rsv => RSV1, fin => 0);
     $c->send(PING, 'between');
-    is(join(' ', ($c->frame)[0, 1]), '10 between', 'a ping between the frames of a compressed message');
+    is(join(' ', ($c->frame)[0, 1]), '10 between', 'a ping between the frames of a compressed message is answered');
     $c->send(CONTINUATION, substr($z, $third, $third), fin => 0);
     $c->send(CONTINUATION, '', fin => 0);
     $c->send(CONTINUATION, substr $z, 2 * $third);
@@ -293,15 +293,15 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
     };
     $c = client();
     $c->send(BINARY, $final->('final') . "\x00", rsv => RSV1);
-    is((message($c))[0], 'final', 'a block with BFINAL');
+    is((message($c))[0], 'final', 'a block with BFINAL is inflated');
     $c->send(BINARY, $final->('final'), rsv => RSV1);
-    is((message($c))[0], 'final', 'and without the final empty block');
+    is((message($c))[0], 'final', 'a block with BFINAL, without the empty block after it, is inflated');
     $c->send(BINARY, $final->('one ') . $final->('two') . "\x00", rsv => RSV1);
-    is((message($c))[0], 'one two', 'and two of them');
+    is((message($c))[0], 'one two', 'two blocks with BFINAL in one message are inflated');
     $c->send(BINARY, $final->('final'), rsv => RSV1);
-    is((message($c))[0], 'final', 'one at the end');
+    is((message($c))[0], 'final', 'a message that ends with a block with BFINAL is inflated');
     $c->send(BINARY, '', rsv => RSV1);
-    $c->expect_close(1007, 'which does not end the next message, which is empty');
+    $c->expect_close(1007, 'an empty compressed message after a block with BFINAL is invalid');
 }
 
 # ---- Handlers ----
@@ -317,25 +317,25 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
         push @c, $c if substr($id, 0, -12) eq $process;
     }
     $c[0]->text('all ' . 'to all ' x 50);
-    is((message($_))[0], 'to all ' x 50, 'a broadcast to clients with and without compression') for @c;
+    is((message($_))[0], 'to all ' x 50, 'clients with and without compression receive a broadcast') for @c;
     my $c = client(path => '/takeover', takeover => 1);
     squeezed($c, TEXT, 'parts');
     my ($refusal) = message($c);
     my ($text, $compressed, $frames) = message($c);
-    is($text, 'one two three', 'a message in parts');
-    cmp_ok($frames, '>', 2, 'each part is a frame');
-    ok($compressed, 'compressed');
+    is($text, 'one two three', 'a message sent in parts arrives complete');
+    cmp_ok($frames, '>', 2, 'each part of a message is a separate frame');
+    ok($compressed, 'a message sent in parts is compressed');
     $c = client(path => '/fragments', takeover => 1);
     squeezed($c, BINARY, $json);
     ($text, $compressed, $frames) = message($c);
-    is($text, $json, 'WebSocketFragmentSize');
-    is($frames, int(($compressed + 9) / 10), 'cuts what has been compressed');
+    is($text, $json, 'a message cut by WebSocketFragmentSize arrives complete');
+    is($frames, int(($compressed + 9) / 10), 'WebSocketFragmentSize cuts the compressed message');
     $c = client(path => '/pieces', takeover => 0);
     squeezed($c, BINARY, $json x 100);
     ($text, $compressed, $frames) = message($c);
-    ok($text eq $json x 100, 'on_frame and ws_send_part');
+    ok($text eq $json x 100, 'compression works with on_frame and ws_send_part');
     $c = client(path => '/drops');
-    echo_is($c, $json, 'where messages may be dropped');
+    echo_is($c, $json, 'compression works where WebSocketSlowReader drops messages');
 }
 
 # ---- Limits ----
@@ -350,23 +350,23 @@ SKIP: {
     my $d = deflater(15);
     $d->deflate($mib, $bomb) for 1 .. 100;
     $d->flush($bomb, Z_SYNC_FLUSH);
-    cmp_ok(length $bomb, '<', 110_000, '100 MiB of zeros are short');
+    cmp_ok(length $bomb, '<', 110_000, '100 MiB of zeros compress to less than 110 KB');
     my ($child) = $httpd->children;
-    echo_is(client(path => '/limit'), 'x' x 100_000, 'a child that has compressed before');
+    echo_is(client(path => '/limit'), 'x' x 100_000, 'a message is compressed before memory is measured');
     Httpd::write_file("/proc/$child/clear_refs", '5');    # the peak is now
     my $before = peak($child);
     my $c = client(path => '/limit');
     $c->send(BINARY, $bomb, rsv => RSV1);
-    $c->expect_close(1009, 'a bomb is answered with 1009');
-    cmp_ok(peak($child) - $before, '<', 2 * 1024, 'and the child grows by less than the limit and 1 MiB')
+    $c->expect_close(1009, 'a decompression bomb is answered with 1009');
+    cmp_ok(peak($child) - $before, '<', 2 * 1024, 'a decompression bomb makes the child grow by less than the limit and 1 MiB')
         or diag('by ' . (peak($child) - $before) . ' KiB');
 }
 {
     my $c = client(path => '/limit');
     squeezed($c, BINARY, "\0" x (1 << 20));
-    is(length +(message($c))[0], 1 << 20, 'a message of just the limit');
+    is(length +(message($c))[0], 1 << 20, 'a message that inflates to exactly the limit is accepted');
     squeezed($c, BINARY, "\0" x ((1 << 20) + 1));
-    $c->expect_close(1009, 'and one byte more');
+    $c->expect_close(1009, 'a message that inflates to one byte more than the limit is refused');
 }
 
 # ---- Memory ----
@@ -383,9 +383,9 @@ sub server {
     local $httpd = server('2M');
     my @c = map { client() } 1 .. 6;
     my @kept = grep { $_->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' } @c;
-    is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are for takeover');
-    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'then there is none');
-    ok(defined echo_is($c[5], $json, 'and messages go without'), 'compressed');
+    is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are available for takeover');
+    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'when this memory is used up, a new connection is agreed on without takeover');
+    ok(defined echo_is($c[5], $json, 'and messages go without'), 'a connection without takeover still compresses');
     # The loop keeps the memory used by messages without takeover, which is as much as that of one connection.
     for my $kept (splice @kept, 0, 2) {
         $kept->close(1000);
@@ -405,7 +405,7 @@ sub server {
 {
     local $httpd = server('400K');
     my @c = map { client() } 1 .. 12;
-    is($c[0]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'too little for takeover');
+    is($c[0]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'with too little memory, a connection is agreed on without takeover');
     my $z = squeeze($c[0], $json);
     my $full = 0;
     for my $c (@c) {
@@ -414,8 +414,8 @@ sub server {
         my ($opcode, $payload) = $c->frame;
         last if $full = $opcode == CLOSE && unpack('n', $payload) == 1013;
     }
-    ok($full, 'a message that finds no memory for it closes its connection with 1013');
-    is(client()->header('Sec-WebSocket-Extensions'), undef, 'and a new one is not compressed at all');
+    ok($full, 'a message that finds no memory for inflating closes its connection with 1013');
+    is(client()->header('Sec-WebSocket-Extensions'), undef, 'when memory is used up, a new connection is not compressed at all');
     undef @c;
     Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') }, 'memory to be free again');
 }
@@ -441,8 +441,8 @@ SKIP: {
     local $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketCompression on\n"
             . "<Location /metrics>\nSetHandler websocket-status\nRequire all granted\n</Location>");
     my $c = client();
-    my $size = echo_is($c, 'x' x 10_000, 'a message to be counted');
-    echo_is($c, 'short', 'one whose answer is too short');
+    my $size = echo_is($c, 'x' x 10_000, 'a message of 10,000 bytes is echoed');
+    echo_is($c, 'short', 'a message whose answer is below the threshold is echoed');
     my $in = length(squeeze($c, 'x' x 10_000)) + length squeeze($c, 'short');
     my (undef, undef, $text) = $httpd->get('/metrics?prometheus');
     my %counted = $text =~ /^websocket_(\w*compressed_bytes_total\{direction="\w+"\}) (\d+)$/mg;
@@ -451,7 +451,7 @@ SKIP: {
         'decompressed_bytes_total{direction="in"}'  => 10_005,
         'compressed_bytes_total{direction="out"}'   => $size,
         'decompressed_bytes_total{direction="out"}' => 10_000,
-    }, 'bytes are counted before and after');
+    }, 'bytes are counted before and after compression');
 }
 
 # ---- Directives ----

@@ -30,12 +30,12 @@ for my $line (split /\n/, $document) {
         push @lost, "$file has no test \"$word\"" if !$file || index($source{$file}, $word) < 0;
     }
 }
-is(join("\n", @lost), '', 'each test of the table exists');
-cmp_ok($rows, '>', 50, "the table can be read: $rows rows");
-cmp_ok($named, '>', $rows - 1, "and names $named tests");
+is(join("\n", @lost), '', 'each test quoted in docs/conformance.md exists');
+cmp_ok($rows, '>', 50, "the conformance table can be read: $rows rows");
+cmp_ok($named, '>', $rows - 1, "the conformance table quotes $named tests");
 for my $section ($document =~ /^## .*\n/mg) {
     my ($text) = $document =~ /^\Q$section\E(.*?)(?=^## |\z)/ms;
-    like($text, qr/^\|.*`t\//m, "there are rows for $section");
+    like($text, qr/^\|.*`t\//m, "the conformance table has rows for $section");
 }
 
 # ---- The opening handshake ----
@@ -76,21 +76,21 @@ sub without { my ($name) = @_; return grep { !/^$name:/ } @right }
 
 my $get = 'GET / HTTP/1.1';
 is((attempt($get, without('Host')))[0], 400, 'a handshake without Host is refused');
-is((attempt($get, @right, 'Host: other'))[0], 400, 'one with two of them is, too');
-is((attempt($get, @right, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='))[0], 400, 'a second key is refused');
-is((attempt($get, @right, 'Sec-WebSocket-Version: 13'))[0], 426, 'a second version is refused');
+is((attempt($get, @right, 'Host: other'))[0], 400, 'a handshake with two Host headers is refused');
+is((attempt($get, @right, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='))[0], 400, 'a handshake with a second key is refused');
+is((attempt($get, @right, 'Sec-WebSocket-Version: 13'))[0], 426, 'a handshake with a second version is refused');
 is((attempt($get, without('Upgrade')))[0], 200, 'a request without Upgrade is an ordinary one');
-is((attempt('GET http://localhost/ HTTP/1.1', @right))[0], 101, 'a request with an absolute URI');
-is((attempt($get, map { s/^([\w-]+)/uc $1/er } @right))[0], 101, 'names of headers in capitals');
-is((attempt($get, map { s/: (.*)/:\t $1 \t/r } @right))[0], 101, 'blanks around their values');
-is((attempt($get, reverse @right))[0], 101, 'headers in any order');
-is((attempt($get, @right, 'X-Unknown: something', 'Sec-WebSocket-Unknown: x'))[0], 101, 'unknown headers are ignored');
+is((attempt('GET http://localhost/ HTTP/1.1', @right))[0], 101, 'a handshake with an absolute URI is accepted');
+is((attempt($get, map { s/^([\w-]+)/uc $1/er } @right))[0], 101, 'a handshake with header names in capitals is accepted');
+is((attempt($get, map { s/: (.*)/:\t $1 \t/r } @right))[0], 101, 'a handshake with blanks around header values is accepted');
+is((attempt($get, reverse @right))[0], 101, 'a handshake with its headers in any order is accepted');
+is((attempt($get, @right, 'X-Unknown: something', 'Sec-WebSocket-Unknown: x'))[0], 101, 'a handshake with unknown headers is accepted');
 {
     my (undef, $c) = attempt($get, @right);
     my @names = sort map { lc } $c->head =~ /^([\w-]+):/mg;
     is(join(' ', grep { /^(?:upgrade|connection|sec-websocket-.*|content-.*|transfer-.*)$/ } @names),
         'connection sec-websocket-accept upgrade', 'the 101 has its headers once, and no body');
-    $c->echoes('first', 'frames directly after the 101');
+    $c->echoes('first', 'frames directly after the 101 are answered');
     (undef, $c) = attempt('GET /two HTTP/1.1', @right, 'Sec-WebSocket-Protocol: none', 'Sec-WebSocket-Protocol: two, one');
     is(join('|', $c->header('Sec-WebSocket-Protocol')), 'two', 'subprotocols in several headers are one list; the answer has one');
     (undef, $c) = attempt('GET /two HTTP/1.1', @right, 'Sec-WebSocket-Protocol: none');
@@ -132,12 +132,12 @@ for ([0, 2], [125, 2], [126, 4], [65535, 4], [65536, 10]) {
     my @pong  = wire($c);
     my @close = wire($c);
     is("@pong[0, 1, 2]", 0x8A . ' 125 2', 'a Pong of 125 bytes: not fragmented, no reserved bit, no mask');
-    is($pong[3], 'p' x 125, 'and has what the Ping had');
-    is("@close[0, 2]", 0x88 . ' 2', 'a Close frame: likewise');
-    cmp_ok($close[1], '<=', 125, 'it is not masked, and not longer than 125 bytes');
+    is($pong[3], 'p' x 125, 'a Pong has the data of the Ping');
+    is("@close[0, 2]", 0x88 . ' 2', 'a Close frame: not fragmented, no reserved bit');
+    cmp_ok($close[1], '<=', 125, 'a Close frame is not masked, and not longer than 125 bytes');
     $c = Client->new($httpd, '/pinged');
     my @ping = wire($c);
-    is("$ping[0] $ping[2] " . ($ping[1] & 0x80), 0x89 . ' 2 0', 'a Ping: likewise');
+    is("$ping[0] $ping[2] " . ($ping[1] & 0x80), 0x89 . ' 2 0', 'a Ping: not fragmented, no reserved bit, no mask');
 }
 {
     my $c = Client->new($httpd, '/fragments?name=fragments');
@@ -145,13 +145,13 @@ for ([0, 2], [125, 2], [126, 4], [65535, 4], [65536, 10]) {
     my @frames = map { [wire($c)] } 1 .. 3;
     is(join(' ', map { sprintf '%02x', $_->[0] } @frames), '01 00 80', 'fragments: the opcode on the first, FIN on the last');
     is(join('', map { $_->[3] } @frames), 'x' x 25, 'fragments: in their order');
-    is((grep { $_->[1] & 0x80 } @frames), 0, 'fragments: none is masked');
+    is((grep { $_->[1] & 0x80 } @frames), 0, 'fragments: none of them is masked');
     $c->send(PING, 'p' x 125);
     my @pong = wire($c);
     is("$pong[0] $pong[1]", 0x8A . ' 125', 'where messages are fragmented, a Pong is not');
     $c->text('close 4000 ' . 'r' x 100);
     my @close = wire($c);
-    is("$close[0] $close[1]", 0x88 . ' 102', 'nor is a Close frame');
+    is("$close[0] $close[1]", 0x88 . ' 102', 'where messages are fragmented, a Close frame is not');
 }
 
 # ---- Failing a connection: section 7.1.7 ----
@@ -165,7 +165,7 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     my @first = wire($c);
     is($first[3], 'before', "$name: earlier messages are answered");
     my @next = wire($c);
-    is($next[0], 0x88, "$name: then comes the Close frame");
+    is($next[0], 0x88, "$name: after these answers, the server sends a Close frame");
     ok($c->at_end, "$name: later input is ignored");
 }
 {
@@ -175,9 +175,9 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     $c->send(CONTINUATION, "\xa9");
     my @pong = wire($c);
     my @text = wire($c);
-    is("$pong[3] $text[3]", "in between \xc3\xa9", 'a control frame inside a message is no part of it, nor of its UTF-8');
+    is("$pong[3] $text[3]", "in between \xc3\xa9", 'a control frame inside a message is not part of its data or its UTF-8');
     $c->text("\xc3");
-    $c->expect_close(1007, 'text that ends inside a character');
+    $c->expect_close(1007, 'text that ends inside a character is refused with 1007');
 }
 
 # ---- The end: section 7 ----
@@ -188,17 +188,17 @@ for (['a frame without a mask', frame_bytes(TEXT, 'x', mask => '')], ['an opcode
     my @close = wire($c);
     $c->send(PING, 'late');
     $c->close(4001);
-    is(unpack('n', $close[3]), 4000, 'the server closes');
+    is(unpack('n', $close[3]), 4000, "the server closes with the handler's code");
     my ($opcode, $payload) = $c->frame;
-    is("$opcode $payload", PONG . ' late', 'it answers a Ping until the client has closed, too');
-    ok($c->at_end, 'it sends nothing after its Close frame else, not even to the client\'s Close');
+    is("$opcode $payload", PONG . ' late', 'after its Close frame, the server still answers a Ping');
+    ok($c->at_end, "after its Close frame, the server sends nothing else, not even an answer to the client's Close");
 }
 for my $code (1005, 1006, 1015, 1004, 999, 5000) {
     my $c = Client->new($httpd, "/api?name=code$code");
     $c->text("close $code x");
     my @close = wire($c);
     my $sent = length $close[3] ? unpack 'n', $close[3] : 'none';
-    is($sent, $code == 1005 ? 'none' : 1011, "a handler's $code is never put into a frame");
+    is($sent, $code == 1005 ? 'none' : 1011, "a handler's $code is not sent in a Close frame");
 }
 
 # ---- Compression: the examples of RFC 7692, section 7.2.3 ----
@@ -223,12 +223,12 @@ use constant RSV1 => 0x40;
         my ($in, $out) = ("$payload\x00\x00\xff\xff", '');
         $c->{window}->inflate($in, $out);
         is("$first $out", 0x80 + RSV1 + TEXT . " $text", $name);
-        unlike($payload, qr/\x00\x00\xff\xff\z/, "$name: the answer does not end in an empty block");
+        unlike($payload, qr/\x00\x00\xff\xff\z/, "$name: the compressed answer does not end in an empty block");
     }
     my $fragments = Client->new($httpd, '/deflate', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);
     $fragments->send(TEXT, "\xf2\x48\xcd", rsv => RSV1, fin => 0);
     $fragments->send(CONTINUATION, "\xc9\xc9\x07\x00");
-    is((wire($fragments))[0], 0x80 + RSV1 + TEXT, '7.2.3.1: in two fragments');
+    is((wire($fragments))[0], 0x80 + RSV1 + TEXT, '7.2.3.1: one block in two fragments');
 }
 
 done_testing;

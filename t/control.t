@@ -154,47 +154,47 @@ sub child_of { return substr $_[0], 0, 4 }
 
 {
     my ($c, $id) = connected('/echo');
-    like($id, qr/\A[0-9a-f]{16}\z/, 'a connection has an id');
-    my ($json) = status_is(200, 'what is known of a connection', 'GET', "/connections/$id");
-    is($json->{id}, $id, 'its id');
-    is($json->{address}, '127.0.0.1', 'its address');
-    is($json->{handler}, 'echo', 'its handler');
-    like($json->{start}, qr/^\d{4}-\d\d-\d\dT/, 'its start time');
-    is_deeply($json->{channels}, [], 'its channels');
-    is($json->{user}, undef, 'it has no user');
+    like($id, qr/\A[0-9a-f]{16}\z/, 'a connection has an id of 16 digits');
+    my ($json) = status_is(200, 'a connection is returned', 'GET', "/connections/$id");
+    is($json->{id}, $id, 'the connection has its id');
+    is($json->{address}, '127.0.0.1', "the connection has the client's address");
+    is($json->{handler}, 'echo', 'the connection has its handler');
+    like($json->{start}, qr/^\d{4}-\d\d-\d\dT/, 'the connection has its start time');
+    is_deeply($json->{channels}, [], 'the connection has a list of channels');
+    is($json->{user}, undef, 'the connection has no user');
 
-    ($json) = status_is(200, 'a text is sent', 'POST', "/connections/$id", "gr\xc3\xbcn");
-    is_deeply($json, { sent => $id }, 'the answer names the connection');
-    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the client has received it');
-    status_is(200, 'bytes are sent', 'POST', "/connections/$id", "\xff\0x", 'Content-Type: application/octet-stream');
+    ($json) = status_is(200, 'a text is sent to a connection', 'POST', "/connections/$id", "gr\xc3\xbcn");
+    is_deeply($json, { sent => $id }, "the answer has the connection's id");
+    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the client has received the text');
+    status_is(200, 'bytes are sent to a connection', 'POST', "/connections/$id", "\xff\0x", 'Content-Type: application/octet-stream');
     is_deeply([$c->message], [BINARY, "\xff\0x"], 'the client has received the bytes');
-    status_is(200, 'nothing is sent', 'POST', "/connections/$id", '');
+    status_is(200, 'an empty message is sent to a connection', 'POST', "/connections/$id", '');
     is_deeply([$c->message], [TEXT, ''], 'the client has received an empty message');
     my $large = 'x' x 90_000;
-    status_is(200, 'much is sent', 'POST', "/connections/$id", $large);
+    status_is(200, "a large message is sent to a connection", 'POST', "/connections/$id", $large);
     is(($c->message)[1], $large, 'a message larger than a packet between processes arrives');
 
-    status_is(400, 'text that is not UTF-8', 'POST', "/connections/$id", "\xff");
-    status_is(415, 'text in another encoding', 'POST', "/connections/$id", 'x', 'Content-Type: text/plain; charset=latin1');
-    status_is(413, 'more than WebSocketMaxMessageSize', 'POST', "/connections/$id", 'x' x 102_401);
+    status_is(400, 'a message that is not UTF-8', 'POST', "/connections/$id", "\xff");
+    status_is(415, 'a message in another encoding', 'POST', "/connections/$id", 'x', 'Content-Type: text/plain; charset=latin1');
+    status_is(413, 'a message larger than WebSocketMaxMessageSize', 'POST', "/connections/$id", 'x' x 102_401);
     status_is(405, 'a method that a connection does not have', 'PUT', "/connections/$id");
-    status_is(400, 'a code that no Close frame has', 'DELETE', "/connections/$id?code=1005");
-    status_is(400, 'a code that is no number', 'DELETE', "/connections/$id?code=bye");
-    status_is(400, 'a long reason', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
-    status_is(400, 'a reason that is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
-    $c->echoes('still here', 'none of these requests had an effect');
+    status_is(400, 'closing with a code that is not allowed in a Close frame', 'DELETE', "/connections/$id?code=1005");
+    status_is(400, 'closing with a code that is not a number', 'DELETE', "/connections/$id?code=bye");
+    status_is(400, 'closing with a reason that is too long', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
+    status_is(400, 'closing with a reason that is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
+    $c->echoes('still here', 'the connection is open after these invalid requests, and has received nothing');
     status_is(200, 'a connection is closed', 'DELETE', "/connections/$id?code=4001&reason=gr%C3%BCn");
-    $c->expect_close(4001, 'with the code');
-    is($c->{reason}, "gr\xc3\xbcn", 'and the reason');
+    $c->expect_close(4001, 'a connection is closed with the requested code');
+    is($c->{reason}, "gr\xc3\xbcn", 'a connection is closed with the requested reason');
     Httpd::wait_for(sub { (ask('GET', "/connections/$id"))[0] == 404 }, 'the connection to end');
-    status_is(404, 'nothing is sent to one that has gone', 'POST', "/connections/$id", 'x');
-    status_is(404, 'nor is it closed', 'DELETE', "/connections/$id");
-    status_is(404, 'nor subscribed', 'PUT', "/connections/$id/channels/a");
+    status_is(404, 'nothing is sent to a connection that has ended', 'POST', "/connections/$id", 'x');
+    status_is(404, 'a connection that has ended cannot be closed', 'DELETE', "/connections/$id");
+    status_is(404, 'a connection that has ended cannot be subscribed', 'PUT', "/connections/$id/channels/a");
 }
 {
     my ($c, $id) = connected('/echo');
-    status_is(200, 'without a code', 'DELETE', "/connections/$id");
-    $c->expect_close(1000, 'a connection is closed with 1000');
+    status_is(200, 'a connection is closed without a code in the request', 'DELETE', "/connections/$id");
+    $c->expect_close(1000, 'a connection is closed with 1000 if the request has no code');
 }
 for my $id ('', 'x', '123', '0' x 15, '0' x 17, 'g' x 16, ('0' x 16) . '-' . 'x' x 16, ('0' x 33)) {
     next if $id eq '';
@@ -202,21 +202,21 @@ for my $id ('', 'x', '123', '0' x 15, '0' x 17, 'g' x 16, ('0' x 16) . '-' . 'x'
     status_is(400, "the malformed id $id", 'DELETE', "/connections/$id");
 }
 status_is(404, 'no connection has the id 0', 'GET', '/connections/' . '0' x 16);
-status_is(404, 'a process that is not there', 'POST', '/connections/ffff000000000001', 'x');
-status_is(404, 'a server that is not there', 'POST', '/connections/00000000000000aa-ffff000000000001', 'x');
-status_is(404, 'a path that is not there', 'GET', '/nothing');
-status_is(404, 'below a connection', 'GET', '/connections/' . '0' x 16 . '/nothing');
-status_is(405, 'connections are not made', 'POST', '/connections');
+status_is(404, 'an id with an unknown process', 'POST', '/connections/ffff000000000001', 'x');
+status_is(404, 'an id with an unknown server', 'POST', '/connections/00000000000000aa-ffff000000000001', 'x');
+status_is(404, 'an unknown path', 'GET', '/nothing');
+status_is(404, 'an unknown path below a connection', 'GET', '/connections/' . '0' x 16 . '/nothing');
+status_is(405, 'a connection cannot be created', 'POST', '/connections');
 
 # An event stream is a connection, but accepts no messages; closing it is allowed.
 {
     my $socket = $httpd->connect;
     print $socket "GET /events/x HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     my ($id) = map { $_->{id} } listed('uri=/events/x', 1);
-    status_is(409, 'a stream of events takes no message', 'POST', "/connections/$id", 'x');
-    status_is(200, 'but can be closed', 'DELETE', "/connections/$id");
+    status_is(409, 'nothing can be sent to an event stream', 'POST', "/connections/$id", 'x');
+    status_is(200, 'an event stream can be closed', 'DELETE', "/connections/$id");
     my $all = do { local $/; <$socket> };
-    unlike($all, qr/^x/m, 'nothing was written to the stream');
+    unlike($all, qr/^x/m, 'nothing was written to the event stream');
 }
 
 # ---- A client that does not read ----
@@ -229,12 +229,12 @@ status_is(405, 'connections are not made', 'POST', '/connections');
         ($full, $head) = ($status, $h) if $status != 200;
         return $full;
     }, 'the queue to be full');
-    is($full, 503, 'a full queue is an error');
-    like($head, qr/^Retry-After: 1\r?$/mi, 'with Retry-After');
-    my ($json) = status_is(200, 'and the connection is still there', 'GET', "/connections/$id");
-    cmp_ok($json->{queued}, '>', 0, 'and the list shows the queued bytes');
+    is($full, 503, 'a message for a full queue is refused with 503');
+    like($head, qr/^Retry-After: 1\r?$/mi, 'a message for a full queue is refused with Retry-After');
+    my ($json) = status_is(200, 'a connection with a full queue stays open', 'GET', "/connections/$id");
+    cmp_ok($json->{queued}, '>', 0, 'the connection lists its queued bytes');
     my $got = ($c->message)[1];
-    is(length $got, 60_000, 'messages that were reported as sent arrive');
+    is(length $got, 60_000, 'messages that were accepted before the queue was full arrive');
 }
 
 # ---- Lists ----
@@ -244,23 +244,23 @@ status_is(405, 'connections are not made', 'POST', '/connections');
     my @all = all('uri=/echo/many/*', 7);
     is_deeply([sort map { $_->{id} } @all], [sort keys %clients], 'the pages of a list have each connection once');
     my %children = map { (child_of($_) => 1) } keys %clients;
-    cmp_ok(keys %children, '>', 1, 'from several child processes: ' . keys %children);
-    is_deeply([sort(ids('uri=/echo/many/*', 1000))], [sort keys %clients], 'and so has one page');
-    is_deeply([ids('uri=/echo/manyfold', 10)], [], 'nothing else is listed');
-    is_deeply([ids('vhost=elsewhere', 10)], [], 'nor are connections of another virtual host');
-    is(scalar(ids('vhost=localhost&uri=/echo/many/*', 1000)), 30, 'virtual hosts have names');
+    cmp_ok(keys %children, '>', 1, 'the list has connections of several child processes: ' . keys %children);
+    is_deeply([sort(ids('uri=/echo/many/*', 1000))], [sort keys %clients], 'one long page has each connection once');
+    is_deeply([ids('uri=/echo/manyfold', 10)], [], 'a filter by another URI lists no connection');
+    is_deeply([ids('vhost=elsewhere', 10)], [], 'a filter by another virtual host lists no connection');
+    is(scalar(ids('vhost=localhost&uri=/echo/many/*', 1000)), 30, 'a filter by the virtual host lists its connections');
     for my $wrong (qw(limit=0 limit=1001 limit=x next=x next=0000000000000000.0000.ff.00000000 channel=%20)) {
         status_is(400, "the argument $wrong", 'GET', "/connections?$wrong");
     }
-    is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'all processes have answered');
-    ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'and the list is complete');
+    is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'no process is missing in a list');
+    ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'a list is complete');
     # One child dies.
     my ($victim) = sort keys %clients;
     my %pid = map { ($_->{process} => $_->{pid}) } @{ children() };
     kill 'KILL', $pid{ hex child_of($victim) };
     Httpd::wait_for(sub { !grep { child_of($_) eq child_of($victim) } ids('uri=/echo/many/*', 1000) },
         'a killed child to be listed no more');
-    status_is(404, "a killed child's connection", 'POST', "/connections/$victim", 'x');
+    status_is(404, "a connection of a killed child is not found", 'POST', "/connections/$victim", 'x');
 }
 
 # The child processes on the status page.
@@ -275,50 +275,50 @@ sub children {
     my @alice = map { user_client('alice') } 1 .. 6;
     my $bob   = user_client('bob');
     my $carol = user_client('carol d');
-    is(scalar(ids('user=alice', 3)), 6, 'connections of a user');
+    is(scalar(ids('user=alice', 3)), 6, 'a list can be filtered by user');
     my ($json) = status_is(200, 'a message to a user', 'POST', '/users/alice', 'hello alice');
-    is($json->{sent}, 6, 'the message goes to all connections');
-    is_deeply([map { ($_->message)[1] } @alice], [('hello alice') x 6], 'and they receive it');
-    status_is(200, 'bytes to a user', 'POST', '/users/carol%20d', "\0\xfe", 'Content-Type: application/octet-stream');
-    is_deeply([$carol->message], [BINARY, "\0\xfe"], 'a user whose name has a space');
-    is((ask('POST', '/users/nobody', 'x'))[1]{sent}, 0, 'an unknown user has no connections');
-    is((ask('POST', '/users/ALICE', 'x'))[1]{sent}, 0, 'upper case is another user');
-    is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'nor has the user in another virtual host');
-    $bob->echoes('x', 'another user has received nothing');
-    status_is(400, 'name a user', 'POST', '/users/', 'x');
-    status_is(405, 'a user is not read', 'GET', '/users/alice');
-    status_is(400, 'a user is not disconnected with a wrong code', 'DELETE', '/users/alice?code=999');
-    ($json) = status_is(200, 'a user logs out', 'DELETE', '/users/alice?code=4000&reason=logout');
-    is($json->{closed}, 6, 'all connections are closed');
+    is($json->{sent}, 6, 'the answer counts all connections of the user');
+    is_deeply([map { ($_->message)[1] } @alice], [('hello alice') x 6], 'all connections of the user receive the message');
+    status_is(200, 'bytes to a user whose name has a space', 'POST', '/users/carol%20d', "\0\xfe", 'Content-Type: application/octet-stream');
+    is_deeply([$carol->message], [BINARY, "\0\xfe"], 'the user whose name has a space receives the bytes');
+    is((ask('POST', '/users/nobody', 'x'))[1]{sent}, 0, 'a message to an unknown user reaches no connection');
+    is((ask('POST', '/users/ALICE', 'x'))[1]{sent}, 0, 'users are compared with regard to case');
+    is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'a message to a user in another virtual host reaches no connection');
+    $bob->echoes('x', 'another user has received no message');
+    status_is(400, 'a message without a user', 'POST', '/users/', 'x');
+    status_is(405, 'a user cannot be read', 'GET', '/users/alice');
+    status_is(400, 'a user cannot be disconnected with an invalid code', 'DELETE', '/users/alice?code=999');
+    ($json) = status_is(200, 'a user is disconnected', 'DELETE', '/users/alice?code=4000&reason=logout');
+    is($json->{closed}, 6, 'all connections of the user are closed');
     $_->expect_close(4000) for @alice;
-    $bob->echoes('y', 'but not those of another user');
-    is((ask('DELETE', '/users/alice'))[1]{closed}, 0, 'the request can be repeated');
+    $bob->echoes('y', 'connections of another user stay open');
+    is((ask('DELETE', '/users/alice'))[1]{closed}, 0, 'the user can be disconnected again, which closes no connection');
 }
 
 # ---- Channels of a connection ----
 
 {
     my ($c, $id) = connected('/plain');
-    my ($json) = status_is(200, 'a connection is subscribed', 'PUT', "/connections/$id/channels/news/today");
-    is_deeply($json, { subscribed => 'news/today' }, 'to a channel with a slash');
-    is_deeply((ask('GET', "/connections/$id"))[1]{channels}, ['news/today'], 'the channel is in the list of the connection');
-    is_deeply([ids('channel=news/today', 10)], [$id], 'and the connection in that of the channel');
-    status_is(200, 'once more', 'PUT', "/connections/$id/channels/news/today");
-    ($json) = status_is(200, 'a message is published', 'POST', '/publish/',
+    my ($json) = status_is(200, 'a connection is subscribed to a channel', 'PUT', "/connections/$id/channels/news/today");
+    is_deeply($json, { subscribed => 'news/today' }, 'the answer has the channel, whose name has a slash');
+    is_deeply((ask('GET', "/connections/$id"))[1]{channels}, ['news/today'], 'the connection lists the channel');
+    is_deeply([ids('channel=news/today', 10)], [$id], 'a list filtered by channel has the connection');
+    status_is(200, 'a connection is subscribed to the same channel again', 'PUT', "/connections/$id/channels/news/today");
+    ($json) = status_is(200, 'a message is published to the channel', 'POST', '/publish/',
         encode_json({ items => [{ channel => 'news/today', formats => { 'ws-message' => { content => "gr\x{fc}n" } } }] }));
-    is($json->{published}[0]{receivers}, 1, 'to one receiver');
-    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'and it receives the message');
-    status_is(403, 'WebSocketSubscribe holds', 'PUT', "/connections/$id/channels/secret");
-    status_is(400, 'a wrong name', 'PUT', "/connections/$id/channels/a%20b");
-    status_is(400, 'no name', 'PUT', "/connections/$id/channels/");
-    status_is(405, 'a method that it does not have', 'GET', "/connections/$id/channels/x");
-    status_is(200, 'another', 'PUT', "/connections/$id/channels/$_") for 1, 2;
-    status_is(409, 'WebSocketSubscriptions holds', 'PUT', "/connections/$id/channels/3");
-    status_is(200, 'a subscription is ended', 'DELETE', "/connections/$id/channels/news/today");
-    status_is(404, 'one that is none', 'DELETE', "/connections/$id/channels/news/today");
-    is_deeply([ids('channel=news/today', 10)], [], 'the channel is no longer listed');
+    is($json->{published}[0]{receivers}, 1, 'the message has one receiver');
+    is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the connection receives the message');
+    status_is(403, 'WebSocketSubscribe refuses a channel', 'PUT', "/connections/$id/channels/secret");
+    status_is(400, 'an invalid channel name', 'PUT', "/connections/$id/channels/a%20b");
+    status_is(400, 'no channel name', 'PUT', "/connections/$id/channels/");
+    status_is(405, "a method that a connection's channel does not have", 'GET', "/connections/$id/channels/x");
+    status_is(200, 'a connection is subscribed to more channels', 'PUT', "/connections/$id/channels/$_") for 1, 2;
+    status_is(409, 'WebSocketSubscriptions refuses another channel', 'PUT', "/connections/$id/channels/3");
+    status_is(200, 'a connection is unsubscribed', 'DELETE', "/connections/$id/channels/news/today");
+    status_is(404, 'a channel that the connection is not subscribed to', 'DELETE', "/connections/$id/channels/news/today");
+    is_deeply([ids('channel=news/today', 10)], [], 'after unsubscribing, a list filtered by channel is empty');
     ask('POST', '/publish', encode_json({ items => [{ channel => 'news/today', formats => { 'ws-message' => { content => 'x' } } }] }));
-    $c->echoes('y', 'and no message arrives');
+    $c->echoes('y', 'after unsubscribing, the connection receives no message');
 }
 
 # ---- All channels ----
@@ -328,23 +328,23 @@ sub children {
     my @many   = map { scalar connected('/channel', query => sprintf '?to=list/m%02d', $_) } 1 .. 12;
     my ($plain, $id) = connected('/plain');
     ask('PUT', "/connections/$id/channels/list/a");
-    my ($json) = status_is(200, 'channels', 'GET', '/channels?prefix=list/&limit=1000');
+    my ($json) = status_is(200, 'the channels with a prefix are listed', 'GET', '/channels?prefix=list/&limit=1000');
     is_deeply([map { $_->{channel} } @{ $json->{channels} }], ['list/a', map { sprintf 'list/m%02d', $_ } 1 .. 12],
-        'all with that prefix, sorted');
-    is($json->{channels}[0]{subscribers}, 6, 'with their subscribers in all processes');
-    is($json->{channels}[0]{members}, 5, 'and members');
-    is($json->{next}, undef, 'there is no further page');
+        'all channels with the prefix are listed, sorted');
+    is($json->{channels}[0]{subscribers}, 6, 'a channel has its number of subscribers in all processes');
+    is($json->{channels}[0]{members}, 5, 'a channel has its number of members');
+    is($json->{next}, undef, 'a complete list has no next page');
     my (@names, $next);
     do {
         $json = (ask('GET', '/channels?prefix=list/&limit=5' . ($next ? "&next=$next" : '')))[1];
         push @names, map { $_->{channel} } @{ $json->{channels} };
-        cmp_ok(@{ $json->{channels} }, '<=', 5, 'a page');
+        cmp_ok(@{ $json->{channels} }, '<=', 5, 'a page has at most the requested number of channels');
         $next = $json->{next};
     } while $next;
     is_deeply(\@names, ['list/a', map { sprintf 'list/m%02d', $_ } 1 .. 12], 'the pages have each channel once');
-    is_deeply((ask('GET', '/channels?prefix=none'))[1]{channels}, [], 'a prefix that no channel has');
+    is_deeply((ask('GET', '/channels?prefix=none'))[1]{channels}, [], 'a prefix that no channel has: an empty list');
     status_is(400, "the argument $_", 'GET', "/channels?$_") for qw(prefix=%20 next=%20 limit=0);
-    status_is(405, 'channels are not made', 'PUT', '/channels');
+    status_is(405, 'a channel cannot be created', 'PUT', '/channels');
 }
 
 # ---- GRIP's publish ----
@@ -354,24 +354,24 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
 {
     my @c = map { [connected('/plain')] } 1 .. 6;
     ask('PUT', "/connections/$_->[1]/channels/grip") for @c;
-    my ($json) = status_is(200, 'items', 'POST', '/publish/', encode_json({ items => [
+    my ($json) = status_is(200, 'GRIP items are published', 'POST', '/publish/', encode_json({ items => [
         item('grip', content => 'one'), item('grip', 'content-bin' => encode_base64("\0\xff", ''), action => 'send'),
         { channels => ['grip', 'other'], formats => { 'ws-message' => { content => 'three' }, 'http-stream' => { content => 'x' } } },
     ] }), 'Content-Type: application/json');
-    is_deeply([map { $_->{receivers} } grep { $_->{channel} eq 'grip' } @{ $json->{published} }], [6, 6, 6], 'the items are published');
+    is_deeply([map { $_->{receivers} } grep { $_->{channel} eq 'grip' } @{ $json->{published} }], [6, 6, 6], 'each GRIP item is published to all subscribers');
     for my $c (map { $_->[0] } @c) {
-        is_deeply([map { $c->message } 1 .. 3], [TEXT, 'one', BINARY, "\0\xff", TEXT, 'three'], 'in their order');
+        is_deeply([map { $c->message } 1 .. 3], [TEXT, 'one', BINARY, "\0\xff", TEXT, 'three'], 'GRIP items arrive in order');
     }
     my $once = encode_json({ items => [{ %{ item('grip', content => 'once') }, id => 'message-1' }] });
     ask('POST', '/publish/', $once);
-    ($json) = status_is(200, 'an item with an id', 'POST', '/publish/', $once);
-    ok($json->{published}[0]{duplicate}, 'is published once');
+    ($json) = status_is(200, 'an item with the same id is published again', 'POST', '/publish/', $once);
+    ok($json->{published}[0]{duplicate}, 'the second item with the same id is reported as a duplicate');
     is(($_->[0]->message)[1], 'once') for @c;
-    ($json) = status_is(200, 'a message and a close', 'POST', '/publish/', encode_json({ items => [
+    ($json) = status_is(200, 'an item with a message and one with the action close are published', 'POST', '/publish/', encode_json({ items => [
         item('grip', action => 'close', code => 4002, reason => 'over'), item('grip', content => 'last') ] }));
-    is_deeply([$json->{closed}[0]{channel}, $json->{closed}[0]{closed}], ['grip', 6], 'the action close closes the subscribers');
+    is_deeply([$json->{closed}[0]{channel}, $json->{closed}[0]{closed}], ['grip', 6], 'the action close closes all subscribers');
     for my $c (map { $_->[0] } @c) {
-        is(($c->message)[1], 'last', 'after the last message');
+        is(($c->message)[1], 'last', 'subscribers receive the message before they are closed');
         $c->expect_close(4002);
         is($c->{reason}, 'over');
     }
@@ -403,13 +403,13 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
     );
     for my $name (sort keys %wrong) {
         my ($json) = status_is(400, "publish: $name", 'POST', '/publish/', ref $wrong{$name} ? encode_json($wrong{$name}) : $wrong{$name});
-        like($json->{error}, qr/\w/, 'with a reason');
+        like($json->{error}, qr/\w/, 'an invalid GRIP request is refused with a reason');
     }
     status_is(400, 'publish: no UTF-8', 'POST', '/publish/', '{"items":[' . encode_json($right) . ',"' . "\xff" . '"]}');
     status_is(413, 'publish: a large body', 'POST', '/publish/', encode_json({ items => [item('w', content => 'x' x 102_400)] }));
     status_is(405, 'publish: another method', 'GET', '/publish/');
-    status_is(200, 'a backslash is no NUL', 'POST', '/publish/', encode_json({ items => [item('w', content => 'a\\u0000b')] }));
-    is(($c->message)[1], 'a\\u0000b', 'no message of an invalid request was published');
+    status_is(200, 'publish: an escaped backslash before u0000 is not a NUL', 'POST', '/publish/', encode_json({ items => [item('w', content => 'a\\u0000b')] }));
+    is(($c->message)[1], 'a\\u0000b', 'no message of an invalid GRIP request was published');
 }
 
 # ---- Access ----
@@ -422,18 +422,18 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         ['POST', '/publish/', encode_json({ items => [item('a', content => 'x')] })], ['POST', "/\@connections/$id", 'x'])
     {
         status_is(403, "a page of another site: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', @elsewhere);
-        status_is(403, 'as browsers say it', @$request[0, 1], $request->[2] // '', 'Sec-Fetch-Site: cross-site');
-        status_is(403, 'or hide it', @$request[0, 1], $request->[2] // '', 'Origin: null');
+        status_is(403, "Sec-Fetch-Site: cross-site: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Sec-Fetch-Site: cross-site');
+        status_is(403, "Origin: null: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Origin: null');
     }
-    $c->echoes('z', 'the request had no effect');
-    status_is(200, 'a page of the same host', 'POST', "/connections/$id", 'own', 'Origin: http://localhost:' . $httpd->port);
-    is(($c->message)[1], 'own', 'may');
-    status_is(401, 'a Require holds', 'GET', '/guarded/connections');
-    status_is(401, 'for another user, too', 'GET', '/guarded/connections', '', authorization('alice'));
-    status_is(200, 'and lets in', 'GET', '/guarded/connections', '', authorization('bob'));
-    status_is(400, 'WebSocketPublish of the Location holds', 'POST', '/guarded/publish/',
+    $c->echoes('z', 'requests from pages of another site had no effect');
+    status_is(200, 'a page of the same host may send to a connection', 'POST', "/connections/$id", 'own', 'Origin: http://localhost:' . $httpd->port);
+    is(($c->message)[1], 'own', 'the connection receives the message from a page of the same host');
+    status_is(401, 'the control API asks for a password', 'GET', '/guarded/connections');
+    status_is(401, 'Require user refuses another user', 'GET', '/guarded/connections', '', authorization('alice'));
+    status_is(200, 'Require user admits its user', 'GET', '/guarded/connections', '', authorization('bob'));
+    status_is(400, 'WebSocketPublish of the Location refuses a channel', 'POST', '/guarded/publish/',
         encode_json({ items => [item('closed', content => 'x')] }), authorization('bob'));
-    status_is(200, 'and lets through', 'POST', '/guarded/publish/', encode_json({ items => [item('open', content => 'x')] }),
+    status_is(200, 'WebSocketPublish of the Location permits a channel', 'POST', '/guarded/publish/', encode_json({ items => [item('open', content => 'x')] }),
         authorization('bob'));
 }
 
@@ -448,23 +448,23 @@ sub aws {
 {
     my ($c, $id) = connected('/echo');
     my $answer = aws('get', $id);
-    is($answer->{status}, 200, 'GetConnection');
+    is($answer->{status}, 200, "the AWS SDK's GetConnection succeeds");
     is($answer->{Identity}{SourceIp} // $answer->{identity}{sourceIp}, '127.0.0.1', 'GetConnection returns the address') or diag(explain($answer));
-    like($_, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'and a time') for @$answer{qw(ConnectedAt LastActiveAt)};
-    is(aws('post', $id, 'from the SDK')->{status}, 200, 'PostToConnection');
+    like($_, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'GetConnection returns times') for @$answer{qw(ConnectedAt LastActiveAt)};
+    is(aws('post', $id, 'from the SDK')->{status}, 200, "the AWS SDK's PostToConnection succeeds");
     is_deeply([$c->message], [TEXT, 'from the SDK'], 'PostToConnection sends a text');
-    status_is(200, 'bytes by its path', 'POST', "/\@connections/$id", "\xff\xfe", 'Content-Type: application/octet-stream');
-    is_deeply([$c->message], [BINARY, "\xff\xfe"], 'bytes are sent as a binary message');
-    is(aws('delete', $id)->{status}, 204, 'DeleteConnection');
+    status_is(200, 'bytes are posted to the path of PostToConnection', 'POST', "/\@connections/$id", "\xff\xfe", 'Content-Type: application/octet-stream');
+    is_deeply([$c->message], [BINARY, "\xff\xfe"], 'bytes posted to the path of PostToConnection are sent as a binary message');
+    is(aws('delete', $id)->{status}, 204, "the AWS SDK's DeleteConnection succeeds");
     $c->expect_close(1000);
     Httpd::wait_for(sub { (ask('GET', "/connections/$id"))[0] == 404 }, 'the connection to end');
     for my $verb (qw(get post delete)) {
         $answer = aws($verb, $id, 'x');
-        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "$verb of a connection that has ended");
+        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "AWS SDK, $verb: a connection that has ended is a GoneException");
     }
-    is(aws('get', 'malformed')->{name}, 'BadRequestException', 'a malformed id');
+    is(aws('get', 'malformed')->{name}, 'BadRequestException', 'the AWS SDK reports a malformed id as BadRequestException');
     $answer = aws('post', $id, 'x' x 102_401);
-    is_deeply([@$answer{qw(status name)}], [413, 'PayloadTooLargeException'], 'a large message');
+    is_deeply([@$answer{qw(status name)}], [413, 'PayloadTooLargeException'], 'the AWS SDK reports a large message as PayloadTooLargeException');
     status_is(405, 'a method that AWS does not have', 'PUT', "/\@connections/$id");
 }
 
@@ -477,13 +477,13 @@ sub aws {
     ($_->message) for @alice;
     $httpd->graceful;
     my $new = connected('/echo');
-    $c->echoes('old', 'after a reload');
+    $c->echoes('old', 'after a reload, an old connection still echoes');
     status_is(200, 'a connection of the old generation is found', 'GET', "/connections/$id");
-    status_is(200, 'and sent to', 'POST', "/connections/$id", 'from new to old');
+    status_is(200, 'a message is sent to a connection of the old generation', 'POST', "/connections/$id", 'from new to old');
     is(($c->message)[1], 'from new to old');
-    status_is(200, 'and subscribed', 'PUT', "/connections/$id/channels/reloaded");
+    status_is(200, 'a connection of the old generation is subscribed', 'PUT', "/connections/$id/channels/reloaded");
     push @alice, user_client('alice');
-    is((ask('POST', '/users/alice', 'both'))[1]{sent}, $before + 1, 'a user has connections of both');
+    is((ask('POST', '/users/alice', 'both'))[1]{sent}, $before + 1, 'a message to a user counts connections of both generations');
     is(($_->message)[1], 'both') for @alice;
     ask('POST', '/publish/', encode_json({ items => [item('reloaded', action => 'close', code => 4003)] }));
     $c->expect_close(4003);
@@ -503,24 +503,24 @@ sub aws {
     my $theirs = grep { child_of($_->[1]) eq child_of($id) } @c;
     Httpd::freeze($child->{pid});
     my $name = 'a stopped child';
-    status_is(504, "$name: nothing is sent", 'POST', "/connections/$id", 'late');
-    status_is(504, "$name: nothing is closed", 'DELETE', "/connections/$id");
-    status_is(504, "$name: nothing is known", 'GET', "/connections/$id");
-    status_is(504, "$name: nothing is subscribed", 'PUT', "/connections/$id/channels/a");
+    status_is(504, "$name: sending to its connection times out", 'POST', "/connections/$id", 'late');
+    status_is(504, "$name: closing its connection times out", 'DELETE', "/connections/$id");
+    status_is(504, "$name: reading its connection times out", 'GET', "/connections/$id");
+    status_is(504, "$name: subscribing its connection times out", 'PUT', "/connections/$id/channels/a");
     my ($json) = status_is(504, "$name: a user may have more connections", 'POST', '/users/alice', 'x');
-    cmp_ok($json->{sent}, '>=', 1, 'and none other than those that got the message');
-    is(($alice->message)[1], 'x', 'and they have received it');
-    ok(!$json->{complete}, 'it is not complete');
+    cmp_ok($json->{sent}, '>=', 1, "a stopped child: the answer counts the user's connections in other children");
+    is(($alice->message)[1], 'x', "a stopped child: the user's connection in another child receives the message");
+    ok(!$json->{complete}, 'a stopped child: the answer about the user says that it is not complete');
     status_is(504, "$name: a channel may have more subscribers", 'POST', '/publish/',
         encode_json({ items => [item('nobody', action => 'close')] }));
     my ($list) = status_is(200, "$name: a list", 'GET', '/connections?limit=1000&uri=/echo/stopped/*');
-    is_deeply([map { $_->{process} } @{ $list->{missing} }], [hex child_of($id)], 'the list names the child as missing');
-    ok(!$list->{complete}, 'and is not complete');
-    is(scalar @{ $list->{connections} }, @c - $theirs, 'but has the connections of all others');
-    ok(!(ask('GET', '/channels'))[1]{complete}, 'nor is the list of channels');
+    is_deeply([map { $_->{process} } @{ $list->{missing} }], [hex child_of($id)], 'a stopped child is in the list of missing processes');
+    ok(!$list->{complete}, "a list without the stopped child's connections is not complete");
+    is(scalar @{ $list->{connections} }, @c - $theirs, 'the list has all connections of other children');
+    ok(!(ask('GET', '/channels'))[1]{complete}, 'the list of channels is not complete, either');
     kill 'CONT', $child->{pid};
-    $c->echoes('again', 'when it continues, it drops requests whose time is over');
-    status_is(200, 'and it answers again', 'POST', "/connections/$id", 'now');
+    $c->echoes('again', 'the child continues, and drops requests that have timed out');
+    status_is(200, 'the child answers new requests when it continues', 'POST', "/connections/$id", 'now');
     is(($c->message)[1], 'now');
 }
 
@@ -544,29 +544,29 @@ END
     Httpd::wait_for(sub { (ask('GET', '/connections'))[1]{complete} }, 'a machine to know the other');
     my $c = Client->new($two, '/echo/far');
     my ($info) = listed('uri=/echo/far', 1);
-    like($info->{id}, qr/\A[0-9a-f]{16}-[0-9a-f]{16}\z/, 'an id names the server, too');
+    like($info->{id}, qr/\A[0-9a-f]{16}-[0-9a-f]{16}\z/, "with a bus, an id has the server's id, too");
     my $id = $info->{id};
-    status_is(200, 'a connection of another machine', 'GET', "/connections/$id");
-    status_is(200, 'is sent to', 'POST', "/connections/$id", 'y' x 500_000);
-    is(length(($c->message)[1]), 500_000, 'much');
-    status_is(200, 'and subscribed', 'PUT', "/connections/$id/channels/far");
-    is((ask('GET', '/channels?prefix=far'))[1]{channels}[0]{subscribers}, 1, 'its channel is counted');
-    is_deeply([ids('channel=far', 10)], [$id], 'and its connection listed');
+    status_is(200, 'a connection of another machine is found', 'GET', "/connections/$id");
+    status_is(200, 'a large message is sent to a connection of another machine', 'POST', "/connections/$id", 'y' x 500_000);
+    is(length(($c->message)[1]), 500_000, 'the connection of another machine receives the large message');
+    status_is(200, 'a connection of another machine is subscribed', 'PUT', "/connections/$id/channels/far");
+    is((ask('GET', '/channels?prefix=far'))[1]{channels}[0]{subscribers}, 1, 'a channel counts the subscriber of another machine');
+    is_deeply([ids('channel=far', 10)], [$id], 'a list filtered by channel has the connection of another machine');
     my ($own) = $id =~ /-(.*)/;
     my ($status) = ask('GET', "/connections/$own");
-    isnt($status, 200, 'without the server it is none of ours') if !grep { $_ =~ /-\Q$own\E/ } ids('uri=/nothing', 10);
+    isnt($status, 200, "without the server's id, a connection of another machine is not found") if !grep { $_ =~ /-\Q$own\E/ } ids('uri=/nothing', 10);
     $httpd = $two;
-    status_is(200, 'on its own machine it has the short id, too', 'GET', "/connections/$own");
+    status_is(200, 'on its own machine, a connection is found by its short id', 'GET', "/connections/$own");
     $httpd = $one;
     my @alice = map { Client->new($_, '/users', headers => [authorization('alice')]) } $one, $two, $two;
     listed('user=alice', 3);
     my $json = (ask('POST', '/users/alice', 'everywhere'))[1];
-    is($json->{sent}, 3, 'a user has connections on both');
+    is($json->{sent}, 3, 'a message to a user reaches connections on both machines');
     is(($_->message)[1], 'everywhere') for @alice;
     $json = (ask('POST', '/publish/', encode_json({ items => [item('far', action => 'close', code => 4004)] })))[1];
-    is($json->{closed}[0]{closed}, 1, 'subscribers of both are closed');
+    is($json->{closed}[0]{closed}, 1, 'the action close closes a subscriber on another machine');
     $c->expect_close(4004);
-    is((ask('DELETE', '/users/alice?code=4005'))[1]{closed}, 3, 'a user logs out on both');
+    is((ask('DELETE', '/users/alice?code=4005'))[1]{closed}, 3, 'a user is disconnected on both machines');
     $_->expect_close(4005) for @alice;
     my ($unknown) = status_is(404, 'a server that is not there', 'GET', '/connections/00000000000000aa-0001000000000001');
     # Without Redis, nothing is known of other machines.
@@ -574,8 +574,8 @@ END
     ($id) = map { $_->{id} } listed('uri=/echo/far', 1);
     $redis->stop;
     Httpd::wait_for(sub { !(ask('GET', '/connections'))[1]{complete} }, 'the bus to be missed');
-    status_is(504, 'without the bus it is not known', 'POST', "/connections/$id", 'x');
-    is((ask('POST', '/users/alice', 'x'))[0], 504, 'nor are users');
+    status_is(504, 'when the bus fails, a connection of another machine is not reported as gone', 'POST', "/connections/$id", 'x');
+    is((ask('POST', '/users/alice', 'x'))[0], 504, 'when the bus fails, a message to a user is not reported as complete');
 }
 
 # ---- Configuration ----
@@ -604,13 +604,13 @@ if ($Httpd::MPM eq 'event') {
         my ($ok, $text) = Httpd->check("<Location /control>\nSetHandler websocket-control\n$wrong{$name}\n</Location>");
         ok(!$ok, "httpd does not start: $name");
         like($text, qr/httpd\.conf:\d+: SetHandler websocket-control in <Location "\/control"> is open to everyone\. Add a Require/,
-            'and says what to do');
+            'the error suggests a Require');
     }
     for my $section ('<LocationMatch "^/control">|</LocationMatch>', '<Location "/control*">|</Location>', '<Directory />|</Directory>') {
         my ($open, $close) = split /\|/, $section;
         my ($ok, $text) = Httpd->check("$open\nSetHandler websocket-control\nRequire local\n$close");
-        ok(!$ok, "nor does $open");
-        like($text, qr/is allowed only in a <Location> without wildcards/, 'because the path names the resource');
+        ok(!$ok, "httpd does not start: websocket-control in $open");
+        like($text, qr/is allowed only in a <Location> without wildcards/, 'the error says that a <Location> without wildcards is needed');
     }
 }
 

@@ -55,46 +55,46 @@ my @want = ('Access-Control-Request-Method: POST', 'Access-Control-Request-Heade
 my @body = ('Content-Length: 0');
 for my $origin ('https://www.example.org', 'https://a.b.example.com') {
     my ($status, $h) = ask('OPTIONS', '/listed', $origin, @want);
-    is($status, 204, "$origin: a preflight");
-    is($h->{'access-control-allow-origin'},      $origin, 'allowed');
-    is($h->{'access-control-allow-credentials'}, 'true',  'with credentials');
-    is($h->{'access-control-allow-methods'}, 'GET, HEAD, POST, DELETE, OPTIONS', 'methods');
-    is($h->{'access-control-allow-headers'}, 'content-type, x-own', 'headers');
-    is($h->{'access-control-max-age'}, 600, 'for ten minutes');
-    like($h->{vary}, qr/\bOrigin\b/, 'and has Vary');
+    is($status, 204, "$origin: a preflight is answered with 204");
+    is($h->{'access-control-allow-origin'},      $origin, "$origin: the preflight allows the origin");
+    is($h->{'access-control-allow-credentials'}, 'true',  "$origin: the preflight allows credentials");
+    is($h->{'access-control-allow-methods'}, 'GET, HEAD, POST, DELETE, OPTIONS', "$origin: the preflight lists the methods");
+    is($h->{'access-control-allow-headers'}, 'content-type, x-own', "$origin: the preflight allows the requested headers");
+    is($h->{'access-control-max-age'}, 600, "$origin: the preflight is valid for ten minutes");
+    like($h->{vary}, qr/\bOrigin\b/, "$origin: the preflight has Vary: Origin");
     for (['POST', @body], ['GET']) {
         my ($method, @more) = @$_;
         ($status, $h) = ask($method, '/listed', $origin, @more);
-        is($status, 200, "$method");
-        is($h->{'access-control-allow-origin'},      $origin, 'allowed');
-        is($h->{'access-control-allow-credentials'}, 'true',  'with credentials');
+        is($status, 200, "$origin: $method is answered with 200");
+        is($h->{'access-control-allow-origin'},      $origin, "$origin: $method allows the origin");
+        is($h->{'access-control-allow-credentials'}, 'true',  "$origin: $method allows credentials");
     }
     ($status, $h) = ask('POST', '/listed', $origin, @body, 'Content-Type: text/plain; charset=latin1');
-    is($status, 415, 'an error');
-    is($h->{'access-control-allow-origin'}, $origin, 'can be read by the page');
+    is($status, 415, "$origin: an invalid POST is answered with 415");
+    is($h->{'access-control-allow-origin'}, $origin, "$origin: a page can read the error");
 }
 for my $origin ('https://evil.example', 'https://example.com', 'https://evilexample.com', 'http://a.example.com', 'null') {
     for (['OPTIONS', @want], ['POST', @body], ['GET']) {
         my ($status, $h) = ask($_->[0], '/listed', $origin, @$_[1 .. $#$_]);
         is($status, 403, "$origin: $_->[0] is refused");
-        ok(!grep({/^access-control/} keys %$h), 'without CORS headers');
+        ok(!grep({/^access-control/} keys %$h), "$origin: $_->[0] is refused without CORS headers");
     }
 }
 my ($status, $h) = ask('OPTIONS', '/any', 'https://evil.example', @want);
-is("$status $h->{'access-control-allow-origin'}", '204 https://evil.example', 'any: allowed');
-ok(!$h->{'access-control-allow-credentials'}, 'without credentials');
-is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'lists only the methods that are available there');
+is("$status $h->{'access-control-allow-origin'}", '204 https://evil.example', 'WebSocketOrigin any allows every origin');
+ok(!$h->{'access-control-allow-credentials'}, 'WebSocketOrigin any allows no credentials');
+is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'the preflight lists only the methods that are available in the Location');
 ($status, $h) = ask('OPTIONS', '/same', undef);
-is("$status $h->{allow}", '204 GET, HEAD, POST, DELETE, OPTIONS', 'OPTIONS without an origin');
-like($h->{vary}, qr/\bOrigin\b/, 'also has Vary');
+is("$status $h->{allow}", '204 GET, HEAD, POST, DELETE, OPTIONS', 'OPTIONS without an origin is answered with the methods');
+like($h->{vary}, qr/\bOrigin\b/, 'OPTIONS without an origin is answered with Vary: Origin');
 ($status, $h) = ask('POST', '/same', 'http://localhost:' . $httpd->port, @body);
-is($status, 200, 'the same origin');
+is($status, 200, 'a POST from the same origin is accepted');
 ($status, $h) = ask('OPTIONS', '/user', 'https://www.example.org', @want);
-is($status, 204, 'a preflight has no password');
-is((ask('POST', '/user', 'https://www.example.org', @body))[0], 401, 'a POST needs one');
-is((ask('POST', '/user', 'https://www.example.org', @body, 'Authorization: Basic YWxpY2U6c2VzYW1l'))[0], 200, 'and succeeds with it');
+is($status, 204, 'a preflight needs no password');
+is((ask('POST', '/user', 'https://www.example.org', @body))[0], 401, 'a POST needs a password');
+is((ask('POST', '/user', 'https://www.example.org', @body, 'Authorization: Basic YWxpY2U6c2VzYW1l'))[0], 200, 'a POST with a password succeeds');
 
-is((Client->refused($httpd, '/ws', origin => 'https://example.com'))[0], 403, 'a WebSocket: not the domain itself');
-Client->new($httpd, '/ws', origin => 'https://a.example.com')->echoes('from below a listed domain');
+is((Client->refused($httpd, '/ws', origin => 'https://example.com'))[0], 403, 'the wildcard for subdomains does not allow a WebSocket from the domain itself');
+Client->new($httpd, '/ws', origin => 'https://a.example.com')->echoes('the wildcard for subdomains allows a WebSocket from a subdomain');
 $httpd->stop;
 done_testing;

@@ -191,26 +191,26 @@ END
 
 my $h = 'WebSocketHandler';
 refuses($h,                  qr/^$h takes a handler's file or name, then \[protocol=a,b\] \[key=value \.\.\.\]; or off/);
-refuses("$h nosuch.so",      qr{^$h: cannot load the handler: \Q$in_folder\E/nosuch\.so: cannot open}, 'a file that is not there, in websocket/');
-refuses("$h sub/nosuch.so",  qr{^$h: cannot load the handler: \Q$in_folder\E/sub/nosuch\.so: }, 'a file below websocket/');
-refuses("$h /nosuch.so",     qr{^$h: cannot load the handler: /nosuch\.so: cannot open}, 'a file with its whole path');
-refuses("$h $text",          qr/^$h: cannot load the handler: \Q$text\E: .*ELF/, 'no shared object');
-refuses("$h $missing",       qr/^$h: cannot load the handler: .*defined_nowhere/, 'a shared object that lacks a function');
+refuses("$h nosuch.so",      qr{^$h: cannot load the handler: \Q$in_folder\E/nosuch\.so: cannot open}, 'a handler that is not in websocket/ is refused');
+refuses("$h sub/nosuch.so",  qr{^$h: cannot load the handler: \Q$in_folder\E/sub/nosuch\.so: }, 'a handler that is not in a folder below websocket/ is refused');
+refuses("$h /nosuch.so",     qr{^$h: cannot load the handler: /nosuch\.so: cannot open}, 'a handler with an absolute path that does not exist is refused');
+refuses("$h $text",          qr/^$h: cannot load the handler: \Q$text\E: .*ELF/, 'a handler that is not a shared object is refused');
+refuses("$h $missing",       qr/^$h: cannot load the handler: .*defined_nowhere/, 'a shared object with an undefined function is refused');
 refuses("$h $nothing",       qr/^$h: \Q$nothing\E is not a WebSocket handler: it has no symbol ws_handler_descriptor_v1; define one with WS_HANDLER/,
-    'a shared object without a handler');
-refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor');
-refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, but this module has ABI \d+: rebuild it/, 'another ABI');
-refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a newer table');
-refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": move its LoadModule above/, 'a name that no module has registered');
+    'a shared object without a handler is refused');
+refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor is refused');
+refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, but this module has ABI \d+: rebuild it/, 'a handler built for another ABI is refused');
+refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a handler with a newer callback table is refused');
+refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": move its LoadModule above/, 'a name that no module has registered is refused');
 
 # ---- Keys ----
 refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": expected key=value after the handler's name/);
 refuses("$h ws_echo.so =value",   qr/^$h: "=value": expected key=value after the handler's name/);
 refuses("$h ws_echo.so key=1",    qr/^$h: handler echo has no keys except protocol=: remove "key"/);
 refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b';
-refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'the error of configure about a key');
-refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'the error of configure about a value');
-refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'the error of configure at the end of the line');
+refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'the error of configure about an unknown key is reported');
+refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'the error of configure about the second key is reported');
+refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'the error of configure at the end of the line is reported');
 takes("$h $api greeting=a=b", 'accepted: a value that contains =');
 
 # ---- Arguments given twice ----
@@ -247,11 +247,11 @@ takes("$h ws_channel.so channel=$_", "taken: channel=$_") for qw(%{user} a:%{pat
 
 # ---- Several handlers of a section ----
 refuses("$h $api", qr/^$h \Q$api\E: this section already has a handler without protocol= \(echo\)\. Only one can be the default/,
-    'a second default', "$h ws_echo.so");
+    'a second default handler is refused', "$h ws_echo.so");
 refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: handler echo of this section already has subprotocol "b"/,
-    'a subprotocol of two handlers', "$h ws_echo.so protocol=a,b");
-refuses("$h off", qr/^$h off and another handler are in the same section/, 'off behind a handler', "$h ws_echo.so");
-refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler behind off', "$h off");
+    'a subprotocol of two handlers is refused', "$h ws_echo.so protocol=a,b");
+refuses("$h off", qr/^$h off and another handler are in the same section/, 'WebSocketHandler off after a handler is refused', "$h ws_echo.so");
+refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler after WebSocketHandler off is refused', "$h off");
 takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'accepted: several handlers');
 takes("$h ws_echo.so protocol=a protocol=b", 'accepted: protocol= that repeats, with different values');
 takes("$h ws_echo.so \"\"", 'accepted: an empty argument at the end, which httpd ignores');
@@ -271,21 +271,21 @@ for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
 takes("$_", "taken: $_") for 'WebSocketSubscriptions 100000', 'WebSocketChannels 10000000', 'WebSocketBusQueue 64K';
 for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
     my (undef, $output) = Httpd->check("<VirtualHost *>\n$directive 100000\n</VirtualHost>");
-    like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is for the whole server");
+    like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is refused in a virtual host");
 }
 
 for (['', qr/takes websocket, sockjs, or both/], ['polling', qr/invalid value "polling": expected websocket, sockjs, or both/]) {
     refuses("WebSocketTransports $_->[0]", qr/^WebSocketTransports:? .*$_->[1]|^WebSocketTransports $_->[1]/, undef, '<Location /x>', '</Location>');
 }
-refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/, 'SockJS outside of a section');
+refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/, 'WebSocketTransports sockjs outside of a section is refused');
 refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/,
-    'SockJS in a section with wildcards', '<LocationMatch ^/x>', '</LocationMatch>');
+    'WebSocketTransports sockjs in a section with wildcards is refused', '<LocationMatch ^/x>', '</LocationMatch>');
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
     for ['', qr/takes key=value/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
     ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
 takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",
-    'all keys of WebSocketSockJS');
+    'accepted: all keys of WebSocketSockJS');
 
 # ---- .htaccess ----
 my %lines = (
@@ -379,16 +379,16 @@ my $httpd = Httpd->start(
 for my $directive (sort keys %lines) {
     is(($httpd->get("/$directive/index.html"))[0], 500, ".htaccess may not set $directive");
     my $why = $directive eq 'WebSocketHandler' ? qr/: \.htaccess can have/ : qr/ not allowed here/;
-    ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive$why}), 'the log says so');
+    ok($httpd->wait_log(qr{/htdocs/$directive/\.htaccess: $directive$why}), "the log says why .htaccess may not set $directive");
 }
 my %known = map { $_ => 1 } $httpd->run('-L') =~ /^(WebSocket\w+) \(/mg;
-is_deeply([sort keys %known], [sort keys %lines], 'there are no other directives');
+is_deeply([sort keys %known], [sort keys %lines], 'the module has no directives that this test omits');
 
 # ---- Handlers built for an older release ----
 my $c = Client->new($httpd, '/old');
-$c->echoes('hello', 'a handler with the table of an older header works');
+$c->echoes('hello', 'a handler with the callback table of an older header works');
 $c->send(Client::PONG, 'x');
-$c->echoes('again', 'callbacks missing in its table are not called');
+$c->echoes('again', 'callbacks missing in the table of an older header are not called');
 $c->close(1000);
 $c->expect_close(1000);
 
@@ -398,17 +398,17 @@ for (['/fragments', [1000, 1000, 500]], ['/fragments/off', [2500]], ['/fragments
     my $c = Client->new($httpd, $path);
     $c->binary('x' x 2500);
     my @frames = map { [$c->frame] } @$sizes;
-    is_deeply([map { length $_->[1] } @frames], $sizes, "$path: frames of 2,500 bytes");
+    is_deeply([map { length $_->[1] } @frames], $sizes, "$path: 2,500 bytes are sent in frames of the right sizes");
     is_deeply([map { $_->[2] } @frames], [map { ($_ == $#$sizes ? 0x80 : 0) | ($_ == 0 ? BINARY : 0) } 0 .. $#$sizes],
-        "$path: are one message");
+        "$path: the frames are one message");
 }
 $c = Client->new($httpd, '/fragments/default');
 $c->binary('x' x 40000);
-is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'WebSocketFragmentSize on is 16K');
+is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'WebSocketFragmentSize on: frames of 16 KiB');
 
 # ---- More than 64 arguments ----
-Client->new($httpd, '/origins', origin => "https://$_.example.org")->echoes($_, "origin $_ of 100") for 1, 64, 65, 100;
-is((Client->refused($httpd, '/origins', origin => 'https://101.example.org'))[0], 403, 'an origin that is not listed');
+Client->new($httpd, '/origins', origin => "https://$_.example.org")->echoes($_, "origin $_ of 100 listed origins is accepted") for 1, 64, 65, 100;
+is((Client->refused($httpd, '/origins', origin => 'https://101.example.org'))[0], 403, 'an origin that is not among the 100 listed is refused');
 for my $line ("WebSocketHandler ws_channel.so @{[map {qq(channel=c$_)} 1 .. 64]}", "WebSocketPolicyFile @{[map {qq(a$_:80)} 1 .. 64]}",
     "WebSocketOrigin @{[map {qq(https://a$_)} 1 .. 64]}")
 {
@@ -423,10 +423,10 @@ $httpd->write_conf("$conf\nWebSocketHandler nosuch.so");
 for my $command ('graceful', 'restart') {
     my $output = $httpd->run("-k $command");
     isnt($?, 0, "-k $command refuses a configuration with a mistake");
-    like($output, qr/cannot load the handler: .*nosuch\.so/, 'and reports the line');
-    $c->echoes('alive', 'connections stay open');
-    Client->new($httpd, '/echo')->echoes('new', 'and new ones are accepted');
+    like($output, qr/cannot load the handler: .*nosuch\.so/, "-k $command reports the mistake");
+    $c->echoes('alive', "after -k $command, connections are still open");
+    Client->new($httpd, '/echo')->echoes('new', "after -k $command, new connections are accepted");
 }
-is($httpd->count_log(qr/resuming normal operations/), 1, 'nothing was reloaded');
+is($httpd->count_log(qr/resuming normal operations/), 1, 'httpd was not reloaded because of a refused configuration');
 
 done_testing;

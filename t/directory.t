@@ -110,20 +110,20 @@ sub told {
 sub status { return (Client->refused($httpd, @_))[0] }
 
 # ---- Which handler answers ----
-is(told('/ws/test'),     'test /ws/test',      'the segment behind the Location names the handler');
-is(told('/ws/other'),    'other /ws/other',    'ws_ in front of its file name does not count');
-is(told('/ws'),          'default /ws',        '_default answers for the bare Location');
-is(told('/ws/'),         'default /ws/',       'also with a slash');
-is(told('/ws?name=x'),   'default /ws',        'also with arguments');
-is(told('/ws/test/'),    'test /ws/test/',     'what follows is the handler\'s');
-is(told('/ws/test/a/b'), 'test /ws/test/a/b',  'whatever it contains');
-is(told('/ws/te%73t'),   'test /ws/test',      'the path is decoded first');
-is(told('/ws/A-9_z'),    'test /ws/A-9_z',     'all characters that a name can have');
-is(told('/ws/' . 'x' x 64), 'test /ws/' . 'x' x 64, 'a name of 64 characters');
-is(told('/slash/test'),  'test /slash/test',   'a Location with a slash at its end, and inside <IfModule>');
-is(told('/ws/test', tls => 1), 'test /ws/test', 'over TLS');
-is(told('/ws/../ws/./test'), 'test /ws/test',  'dots in the path are resolved first');
-Client->new($httpd, '/ws/echo')->echoes('hello', 'a stock handler under its own file name');
+is(told('/ws/test'),     'test /ws/test',      'the segment after the Location names the handler');
+is(told('/ws/other'),    'other /ws/other',    "the prefix ws_ of a file is not part of the handler's name");
+is(told('/ws'),          'default /ws',        '_default answers for the Location itself');
+is(told('/ws/'),         'default /ws/',       '_default answers for the Location with a slash');
+is(told('/ws?name=x'),   'default /ws',        '_default answers for the Location with arguments');
+is(told('/ws/test/'),    'test /ws/test/',     "a slash after the handler's name does not change the handler");
+is(told('/ws/test/a/b'), 'test /ws/test/a/b',  'the rest of the path does not change the handler');
+is(told('/ws/te%73t'),   'test /ws/test',      'an encoded name selects the handler');
+is(told('/ws/A-9_z'),    'test /ws/A-9_z',     "a handler's name can have letters, digits, - and _");
+is(told('/ws/' . 'x' x 64), 'test /ws/' . 'x' x 64, "a handler's name can have 64 characters");
+is(told('/slash/test'),  'test /slash/test',   'a Location with a slash at its end, inside <IfModule>, has a handler');
+is(told('/ws/test', tls => 1), 'test /ws/test', 'a handler is selected over TLS');
+is(told('/ws/../ws/./test'), 'test /ws/test',  'dots in the path are resolved before the handler is selected');
+Client->new($httpd, '/ws/echo')->echoes('hello', 'a bundled handler is selected by its file name');
 
 # ---- Which paths have no handler ----
 for my $path ('nosuch', 'tes', 'testx', 'Test', 'test.so', 'ws_other', 'ws_other.so', '_default', '_default.so', '_',
@@ -132,32 +132,32 @@ for my $path ('nosuch', 'tes', 'testx', 'Test', 'test.so', 'ws_other', 'ws_other
 {
     like(status("/ws/$path"), qr/^40[04]$/, "refused: /ws/$path");
 }
-is(status('/ws/nosuch'), 404, 'with 404');
+is(status('/ws/nosuch'), 404, 'a handshake for an unknown handler is refused with 404');
 ok($httpd->wait_log(qr/handshake refused with 404: no handler "nosuch" in \Q$dir\E \(WebSocketHandlerDirectory\)/),
-    'and the log names handler and directory');
-is(status('/slash/'), 404, 'the bare Location without _default: 404');
-ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log has the missing name');
-is(status('/ws/nosuch', version => 99), 426, 'a malformed handshake is refused with 400');
-like(status('/wsx/test'), qr/^404$/, 'a path beside the Location does not belong to it');
+    'the log has the name of the unknown handler and the directory');
+is(status('/slash/'), 404, 'without _default, a handshake for the Location itself is refused with 404');
+ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log says that _default is missing');
+is(status('/ws/nosuch', version => 99), 426, 'an unsupported version is refused with 426, although the handler does not exist');
+like(status('/wsx/test'), qr/^404$/, 'a path that only begins like the Location is not in it');
 
 # ---- Ordinary requests ----
-is(($httpd->get('/ws/test/page.html'))[2], 'a page', 'an ordinary request gets its page');
-is(($httpd->get('/ws/nosuch'))[2], 'a file', 'also where a handshake is refused');
-is(($httpd->get('/ws/test'))[0], 301, 'and a directory its slash');
+is(($httpd->get('/ws/test/page.html'))[2], 'a page', "an ordinary request below a handler's path gets its page");
+is(($httpd->get('/ws/nosuch'))[2], 'a file', 'an ordinary request gets a file where a handshake is refused');
+is(($httpd->get('/ws/test'))[0], 301, 'an ordinary request for a folder is redirected to its path with a slash');
 
 # ---- Merging ----
 Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler replaces the directory');
-is(status('/ws/off/test'), 404, 'WebSocketHandler off removes it');
-unlike($httpd->error_log, qr/no handler "off"/, 'altogether');
-is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory replaces handlers');
-is(told('/echo/sub'), 'default /echo/sub', 'of all of them');
-Client->new($httpd, '/echo/x')->echoes('hello', 'and these still apply beside it');
+is(status('/ws/off/test'), 404, 'an inner WebSocketHandler off removes the directory');
+unlike($httpd->error_log, qr/no handler "off"/, 'below WebSocketHandler off, the log does not mention a missing handler');
+is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory replaces WebSocketHandler');
+is(told('/echo/sub'), 'default /echo/sub', 'an inner directory replaces all handlers, also the default');
+Client->new($httpd, '/echo/x')->echoes('hello', 'outside of the inner directory, the outer handler still applies');
 {
     my $at = sub { (request => join "\r\n", "GET $_[0] HTTP/1.1", 'Host: root.example', 'Upgrade: websocket',
         'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '') };
     is(told('', $at->('/test')), 'test /test', 'outside of sections, the first segment names the handler');
-    is(told('', $at->('/')), 'default /', 'and _default serves the bare host');
-    is(told('', $at->('/ws/other')), 'other /ws/other', 'below a separate section');
+    is(told('', $at->('/')), 'default /', 'outside of sections, _default serves the path /');
+    is(told('', $at->('/ws/other')), 'other /ws/other', 'outside of sections, the directory of an inner section applies');
 }
 
 # ---- Subprotocols ----
@@ -170,16 +170,16 @@ is($c->header('Sec-WebSocket-Protocol'), undef, 'without a choice of the handler
 copy($test, "$dir/later.so") or die $!;
 unlink "$dir/ws_other.so" or die $!;
 is(status('/ws/later'), 404, 'a file that is added later is not found');
-is(told('/ws/other'), 'other /ws/other', 'and a deleted one still works');
+is(told('/ws/other'), 'other /ws/other', 'the handler of a deleted file still works');
 $httpd->graceful;
 Httpd::wait_for(sub { status('/ws/later') == 101 }, 'the new file');
-is(told('/ws/later'), 'test /ws/later', 'until a reload');
-is(status('/ws/other'), 404, 'which also drops deleted files');
+is(told('/ws/later'), 'test /ws/later', 'after a reload, the added file is found');
+is(status('/ws/other'), 404, 'after a reload, the deleted file is not found');
 copy("$Httpd::TOP/README.md", "$dir/broken.so") or die $!;
 my $output = $httpd->run('-k graceful');
 isnt($?, 0, 'a reload with a broken handler is refused');
-like($output, qr/WebSocketHandlerDirectory: \Q$dir\E\/broken\.so: cannot load the handler: .*ELF/, 'and says which');
-is(told('/ws/later'), 'test /ws/later', 'the running server continues');
+like($output, qr/WebSocketHandlerDirectory: \Q$dir\E\/broken\.so: cannot load the handler: .*ELF/, 'the error names the broken handler');
+is(told('/ws/later'), 'test /ws/later', 'after the refused reload, the server continues');
 
 # ---- Mistakes ----
 sub refuses {
@@ -192,32 +192,32 @@ sub refuses {
 sub below { return "<Location /x>\nWebSocketHandlerDirectory $_[0]\n</Location>" }
 
 my $d = 'WebSocketHandlerDirectory';
-refuses(below(''), qr/^$d takes one argument, a directory of handlers; the next segment/, 'no directory');
-refuses(below('/a /b'), qr/^$d takes one argument/, 'two directories');
-refuses(below("$folder/nosuch"), qr/^$d: cannot read the directory \Q$folder\E\/nosuch: No such file/, 'a missing directory');
+refuses(below(''), qr/^$d takes one argument, a directory of handlers; the next segment/, 'refused: no directory');
+refuses(below('/a /b'), qr/^$d takes one argument/, 'refused: two directories');
+refuses(below("$folder/nosuch"), qr/^$d: cannot read the directory \Q$folder\E\/nosuch: No such file/, 'refused: a directory that does not exist');
 refuses(below('nosuch'), qr/^$d: cannot read the directory \Q$Httpd::BUILD\E\/websocket\/nosuch: No such file/,
-    'a relative one is looked for in websocket/ beside the module');
-refuses(below("$folder/handlers/README"), qr/^$d: cannot read the directory .*README: Not a directory/, 'a file');
+    'refused: a relative path that does not exist in websocket/ beside the module');
+refuses(below("$folder/handlers/README"), qr/^$d: cannot read the directory .*README: Not a directory/, 'refused: a file instead of a directory');
 symlink "$folder/loop", "$folder/loop";
-refuses(below("$folder/loop"), qr/^$d: cannot read the directory .*loop: Too many levels/, 'a link to itself');
+refuses(below("$folder/loop"), qr/^$d: cannot read the directory .*loop: Too many levels/, 'refused: a link to itself');
 SKIP: {
     skip 'root may read everything', 1 if $> == 0;
     directory('closed', 'test.so' => $test);
     chmod 0, "$folder/closed";
-    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'a directory without read permission');
+    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'refused: a directory without read permission');
 }
 make_path("$folder/empty", "$folder/folders/x.so");
 refuses(below("$folder/empty"), qr/^$d: no handler in \Q$folder\E\/empty: add a file whose name ends in \.so/,
-    'an empty directory');
-refuses(below("$folder/folders"), qr/^$d: \Q$folder\E\/folders\/x\.so: cannot load the handler: /, 'a folder instead of a file');
+    'refused: an empty directory');
+refuses(below("$folder/folders"), qr/^$d: \Q$folder\E\/folders\/x\.so: cannot load the handler: /, 'refused: a folder instead of a handler file');
 for my $file ('a.b.so', 'a b.so', 'a+b.so', '-a.so', '_a.so', 'ws_.so', '__default.so', 'x' x 65 . '.so') {
     my $at = directory("named-$file", $file => $test, 'ok.so' => $test);
-    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "named $file");
+    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "refused: a file named $file");
 }
 refuses(below(directory('both', 'ws_a.so' => $test, 'a.so' => $test)),
-    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'two files with the same handler name');
+    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'refused: two files with the same handler name');
 refuses(below(directory('nothing', 'a.so' => $test, 'b.so' => Httpd::compile('nothing-here', "int nothing_at_all;\n"))),
-    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'a file that is not a handler');
+    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'refused: a file that is not a handler');
 refuses(below(directory('keyed', 'a.so' => Httpd::compile('keyed', <<'END'))),
 #include "mod_websocket.h"
 static const char *configure(apr_pool_t *p, const char *key, const char *value, void **config)
@@ -227,20 +227,20 @@ static const char *configure(apr_pool_t *p, const char *key, const char *value, 
 }
 WS_HANDLER(keyed) = {.configure = configure};
 END
-    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'a handler that requires keys');
+    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'refused: a handler that requires keys');
 
 refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: allowed outside of sections, in a <VirtualHost>, or in a <Location> without/,
-    "inside <$_>")
+    "refused: inside <$_>")
     for 'LocationMatch ^/x', 'Location ~ ^/x', 'Location /x*', 'Location "/[xy]"', 'Directory /', 'Files x', 'If true';
-refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'inside <If> of a <Location>');
+refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'refused: inside <If> of a <Location>');
 my $beside = qr/this section already has a $d or WebSocketHandler: remove one, or move $d/;
-refuses("$d $bare\n$d $bare", qr/^$beside/, 'two in a section');
-refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'WebSocketHandler after it');
-refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'and before it');
-refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'off after it');
-refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'and before it');
+refuses("$d $bare\n$d $bare", qr/^$beside/, 'refused: two directories in a section');
+refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'refused: WebSocketHandler after the directory');
+refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'refused: WebSocketHandler before the directory');
+refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'refused: WebSocketHandler off after the directory');
+refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'refused: WebSocketHandler off before the directory');
 
 my ($ok, $said) = Httpd->check("<Location /a>\n$d $bare\n</Location>\n<Location /b>\n$d $bare\n</Location>");
-ok($ok, 'accepted: one directory in two places') or diag($said);
+ok($ok, 'accepted: the same directory in two sections') or diag($said);
 
 done_testing;

@@ -54,19 +54,19 @@ while ($config =~ /\w+_INIT_\w+\(\s*"(\w+)",\s*\w+,\s*(?:(?:NULL|FIELD\(\w+\)|\(
     $directive{$1} = $context{$2} || "unknown: $2";
 }
 cmp_ok(scalar(keys %directive), '==', scalar(() = $config =~ /_INIT_/g),
-    'the directive table can be read');
+    'the directive table in the code can be read');
 
 for my $name (sort keys %directive) {
     my $text = section($directives, "## $name");
-    like($text, qr/^- \*\*Syntax:\*\* `$name /m, "$name has its syntax");
-    like($text, qr/^- \*\*Default:\*\* ./m, "$name has its default");
+    like($text, qr/^- \*\*Syntax:\*\* `$name /m, "the documentation of $name has its syntax");
+    like($text, qr/^- \*\*Default:\*\* ./m, "the documentation of $name has its default");
     my ($where) = $text =~ /^- \*\*Context:\*\* (.*)$/m;
-    is($where, $directive{$name}, "$name has its context");
+    is($where, $directive{$name}, "the documentation of $name has its context");
     my $override = $name eq 'WebSocketHandler' ? 'FileInfo, and .*' : 'none';
-    like($text, qr/^- \*\*Override:\*\* $override$/m, "$name: what .htaccess may do");
-    like($text, qr/^\*Merging:\*/m, "$name describes its merging");
-    like($text, qr/^```apache\n[^`]*\b$name\b/m, "$name has an example");
-    is(scalar(() = $directives =~ /^- \[$name\]\(#\L$name\E\): /mg), 1, "$name is in the list once");
+    like($text, qr/^- \*\*Override:\*\* $override$/m, "the documentation of $name says what .htaccess may do");
+    like($text, qr/^\*Merging:\*/m, "the documentation of $name describes merging");
+    like($text, qr/^```apache\n[^`]*\b$name\b/m, "the documentation of $name has an example");
+    is(scalar(() = $directives =~ /^- \[$name\]\(#\L$name\E\): /mg), 1, "$name is in the list of directives once");
     is(scalar(() = $directives =~ /^## $name$/mg), 1, "$name has one section");
 }
 my @unknown = grep { !$directive{$_} } $directives =~ /^## (WebSocket\w+)$/mg;
@@ -115,12 +115,12 @@ for (
 
 my $fragment = section($directives, '## WebSocketFragmentSize');
 my ($on) = $fragment =~ /`on` means (\w+)/;
-is(number($on // ''), defined_as('httpd/settings.c', 'DEFAULT_FRAGMENT'), 'the meaning of WebSocketFragmentSize on');
+is(number($on // ''), defined_as('httpd/settings.c', 'DEFAULT_FRAGMENT'), 'WebSocketFragmentSize on is documented with its default');
 
 my $threads = section($directives, '## WebSocketThreads');
 my ($at_most, $blocking) = $threads =~ /^- \*\*Default:\*\*.* at most (\d+);.*`BLOCKING`: (\d+)$/m;
-is($at_most, defined_as('httpd/child_config.c', 'LOOPS_MAX_DEFAULT'), 'the default number of loops');
-is($blocking, defined_as('httpd/child_config.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads');
+is($at_most, defined_as('httpd/child_config.c', 'LOOPS_MAX_DEFAULT'), 'the default number of loops is documented');
+is($blocking, defined_as('httpd/child_config.c', 'BLOCKING_DEFAULT'), 'the default number of blocking threads is documented');
 
 # ---- Log lines and error texts ----
 # Each line in a block marked log must match a format in the code; "..." matches anything.
@@ -150,10 +150,10 @@ sub known {
     return 0;
 }
 
-ok(!known('failing the connection with 1002: this text is not in the code'), 'an invented line is found');
+ok(!known('failing the connection with 1002: this text is not in the code'), 'an invented log line is found');
 for my $document (glob('docs/*.md docs/internals/*.md')) {
     for my $block (slurp($document) =~ /^```log\n(.*?)^```$/msg) {
-        ok(known($_), "$document: $_") for split /\n/, $block;
+        ok(known($_), "$document: the code can log: $_") for split /\n/, $block;
     }
 }
 
@@ -167,8 +167,8 @@ for (
 {
     my ($heading, $kind, @names) = @$_;
     my @column = map { /`(\w+)`/g } section($reference, $heading) =~ /^\| (`.*?) \|/mg;
-    cmp_ok(scalar @names, '>', 5, "the header's ${kind}s can be read");
-    is_deeply([sort @column], [sort @names], "the reference has each $kind");
+    cmp_ok(scalar @names, '>', 5, "the ${kind}s in mod_websocket.h can be read");
+    is_deeply([sort @column], [sort @names], "the reference of handlers lists each $kind");
 }
 
 # ---- Parsing, for handlers ----
@@ -177,8 +177,8 @@ for (
     my $api    = without_comments(slurp('include/websocket_parse.h'));
     my @names  = $api =~ /^WS_API\b[^;(]*?\b(ws_\w+)\(/mg;
     my @column = map { /`(\w+)`/g } section($reference, '### Parsing') =~ /^\| (`.*?) \|/mg;
-    cmp_ok(scalar @names, '>=', 5, 'the functions of websocket_parse.h can be read');
-    is_deeply([sort @column], [sort @names], 'the reference has each of them');
+    cmp_ok(scalar @names, '>=', 5, 'the functions in websocket_parse.h can be read');
+    is_deeply([sort @column], [sort @names], 'the reference of handlers lists each function of websocket_parse.h');
 }
 
 # ---- Folders ----
@@ -188,7 +188,7 @@ for (
 for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
     my ($folder) = $page =~ m{(\w+)\.md$};
     my @files = glob "$folder/*.[ch] $folder/*/*.[ch]";
-    ok(@files, "$page is about a folder");
+    ok(@files, "$page describes an existing folder");
     my ($line) = slurp($page) =~ /^May include: (.*?)\.$/m;
     next if $folder eq 'handlers';    # below
     my %may  = map { $_ => 1 } ($line // '') =~ /`(\w+)`/g;
@@ -200,11 +200,11 @@ for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
             $foreign{"$file includes $name"}++ if !$may{$of};
         }
     }
-    is(join("\n", sort keys %foreign), '', "$folder/ includes only what $page says");
-    is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', 'and includes all of these folders');
+    is(join("\n", sort keys %foreign), '', "$folder/ includes only folders that $page lists");
+    is(join(' ', grep { !$used{$_} && !/^(?:base|include)$/ } sort keys %may), '', "$folder/ includes all folders that $page lists");
 }
 for my $folder (grep { !/^(?:include|t|docs|demo|bench|debian|js|build)$/ && glob "$_/*.c $_/*/*.c" } map { s{/$}{}r } glob '*/') {
-    ok(-e "docs/internals/$folder.md", "$folder/ has its page");
+    ok(-e "docs/internals/$folder.md", "$folder/ has a page in docs/internals");
 }
 
 for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
@@ -215,7 +215,7 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     } slurp($file) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
     is("@foreign", '', "$file includes only its folder and public headers");
     my @httpd = grep { m{^(?:http|ap_|util_)} } slurp($file) =~ /^\s*#\s*include\s+<([^>]+)>/mg;
-    is("@httpd", '', "$file knows no httpd") if $room eq 'base';
+    is("@httpd", '', "$file includes no header of httpd") if $room eq 'base';
 }
 
 # A page may show the layers of its folder in a block marked calls. A file may call files on its own line and on the
@@ -230,7 +230,7 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
         $depth++;
     }
     my @files = map { m{([^/]+)\.c$} } glob "$room/*.c";
-    is(join(' ', sort keys %depth), join(' ', sort @files), "$page draws each file of $room/");
+    is(join(' ', sort keys %depth), join(' ', sort @files), "the layers in $page show each file of $room/");
     for my $file (@files) {
         for (qx{nm $ENV{WS_TEST_BUILD}/$room/$file.o}) {
             $defined{$2} = $file if /([TDBR]) (\w+)$/;
@@ -243,7 +243,7 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
             $up{"$file calls $to"} = 1 if ($depth{$to} // 0) < ($depth{$file} // 0);
         }
     }
-    is(join(', ', sort keys %up), '', "$page: no file of $room/ calls upwards");
+    is(join(', ', sort keys %up), '', "no file of $room/ calls a higher layer of $page");
 }
 
 # ---- The extensions' API ----
@@ -265,14 +265,14 @@ my %of_httpd = map { $_ => 1 } qw(connections_above_limit ssl_filter_io_shutdown
 my %named = map { $_ => 1 } $inside =~ /`(\w+)\(\)`/g;
 for my $function (sort keys %named) {
     next if $of_httpd{$function} || $function =~ /^(?:ap|SSL)_/;
-    like($code, qr/^[\w \t*]*\b$function\(/m, "the function $function() exists");
+    like($code, qr/^[\w \t*]*\b$function\(/m, "the function $function() in docs/internals exists");
 }
 my %file = map { m{([^/]+)$} => 1 } keys %source, glob('t/*.t t/unit/* t/lib/* include/*.h');
 %named = map { $_ => 1 } $inside =~ m{\b([\w/]*\w+\.(?:c|h|t|pm))\b}g;
 for my $name (sort keys %named) {
     next if $name =~ /^NAME\b|\bNAME\./;
     my ($last) = $name =~ m{([^/]+)$};
-    ok($name =~ m{/} ? -e $name || -e "include/$name" : $file{$last}, "the file $name exists");
+    ok($name =~ m{/} ? -e $name || -e "include/$name" : $file{$last}, "the file $name in docs/internals exists");
 }
 
 # ---- Counters ----
@@ -301,9 +301,9 @@ sub counter_rows {
 
 # The first two are not counters; metrics.c writes them.
 my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
-is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters matches the code');
+is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters in docs/operating.md matches the code');
 
-cmp_ok(scalar @rows, '>', 12, 'and can be parsed');
+cmp_ok(scalar @rows, '>', 12, 'the table of counters can be read');
 
 # ---- The conformance table of channels ----
 # Each request, answer and error names a text that occurs in a test.
@@ -318,8 +318,8 @@ cmp_ok(scalar @rows, '>', 12, 'and can be parsed');
         my ($file, $name) = $row =~ /\| (\w+\.t): ([^|]+?) \|$/;
         push @lost, $row if !$file || !-e "t/$file" || index(slurp("t/$file"), $name) < 0;
     }
-    cmp_ok(scalar @rows, '>', 60, 'the conformance table can be read');
-    is("@lost", '', 'each row has its test');
+    cmp_ok(scalar @rows, '>', 60, 'the conformance table of channels can be read');
+    is("@lost", '', 'each test in the conformance table of channels exists');
 }
 
 # ---- Listings ----
@@ -327,12 +327,12 @@ cmp_ok(scalar @rows, '>', 12, 'and can be parsed');
 my %listing;
 while ($handlers =~ /^```c file=(\S+)\n(.*?)^```$/msg) {
     my ($file, $text) = ($1, $2);
-    ok(!$listing{$file}++, "$file occurs once");
+    ok(!$listing{$file}++, "docs/handlers.md has one listing of $file");
     my ($name) = $file =~ /^(?:ws|mod)_(\w+)\.c$/;
-    like($text, qr/^(?:WS_HANDLER|AP_DECLARE_MODULE)\($name\) = /m, "$file is complete");
+    like($text, qr/^(?:WS_HANDLER|AP_DECLARE_MODULE)\($name\) = /m, "the listing of $file is a complete handler or module");
 }
 my @unmarked = grep { !/ file=/ } $handlers =~ /^```(c\b.*)$/mg;
-is("@unmarked", '', 'each listing has the name of its file');
+is("@unmarked", '', 'each listing of docs/handlers.md has a file name');
 
 # ---- Links ----
 
@@ -361,7 +361,7 @@ for my $document ('README.md', glob 'docs/*.md docs/internals/*.md') {
         my $target = $file eq '' ? $document : "$folder$file";
         push @lost, $link if !-e $target || defined $anchor && !anchors($target)->{$anchor};
     }
-    is("@lost", '', "links of $document have targets");
+    is("@lost", '', "all links in $document have targets");
 }
 
 # ---- Lists of pages and packages ----
@@ -373,7 +373,7 @@ for my $folder ('docs', 'docs/internals') {
 }
 my @package = slurp('.ci/packages') =~ /^\s*(?:command|file|perl|ruby|python)_of +(?:"[^\n]*"|\S+) +([\w.+-]+)$/mg;
 my $readme = slurp('README.md');
-cmp_ok(scalar(@package), '>', 40, '.ci/packages names packages');
+cmp_ok(scalar(@package), '>', 40, '.ci/packages can be read');
 is(join(' ', grep { index($readme, "`$_`") < 0 } @package), '', 'README.md names every package of .ci/packages');
 
 # ---- The changelog: a merge can repeat an entry. ----

@@ -154,10 +154,10 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     my $c = open_at('/echo');
     $c->echoes($_, 'a line there and back') for 'hello', '', "gr\xc3\xbc\xc3\x9fe";
     $c->text("one\ntwo");
-    is(($c->message)[1] . '|' . ($c->message)[1], 'one|two', 'a message of two lines is two lines');
+    is(($c->message)[1] . '|' . ($c->message)[1], 'one|two', 'a message of two lines becomes two lines');
     my $long = 'x' x 1_000_000;
     $c->text($long);
-    is(sha1_hex(($c->message)[1]), sha1_hex($long), 'a long line');
+    is(sha1_hex(($c->message)[1]), sha1_hex($long), 'a line of 1 MB is echoed');
     $c->binary('x');
     $c->expect_close(1003, 'binary messages are refused where type=text');
 
@@ -171,42 +171,42 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
 }
 {
     my $c = open_at('/say');
-    is(ask($c, 'raw \xff\xe2\x82\xac\xc3'), "\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd", 'invalid UTF-8 becomes U+FFFD');
+    is(ask($c, 'raw \xff\xe2\x82\xac\xc3'), "\xef\xbf\xbd\xe2\x82\xac\xef\xbf\xbd", 'invalid UTF-8 from the program becomes U+FFFD');
     is(ask($c, 'raw \xed\xa0\x80 \xf5 \xc0\x80 \xf0\x9f\x98\x80'),
-        join(' ', "\xef\xbf\xbd" x 3, "\xef\xbf\xbd", "\xef\xbf\xbd" x 2, "\xf0\x9f\x98\x80"), 'byte by byte');
-    is(ask($c, 'raw a\nb'), 'a', 'two lines');
-    is(($c->message)[1], 'b', 'are two messages');
+        join(' ', "\xef\xbf\xbd" x 3, "\xef\xbf\xbd", "\xef\xbf\xbd" x 2, "\xf0\x9f\x98\x80"), 'each invalid byte from the program becomes U+FFFD');
+    is(ask($c, 'raw a\nb'), 'a', 'the first of two lines is a message');
+    is(($c->message)[1], 'b', 'the second of two lines is another message');
 }
 
 # ---- The environment of a program ----
 
 {
     my $c = open_at('/say?a=b%20c', headers => ['X-Thing: 42', 'Cookie: x=y']);
-    is(ask($c, "env $_->[0]"), $_->[1], "$_->[0] in the environment")
+    is(ask($c, "env $_->[0]"), $_->[1], "the environment has the right $_->[0]")
         for ['QUERY_STRING', 'QUERY_STRING=a=b%20c'], ['REQUEST_METHOD', 'REQUEST_METHOD=GET'],
         ['SCRIPT_NAME', 'SCRIPT_NAME=/say'], ['REMOTE_ADDR', 'REMOTE_ADDR=127.0.0.1'],
         ['HTTP_X_THING', 'HTTP_X_THING=42'], ['HTTP_COOKIE', 'HTTP_COOKIE=x=y'], ['GATEWAY_INTERFACE', 'GATEWAY_INTERFACE=CGI/1.1'],
         ['SERVER_PORT', 'SERVER_PORT=' . $httpd->port], ['REMOTE_USER', 'REMOTE_USER is not set'],
         ['WEBSOCKET_PROTOCOL', 'WEBSOCKET_PROTOCOL is not set'], ['HTTPS', 'HTTPS is not set'];
     my ($pid, $group) = split ' ', ask($c, 'pid');
-    is($pid, $group, 'it leads a process group');
-    is(ask($c, 'fds'), '0 1 2', 'it has three descriptors');
+    is($pid, $group, 'a program leads its own process group');
+    is(ask($c, 'fds'), '0 1 2', 'a program has only three descriptors');
     # Perl ignores SIGFPE. The two signals below SIGRTMIN belong to the C library, which does not allow changing them.
     no warnings 'portable';    # 64 bits
     my ($blocked, $ignored) = map { hex } split ' ', ask($c, 'signals');
-    is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored');
-    like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'the usual limit of descriptors');
-    is(ask($c, 'cwd'), $dir, 'it runs in the directory of the program');
+    is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored in a program');
+    like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'a program has the usual limit of descriptors');
+    is(ask($c, 'cwd'), $dir, 'a program runs in its own directory');
 
     $c = open_at('/args', protocol => 'chat', headers => ['Authorization: Basic ' . MIME::Base64::encode_base64('ann:x', '')]);
-    is(ask($c, 'args'), 'one|two words|three', 'arguments');
-    is(ask($c, 'cwd'), '/usr', 'directory=');
+    is(ask($c, 'args'), 'one|two words|three', 'a program gets the arguments of command=');
+    is(ask($c, 'cwd'), '/usr', 'directory= sets the directory of a program');
     is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", $_->[0])
         for ['REMOTE_USER', 'ann'], ['AUTH_TYPE', 'Basic'], ['WEBSOCKET_PROTOCOL', 'chat'], ['SET_BY', 'httpd'];
-    like(ask($c, 'env HTTP_AUTHORIZATION'), qr/not set/, 'but not the password');
-    like(ask($c, 'limits Max cpu time'), qr/^Max cpu time\s+100\s+200\s/, 'RLimitCPU');
-    like(ask($c, 'limits Max address space'), qr/^Max address space\s+1000000000\s/, 'RLimitMEM');
-    like(ask($c, 'limits Max processes'), qr/^Max processes\s+5000\s/, 'RLimitNPROC');
+    like(ask($c, 'env HTTP_AUTHORIZATION'), qr/not set/, "the environment does not have the client's password");
+    like(ask($c, 'limits Max cpu time'), qr/^Max cpu time\s+100\s+200\s/, 'RLimitCPU limits a program');
+    like(ask($c, 'limits Max address space'), qr/^Max address space\s+1000000000\s/, 'RLimitMEM limits a program');
+    like(ask($c, 'limits Max processes'), qr/^Max processes\s+5000\s/, 'RLimitNPROC limits a program');
 
     $c = open_at('/tls', tls => 'TLSv1_3');
     is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", "$_->[0] with TLS") for ['HTTPS', 'on'], ['SSL_PROTOCOL', 'TLSv1.3'];
@@ -240,12 +240,12 @@ END
     my $root = $chooser->root . '/htdocs';
     my $says = sub { my $c = Client->new($chooser, @_); my (undef, $text) = $c->message; $c->echoes('x', "$_[0] runs"); $text };
     is($says->('/programs/one.sh'), "$programs/one.sh|first and second|/programs/one.sh|$programs/one.sh|unset|unset|unset|$programs",
-        'the path names a program, which gets the arguments of all');
+        'the path names a program, which gets the arguments of command=');
     like($says->('/programs/two/a/b%20c?q'), qr{\|/programs/two\|\Q$programs\E/two\|/a/b c\|[^|]+/a/b c\|}, 'the rest of the path is PATH_INFO');
-    like($says->('/programs/two/'), qr{\|/programs/two\|[^|]+\|/\|}, 'a slash alone, too');
-    like($says->('/programs'),  qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|unset\|}, 'the Location itself: _default');
-    like($says->('/programs/'), qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|/\|}, 'and with a slash');
-    like($says->('/pre%20fix/two/x'), qr{\|/pre fix/two\|[^|]+\|/x\|}, 'a Location with a slash at its end');
+    like($says->('/programs/two/'), qr{\|/programs/two\|[^|]+\|/\|}, 'PATH_INFO is a slash if the path ends with it');
+    like($says->('/programs'),  qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|unset\|}, '_default runs for the Location itself');
+    like($says->('/programs/'), qr{^\Q$programs\E/_default\|[^|]*\|/programs\|[^|]+\|/\|}, '_default runs for the Location with a slash');
+    like($says->('/pre%20fix/two/x'), qr{\|/pre fix/two\|[^|]+\|/x\|}, 'a Location with a slash at its end has a directory of programs');
     like($says->('/programs/one.sh', tls => 'TLSv1_3'), qr{\|on\|}, 'HTTPS is on with TLS');
     my $status = sub { (Client->refused($chooser, @_))[0] };
     for my $path (qw(three one ONE.SH one.sh%2F .hidden two~ notes.txt folder folder/x _default _default/x .. ../say ..%2Fsay
@@ -254,23 +254,23 @@ END
         isnt($status->("/programs/$path"), 101, "/programs/$path is refused");
     }
     $write->('three', 0755);
-    isnt($status->('/programs/three'), 101, 'a program that was not listed is not found');
+    isnt($status->('/programs/three'), 101, 'a program that was added later is not found');
     unlink "$programs/two";
     $chooser->graceful;
-    like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload it is found');
-    is($status->('/programs/two'), 404, 'and a deleted one is not');
+    like($says->('/programs/three'), qr{^\Q$programs\E/three\|}, 'after a reload, the added program is found');
+    is($status->('/programs/two'), 404, 'after a reload, a deleted program is not found');
     is($status->('/match/three'), 500, 'a LocationMatch cannot have a directory of programs');
-    ok($chooser->wait_log(qr/a directory of programs is allowed outside of sections/), 'the log says why');
+    ok($chooser->wait_log(qr/a directory of programs is allowed outside of sections/), 'the log says why a LocationMatch cannot have a directory of programs');
     $chooser->stop;
     for (["command=$dir/programs/folder/*", 'no program in'], ["command=$dir/none/*", 'cannot read the directory'],
         ["command=$programs/* shared=on", 'shared= is for one program'])
     {
         my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so $_->[0]\n</Location>");
-        ok(!$right && $said =~ /\Q$_->[1]\E/, "ws_exec.so $_->[0]: refused") or diag($said);
+        ok(!$right && $said =~ /\Q$_->[1]\E/, "httpd -t refuses: ws_exec.so $_->[0]") or diag($said);
     }
     $write->('a b', 0755);
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so command=$programs/*\n</Location>");
-    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program must be}, 'an invalid file name: refused') or diag($said);
+    ok(!$right && $said =~ m{\Q$programs\E/a b: the name of a program must be}, 'httpd -t refuses a program whose file name is invalid') or diag($said);
 }
 
 # ---- Ends ----
@@ -282,29 +282,29 @@ for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, '
     my $c = open_at('/say');
     $c->text($command);
     is(($c->message)[1], 'last words', 'the last line needs no newline') if $command =~ /exit/;
-    $c->expect_close($code, "$command: $code");
-    is($c->{reason}, $reason, 'with a reason');
-    ok($httpd->wait_log(qr/\Q$reason\E/), 'in the log, too');
+    $c->expect_close($code, "$command: the connection is closed with $code");
+    is($c->{reason}, $reason, "$command: the reason says how the program ended");
+    ok($httpd->wait_log(qr/\Q$reason\E/), "$command: the log says how the program ended");
 }
 {
     my $c = open_at('/say');
-    is(ask($c, 'leave'), 'left', 'a program that leaves a background process');
-    $c->expect_close(1000, 'ends nevertheless');
+    is(ask($c, 'leave'), 'left', 'a program ends while its background process continues');
+    $c->expect_close(1000, 'the connection of that program is closed with 1000');
     $c = open_at('/say');
     my ($pid) = split ' ', ask($c, 'pid');
-    is(ask($c, 'shut'), 'shut', 'a program that closes its standard input');
+    is(ask($c, 'shut'), 'shut', 'a program closes its standard input');
     $c->text('x' x 100) for 1 .. 10;
-    ok($httpd->wait_log(qr/the program has closed its standard input/), 'gets no further messages');
+    ok($httpd->wait_log(qr/the program has closed its standard input/), 'the log says that the program has closed its standard input');
     kill 'KILL', $pid;
-    $c->expect_close(1011, 'until the program ends');
+    $c->expect_close(1011, 'the connection of that program is closed when the program ends');
     $c = open_at('/short');
-    is(length ask($c, 'long 1024'), 1024, 'a message of longest= bytes');
+    is(length ask($c, 'long 1024'), 1024, 'a message of exactly longest= bytes is sent');
     $c->text('long 1025');
-    $c->expect_close(1011, 'a longer message ends the connection');
-    ok($httpd->wait_log(qr/wrote a message of more than 1024 bytes/), 'the log says why');
+    $c->expect_close(1011, 'a message of more than longest= bytes ends the connection');
+    ok($httpd->wait_log(qr/wrote a message of more than 1024 bytes/), 'the log says that the message is longer than longest=');
     $c = open_at('/short');
     $c->text('raw ' . 'x' x 900);
-    is(length(($c->message)[1]), 900, 'a line in pieces counts with its total length');
+    is(length(($c->message)[1]), 900, 'a line that arrives in pieces counts with its total length');
 }
 for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', 'EOF INT TERM ']) {
     my ($end, $log) = @$_;
@@ -312,15 +312,15 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     is(($c->message)[1], 'ready', "stopping: a program that ends by $end");
     $c->close(1000);
     $c->expect_close(1000, 'its client closes the connection');
-    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
-        "sees $log");
+    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, "stopping: the program's client closes the connection"), $log,
+        "stopping: the program sees $log");
     ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'killed, and logged') if $end eq 'KILL';
 }
 {
     my $c = open_at('/say');
     ask($c, 'pid');
     $c->drop;
-    ok($httpd->wait_log(qr{\[client 127.0.0.1\] /say: input has ended}), 'a client whose connection breaks: the program reads the end');
+    ok($httpd->wait_log(qr{\[client 127.0.0.1\] /say: input has ended}), "when a client's connection breaks, the program reads the end of its input");
 }
 
 # ---- Standard error ----
@@ -328,19 +328,19 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
 {
     my $c = open_at('/say');
     is(ask($c, 'err trouble ahead'), 'said', 'a program writes to standard error');
-    ok($httpd->wait_log(qr{websocket: exec: \[client 127.0.0.1\] /say: trouble ahead}), 'and the line is logged');
+    ok($httpd->wait_log(qr{websocket: exec: \[client 127.0.0.1\] /say: trouble ahead}), 'a line on standard error is logged');
     $c = open_at('/short');
-    is(ask($c, 'errs 100'), 'said', 'much');
+    is(ask($c, 'errs 100'), 'said', 'a program writes 100 lines to standard error');
     $c->close(1000);
-    $c->expect_close(1000, 'and ends');
+    $c->expect_close(1000, "the program's client closes the connection");
     my (undef, $n) = $httpd->wait_log(qr{/short: (\d+) lines of standard error were dropped});
     my $said = $httpd->count_log(qr{/short: complaint});
     cmp_ok($said, '<=', 9, "stderr=3: $said lines are logged");
-    cmp_ok($said + $n, '>=', 100, 'and the others are counted');
+    cmp_ok($said + $n, '>=', 100, 'stderr=3: lines that are not logged are counted');
     $c = open_at('/off');
-    is(ask($c, 'err unheard'), 'said', 'stderr=off');
+    is(ask($c, 'err unheard'), 'said', 'with stderr=off, a program writes to standard error');
     ask($c, 'pid');
-    is($httpd->count_log(qr/unheard/), 0, 'logs nothing');
+    is($httpd->count_log(qr/unheard/), 0, 'with stderr=off, standard error is not logged');
 }
 
 # ---- Back-pressure ----
@@ -360,7 +360,7 @@ sub fill_up {
     is(ask($c, 'deaf'), 'deaf', 'a program that stops reading');
     my $frames = frame_bytes(TEXT, 'args' . 'x' x 900) x 20_000;
     my $done = fill_up($c->socket, $frames);
-    cmp_ok($done, '<', length $frames, "blocks the client ($done bytes)");
+    cmp_ok($done, '<', length $frames, "the client of that program has to wait ($done bytes)");
     kill 'CONT', $pid;
     my $child = fork // die "fork: $!";
     if (!$child) {
@@ -372,7 +372,7 @@ sub fill_up {
     my ($n, $text) = (0);
     $n++ while ($text = ($c->message)[1]) !~ /^PATH/;
     waitpid $child, 0;
-    is($n, 20_001, 'when it reads again, nothing is missing');
+    is($n, 20_001, 'when the program reads again, all messages arrive');
 
     $c = open_at('/say', rcvbuf => 32768);
     ($pid) = split ' ', ask($c, 'pid');
@@ -380,10 +380,10 @@ sub fill_up {
     my $written = sub { Httpd::read_file("/proc/$pid/io") =~ /^wchar: (\d+)/m ? $1 : 0 };
     my ($before, $now) = (-1, 0);
     ($before, $now) = ($now, sleep(0.3) && $written->()) while $now != $before;
-    cmp_ok($now, '<', 15_000_000, "a client that does not read stops the program ($now bytes)");
+    cmp_ok($now, '<', 15_000_000, "when a client does not read, the program has to wait ($now bytes)");
     my $lines = 0;
     $lines++ while ($text = ($c->message)[1]) ne 'over';
-    is($lines, 200_000, 'when it reads, nothing is missing');
+    is($lines, 200_000, 'when the client reads again, all lines arrive');
 }
 
 # ---- Limits ----
@@ -392,15 +392,15 @@ sub fill_up {
     my @c = map { open_at('/two') } 1, 2;
     my ($status) = Client->refused($httpd, '/two');
     is($status, 503, 'max=2: a third program is refused with 503');
-    ok($httpd->wait_log(qr/refused with 503: 2 programs are running already/), 'and the log says why');
+    ok($httpd->wait_log(qr/refused with 503: 2 programs are running already/), 'max=2: the log says why the third program is refused');
     $c[0]->text('exit 0');
     $c[0]->message;
-    $c[0]->expect_close(1000, 'one ends');
+    $c[0]->expect_close(1000, 'max=2: the connection of the first program ends');
     my $c;
-    ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'then another can start');
+    ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'max=2: after one has ended, another program can start');
     unlink "$dir/gone";
-    is((Client->refused($httpd, '/gone'))[0], 500, 'a program file that was deleted');
-    ok($httpd->wait_log(qr{No such file or directory: .*cannot be started: \Q$dir\E/gone}), 'is named in the log');
+    is((Client->refused($httpd, '/gone'))[0], 500, 'a program file that was deleted: the handshake is refused with 500');
+    ok($httpd->wait_log(qr{No such file or directory: .*cannot be started: \Q$dir\E/gone}), 'the log has the name of the deleted program file');
 }
 
 # ---- Shared ----
@@ -409,43 +409,43 @@ sub fill_up {
     my ($ann, $bob) = (open_at('/shared?name=ann'), undef);
     my ($who, $pid) = split ' ', ($ann->message)[1];
     is($who, '127.0.0.1||/shared|name=ann', 'a shared program gets a line for each new connection');
-    is(ask($ann, "tab\there"), "tab\there", 'messages are tagged');
-    is(ask($ann, 'other'), 'sent', 'an id that is not one of its connections reaches no client');
-    is(ask($ann, 'rubbish'), 'still here', 'a line without a tag');
-    ok($httpd->wait_log(qr/the program wrote a line that is neither ID TAB message.*what is this/), 'is logged');
+    is(ask($ann, "tab\there"), "tab\there", 'a shared program gets messages tagged with the connection');
+    is(ask($ann, 'other'), 'sent', "a shared program's message to an unknown id reaches no client");
+    is(ask($ann, 'rubbish'), 'still here', "a shared program's line without a tag reaches no client");
+    ok($httpd->wait_log(qr/the program wrote a line that is neither ID TAB message.*what is this/), "a shared program's line without a tag is logged");
     $ann->text("two\nlines");
-    $ann->expect_close(1003, 'a line cannot be forged');
-    ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'it gets a line for each closed connection');
+    $ann->expect_close(1003, 'a client cannot forge a line to a shared program');
+    ok($httpd->wait_log(qr/\b[0-9a-f]{16} closed 1003/), 'a shared program gets a line for each closed connection');
     $ann = open_at('/shared');
     $ann->message;
     $ann->text('close 4001 enough of you');
-    $ann->expect_close(4001, 'it closes a connection with a code');
-    is($ann->{reason}, 'enough of you', 'and a reason');
+    $ann->expect_close(4001, 'a shared program closes a connection with a code');
+    is($ann->{reason}, 'enough of you', 'a shared program closes a connection with a reason');
     $ann = open_at('/shared');
     $ann->message;
     $ann->text('wait');
     my $frames = frame_bytes(TEXT, 'x' x 1000) x 3000;
     $ann->raw($frames);
-    is(ask($ann, 'sum'), 3_000_000, 'messages wait while it is busy');
+    is(ask($ann, 'sum'), 3_000_000, 'messages wait while a shared program is busy');
     SKIP: {
         skip 'each child of prefork has a program of its own', 3 if $Httpd::MPM eq 'prefork';
         my @all = map { open_at('/shared') } 1 .. 5;
         my @pids = map { (split ' ', ($_->message)[1])[1] } @all;
-        is_deeply(\@pids, [($pid) x 5], 'all connections share one program');
+        is_deeply(\@pids, [($pid) x 5], 'all connections of a child share one program');
         $all[0]->text('exit 7');
-        $_->expect_close(1011, 'when it ends, its connections end') for @all[0 .. 1];
+        $_->expect_close(1011, 'when a shared program ends, its connections are closed') for @all[0 .. 1];
     }
     $ann = open_at('/room?name=ann');
-    is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl');
+    is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl tells a client that it has joined');
     SKIP: {
         skip 'each child of prefork has a room of its own', 5 if $Httpd::MPM eq 'prefork';
         $bob = open_at('/room?name=bob');
-        is(($ann->message)[1], 'bob comes in', 'tells all clients that one has come');
-        is(ask($bob, 'hello'), 'bob comes in', 'including the new one');
-        is(($ann->message)[1], 'bob: hello', 'and what it says');
+        is(($ann->message)[1], 'bob comes in', 'docs/examples/room.pl tells the others that a client has joined');
+        is(ask($bob, 'hello'), 'bob comes in', 'docs/examples/room.pl tells the new client, too');
+        is(($ann->message)[1], 'bob: hello', 'docs/examples/room.pl passes on a message');
         $bob->text('/quit');
-        $bob->expect_close(1000, 'and closes a client on request');
-        is(($ann->message)[1], 'bob has left', 'and tells the others');
+        $bob->expect_close(1000, 'docs/examples/room.pl closes a client on request');
+        is(($ann->message)[1], 'bob has left', 'docs/examples/room.pl tells the others that a client has left');
     }
 }
 
@@ -453,15 +453,15 @@ sub fill_up {
 
 {
     my $c = open_at('/greet');
-    is(($c->message)[1], 'Welcome, stranger from 127.0.0.1. Who is it to be?', 'docs/examples/greet.sh');
-    is(ask($c, 'world'), 'Hello, world.', 'greets');
-    is(ask($c, 'bye'), 'Good bye.', 'says goodbye');
-    $c->expect_close(1000, 'and ends');
+    is(($c->message)[1], 'Welcome, stranger from 127.0.0.1. Who is it to be?', 'docs/examples/greet.sh asks for a name');
+    is(ask($c, 'world'), 'Hello, world.', 'docs/examples/greet.sh greets');
+    is(ask($c, 'bye'), 'Good bye.', 'docs/examples/greet.sh answers bye');
+    $c->expect_close(1000, 'docs/examples/greet.sh ends after bye');
     $c = open_at('/tally');
     $c->binary('12345');
-    is(($c->message)[1], '5 bytes, 5 in all', 'docs/examples/tally.py');
+    is(($c->message)[1], '5 bytes, 5 in all', 'docs/examples/tally.py counts the first message');
     $c->binary("\n" x 70000);
-    is(($c->message)[1], '70000 bytes, 70005 in all', 'counts');
+    is(($c->message)[1], '70000 bytes, 70005 in all', 'docs/examples/tally.py counts the bytes of all messages');
 }
 
 # ---- A hundred at once ----
@@ -476,7 +476,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
     for my $round (1 .. 2) {
         my @c = map { open_at('/echo') } 1 .. $most;
         $_->text("round $round") for @c;
-        is(scalar(grep { ($_->message)[1] eq "round $round" } @c), $most, "$most programs at once answer");
+        is(scalar(grep { ($_->message)[1] eq "round $round" } @c), $most, "$most programs answer at once");
         my $i = 0;
         $i++ % 2 ? $_->drop : $_->close(1000) for @c;
     }
@@ -484,13 +484,13 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
     ok(Httpd::wait_for(sub {
         @left = grep { !m{/(?:shared|room\.pl)\b} } map { Httpd::read_file("/proc/$_/cmdline") =~ tr/\0/ /r || "process $_" } programs();
         !@left;
-    }, 'the programs to end', sub { join ', ', @left }), 'all end with their clients, and no zombie is left');
+    }, 'the programs to end', sub { join ', ', @left }), 'all programs end with their clients, and no zombie is left');
     my $before = $httpd->each_child(\&to_programs);
     {
         my @c = map { open_at('/echo') } 1 .. 10;
         $_->echoes('x', 'once again') for @c;
     }
-    $httpd->none_grows($before, \&to_programs, 'and no descriptor is left');
+    $httpd->none_grows($before, \&to_programs, 'ended programs leave no descriptor open');
 }
 
 {
@@ -505,7 +505,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
             push @open, "$fd: $what" if !(oct($flags) & 02000000);
         }
     }
-    is("@open", '', 'every descriptor of a child is close-on-exec, except the three that programs have');
+    is("@open", '', 'every descriptor of a child, except the standard ones, is close-on-exec');
 }
 
 # ---- A reload, and the end of httpd ----
@@ -513,10 +513,10 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
 {
     my $c = open_at('/echo');
     my $d = open_at('/stop-KILL');
-    is(($d->message)[1], 'ready', 'programs run');
+    is(($d->message)[1], 'ready', 'a program is running before the reload');
     program('gone', '');
     $httpd->graceful;
-    $c->echoes('still', 'and continue during a reload');
+    $c->echoes('still', 'a program continues after the reload');
     $httpd->stop;
     like(Httpd::read_file("$dir/KILL"), qr/EOF .*TERM/, 'a program that does not exit is stopped with httpd');
 }
@@ -534,6 +534,6 @@ for (['', 'command= is missing'], ['command=perl', 'absolute path'], ["command=$
 {
     my ($keys, $text) = @$_;
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_exec.so $keys\n</Location>");
-    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*\Q$text\E/s, "ws_exec.so $keys: refused");
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*\Q$text\E/s, "httpd -t refuses: ws_exec.so $keys");
 }
 done_testing;

@@ -85,7 +85,7 @@ sub heard_gone {
     my ($c, $of, $code) = @_;
     my $text;
     do { (undef, $text) = $c->message } while ($text !~ /^gone $of->{id} /);
-    return is($text, "gone $of->{id} $code", "the program gets the code $code");
+    return is($text, "gone $of->{id} $code", "the program gets the code $code of a closed connection");
 }
 
 sub parent_of { return (Httpd::read_file("/proc/$_[0]/stat") =~ /\) \w (\d+)/)[0] }
@@ -105,29 +105,29 @@ sub gather {
 # The owner's clients are those whose connections break when it is killed.
 my @all = gather();
 my $pid = $all[0]{program};
-is_deeply([map { $_->{program} } @all], [($pid) x @all], 'all child processes have one program');
+is_deeply([map { $_->{program} } @all], [($pid) x @all], 'clients of all child processes have one program');
 my ($here, $there) = do { my %of = map { $_->{process} => $_ } @all; (sort { $a->{id} cmp $b->{id} } values %of)[0, 1] };
-isnt($here->{process}, $there->{process}, 'two clients are of different processes');
-isnt(guest('/other')->{program}, $pid, 'another line has another program');
+isnt($here->{process}, $there->{process}, 'two clients are in different child processes');
+isnt(guest('/other')->{program}, $pid, 'a client of another command has another program');
 
 # ---- Answers ----
 for (["to $there->{id} hi", $there], ["to $here->{id} ho", $here]) {
     my ($what, $to) = @$_;
     my ($from) = grep { $_ != $to } $here, $there;
-    is(ask($from, $what), 'sent', 'to a client of another process');
-    like(hear($to), qr/^from $from->{id}: h[io]$/, 'which receives it');
+    is(ask($from, $what), 'sent', 'the program sends to a client of another child process');
+    like(hear($to), qr/^from $from->{id}: h[io]$/, 'the client of the other child process receives it');
 }
 $there->text('all of you');
-is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'to all clients, once');
-is(ask($_, 'rubbish'), 'still here', 'invalid lines, and lines reserved for the owner, are ignored') for $here, $there;
-is(ask($_, 'to 0123456789abcdef x'), 'sent', 'an unknown id reaches no client') for $here, $there;
+is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'a message of the program to all clients arrives once');
+is(ask($_, 'rubbish'), 'still here', 'invalid lines of the program, and lines reserved for the owner, are ignored') for $here, $there;
+is(ask($_, 'to 0123456789abcdef x'), 'sent', 'a message of the program to an unknown id reaches no client') for $here, $there;
 my $big = 'y' x 300_000;
 is(ask($_, "echo $big"), $big, 'a large message') for $here, $there;
 is(length ask($_, 'much 900000'), 900_000, 'a large answer') for $here, $there;
 for my $c ($here, $there) {
     $c->text('wait');
     $c->raw(frame_bytes(TEXT, 'x' x 1000) x 3000);
-    is(ask($c, 'sum'), 3_000_000, 'messages wait while it is busy');
+    is(ask($c, 'sum'), 3_000_000, 'messages wait while the program is busy');
 }
 
 # ---- Ends of connections ----
@@ -135,14 +135,14 @@ for my $c ($here, $there) {
     my $c;
     Httpd::wait_for(sub { $c = guest(); $c->{process} ne $here->{process} }, 'a client of another process');
     is(ask($here, "close $c->{id} 4001 enough"), 'closed', 'the program closes a connection of another process');
-    $c->expect_close(4001, 'with a code');
-    is($c->{reason}, 'enough', 'and a reason');
+    $c->expect_close(4001, "the other process closes the connection with the program's code");
+    is($c->{reason}, 'enough', "the other process closes the connection with the program's reason");
     heard_gone($here, $c, 4001);
     my $d = guest();
     $d->close(1000);
     heard_gone($_, $d, 1000) for $here, $there;
     $there->text("two\nlines");
-    $there->expect_close(1003, 'a line cannot be forged');
+    $there->expect_close(1003, 'a client cannot forge a line to the program');
     @all = grep { $_ != $there } @all;
 }
 
@@ -153,16 +153,16 @@ sub kill_owner {
     my @clients = @_;
     my $before  = $clients[0]{program};
     my $owner   = parent_of($before);
-    ok((grep { $_ == $owner } $httpd->children), 'a child process has started the program');
+    ok((grep { $_ == $owner } $httpd->children), "the program's owner is a child process");
     kill 'KILL', $owner;
     my @left;
     for my $c (@clients) {
         eval { welcomed($c); 1 } and push @left, $c;
     }
     cmp_ok(scalar @left, '>', 0, 'when the owner is killed, clients of other processes stay connected');
-    isnt($left[0]{program}, $before, 'another process starts the program again');
-    is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'one program, which gets an open line for each connection');
-    isnt(parent_of($left[0]{program}), $owner, 'in another process');
+    isnt($left[0]{program}, $before, 'when the owner is killed, another process starts the program again');
+    is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'all remaining clients use the same new program');
+    isnt(parent_of($left[0]{program}), $owner, 'the owner of the new program is another process');
     Httpd::wait_for(sub { !runs($before) }, 'the end of the old program');
     return @left;
 }
@@ -171,11 +171,11 @@ for my $round (1 .. 2) {
     my %of = map { $_->{process} => 1 } @all;
     while (keys %of < 2) { push @all, guest(); $of{ $all[-1]{process} } = 1 }
     @all = kill_owner(@all);
-    is(ask($all[0], "echo round $round"), "round $round", 'it answers');
+    is(ask($all[0], "echo round $round"), "round $round", 'the new program answers');
     $all[-1]->text("all round $round");
-    is_deeply([map { hear($_) } @all], [("all: round $round") x @all], 'all clients receive the messages of the others');
+    is_deeply([map { hear($_) } @all], [("all: round $round") x @all], 'all clients receive the messages of the new program');
     my $new = guest();
-    is($new->{program}, $all[0]{program}, 'new clients use it');
+    is($new->{program}, $all[0]{program}, 'new clients use the new program');
     push @all, $new;
 }
 
@@ -192,11 +192,11 @@ for my $round (1 .. 2) {
     kill 'KILL', grep { $_ != $owner } $httpd->children;
     my @left = grep { defined eval { ask($_, 'echo here') } } @all;
     my ($gone) = grep { my $c = $_; !grep { $_ == $c } @left } @all;
-    ok($gone && @left, 'connections of killed processes break, those of the owner stay open');
-    is($_->{program}, $all[0]{program}, 'the program continues') for $left[0];
+    ok($gone && @left, 'when other children are killed, only their connections break');
+    is($_->{program}, $all[0]{program}, 'when other children are killed, the program continues') for $left[0];
     @all = @left;
     my $late = guest();
-    is($late->{program}, $all[0]{program}, 'new processes find it');
+    is($late->{program}, $all[0]{program}, 'clients of a new child process use the same program');
     push @all, $late;
 }
 
@@ -207,12 +207,12 @@ for my $round (1 .. 2) {
     my @after = map { guest() } 1 .. 4;
     is_deeply([map { $_->{program} } @after], [($before[0]{program}) x @after], 'after a reload, new clients use the same program');
     $after[0]->text('all generations');
-    is_deeply([map { hear($_) } @before, @after], [('all: generations') x (@before + @after)], 'and receive messages of the old ones');
+    is_deeply([map { hear($_) } @before, @after], [('all: generations') x (@before + @after)], 'after a reload, old and new clients receive messages of the program');
     $_->close(1000) for @before;
     welcomed($_) for @after;
-    isnt($after[0]{program}, $before[0]{program}, 'when the old process has ended, another one starts it again');
-    is_deeply([map { $_->{program} } @after], [($after[0]{program}) x @after], 'for all open connections');
-    is(ask($after[0], 'echo on'), 'on', 'and it works');
+    isnt($after[0]{program}, $before[0]{program}, 'when the old child has ended, a new one starts the program again');
+    is_deeply([map { $_->{program} } @after], [($after[0]{program}) x @after], 'all open connections use the program that was started again');
+    is(ask($after[0], 'echo on'), 'on', 'the program that was started again answers');
     @all = @after;
 }
 
@@ -225,16 +225,16 @@ for my $round (1 .. 2) {
     }, 'clients in two processes');
     $all[0]->text('exit 3');
     for my $c (@all) {
-        $c->expect_close(1011, 'when it ends, all connections of all processes end');
-        is($c->{reason}, 'the program has ended with status 3', 'with its status');
+        $c->expect_close(1011, 'when the program ends, all connections of all processes are closed');
+        is($c->{reason}, 'the program has ended with status 3', 'when the program ends, the close reason has its status');
     }
     my $again;
     Httpd::wait_for(sub { (Client->refused($httpd, '/hall'))[0] == 101 }, 'another start');
     $again = guest();
-    isnt($again->{program}, $all[0]{program}, 'the next handshake starts it again');
+    isnt($again->{program}, $all[0]{program}, 'after its end, the next handshake starts the program again');
     my $last = $again->{program};
     $httpd->stop;
-    ok(!runs($last), 'it ends with httpd');
+    ok(!runs($last), 'the program ends with httpd');
 }
 is_deeply([$httpd->complaints], [], 'no child crashed') if $httpd->can('complaints');
 done_testing;

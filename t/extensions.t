@@ -147,19 +147,19 @@ sub moved {
 for (['over TCP'], ['over TLS', tls => 1]) {
     my ($name, %o) = @$_;
     my $c = client('/shift', 'x-shift; by=3', %o);
-    is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=3', "$name: agreed");
+    is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=3', "$name: the extension is agreed on");
     for my $text ('hello', '', 'long ' x 20_000) {
         $c->binary(moved(3, $text), rsv => 0x20);
         my ($opcode, $payload, $first) = $c->frame;
-        ok($payload eq moved(3, $text), "$name: " . length($text) . ' bytes');
-        is($first, 0xA0 | BINARY, "$name: the bit is set");
+        ok($payload eq moved(3, $text), "$name: a message comes back: " . length($text) . ' bytes');
+        is($first, 0xA0 | BINARY, "$name: the answer has the extension's bit");
     }
     $c->text(moved(3, "\xc3\xbc"), rsv => 0x20);
-    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: a message that is text after it was transformed");
+    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: a text that is UTF-8 only after the extension has decoded it");
     $c->binary('as it is');
     is(($c->frame)[1], moved(3, 'as it is'), "$name: a message without the bit bypasses the extension");
     $c->text(moved(3, "\xff"), rsv => 0x20);
-    $c->expect_close(1007, "$name: what is none");
+    $c->expect_close(1007, "$name: a text that is not UTF-8 after the extension has decoded it is refused with 1007");
 }
 {
     my $c = client('/shift', 'x-shift; by=1');
@@ -167,17 +167,17 @@ for (['over TCP'], ['over TLS', tls => 1]) {
     $c->send(PING, 'p');
     is(($c->frame)[1], 'p', 'control frames bypass extensions');
     $c->send(CONTINUATION, moved(1, 'ted'));
-    is(($c->frame)[1], moved(1, 'parted'), 'fragments');
+    is(($c->frame)[1], moved(1, 'parted'), 'a fragmented message is decoded');
     $c->text(moved(1, 'parts'), rsv => 0x20);
     my @frames = grep { $_->[0] != PING } map { [$c->frame] } 1 .. 5;
-    is($frames[0][1], moved(1, 'misplaced'), 'a reply to that');
-    is(join('', map { $_->[1] } @frames[1 .. 3]), moved(1, 'one two three'), 'a message in parts');
-    is_deeply([map { $_->[2] } @frames[1 .. 3]], [0x20 | TEXT, 0, 0x80], 'the bit is on the first frame only');
+    is($frames[0][1], moved(1, 'misplaced'), 'a single message of a handler is encoded');
+    is(join('', map { $_->[1] } @frames[1 .. 3]), moved(1, 'one two three'), 'a message that the handler sends in parts is encoded');
+    is_deeply([map { $_->[2] } @frames[1 .. 3]], [0x20 | TEXT, 0, 0x80], "only the first frame of a message in parts has the extension's bit");
 }
 is(client('/shift', $_)->header('Sec-WebSocket-Extensions'), undef, "declined: $_")
     for 'x-shift', 'x-shift; by=0', 'x-shift; by', 'x-shift; by=1; by=2', 'x-shift; to=1', 'X-Shift; by=1';
-is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'a Location without the extension');
-is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'WebSocketExtension off');
+is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'a Location without WebSocketExtension declines the offer');
+is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'WebSocketExtension off declines the offer');
 
 # ---- Several ----
 
@@ -185,7 +185,7 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     my $c = client('/shift', 'permessage-deflate, x-shift; by=3, x-shift; by=4');
     is($c->header('Sec-WebSocket-Extensions'),
         'permessage-deflate; server_no_context_takeover; client_no_context_takeover, x-shift; by=3',
-        'two extensions, each once');
+        'two different extensions are agreed on, each once');
     require Compress::Raw::Zlib;
     my $z = Compress::Raw::Zlib::Deflate->new(-WindowBits => -15, -AppendOutput => 1);
     my $out = '';
@@ -193,27 +193,27 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     $z->flush($out, Compress::Raw::Zlib::Z_SYNC_FLUSH());
     $c->binary(moved(3, substr $out, 0, -4), rsv => 0x60);
     my ($opcode, $payload, $first) = $c->frame;
-    is($first, 0xE0 | BINARY, 'both bits');
+    is($first, 0xE0 | BINARY, 'a message that two extensions have encoded has both bits');
     my $i = Compress::Raw::Zlib::Inflate->new(-WindowBits => -15, -AppendOutput => 1, -LimitOutput => 0);
     my ($in, $text) = (moved(253, $payload) . "\0\0\xff\xff", '');
     $i->inflate($in, $text);
-    is($text, 'hello ' x 100, 'in the order of the answer: compressed, then shifted');
+    is($text, 'hello ' x 100, 'a message is first compressed, then shifted, in the order of the answer');
     $c->text('plain');
-    is(($c->frame)[2], 0xA0 | TEXT, 'an extension that does not shorten the message is skipped, the other is not');
+    is(($c->frame)[2], 0xA0 | TEXT, 'a message that does not get shorter has only the bit of the other extension');
 }
 {
     my $c = client('/both', 'x-shift; by=1, x-stamp');
-    is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=1, x-stamp', 'the client\'s order');
+    is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=1, x-stamp', "extensions are agreed on in the client's order");
     $c->text(moved(1, 'x'), rsv => 0x20);
     # In: x-stamp first, then x-shift; out: x-shift, then x-stamp.
-    is(($c->frame)[1], moved(1, chr(ord('<') - 1) . 'x') . '!', 'an extension without bits processes all messages, in pieces of any size');
+    is(($c->frame)[1], moved(1, chr(ord('<') - 1) . 'x') . '!', 'an extension without bits gets all messages, in pieces of any size');
     $c->text(moved(1, '-'));
     my (undef, $payload) = $c->frame;
-    is($payload, moved(1, '<' . moved(1, '-')) . '!', 'also messages without a bit') ;
+    is($payload, moved(1, '<' . moved(1, '-')) . '!', 'an extension without bits also gets messages without a bit') ;
     $c->close(1000);
-    $c->expect_close(1000, 'the end');
+    $c->expect_close(1000, 'a connection with an extension closes cleanly');
     $httpd->wait_log(qr/stamp: close with state/);
-    pass('close is called');
+    pass("the extension's close function is called");
 }
 
 # ---- What goes wrong ----
@@ -221,17 +221,17 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
 {
     my $c = client('/both', 'x-stamp');
     $c->text('pass');
-    is(($c->frame)[1], 'pass!', 'a message that the extension passes unchanged');
+    is(($c->frame)[1], 'pass!', 'a message that the extension passes on arrives');
     $c->text('lost');
-    $c->expect_close(1011, 'a message whose end the extension never delivers');
+    $c->expect_close(1011, 'a message whose end the extension never delivers is refused with 1011');
     $c = client('/both', 'x-stamp');
     $c->text('fails');
-    $c->expect_close(4444, 'an extension that fails the connection');
+    $c->expect_close(4444, 'an extension closes the connection with its code');
     $httpd->wait_log(qr/extension x-stamp cannot read a message/);
     $c = client('/twice', 'x-stamp, x-stamp');
-    is($c->header('Sec-WebSocket-Extensions'), 'x-stamp', 'an extension is used once');
+    is($c->header('Sec-WebSocket-Extensions'), 'x-stamp', 'an extension that is configured twice is used once');
     $c->text('123456789');
-    is(($c->frame)[1], '<1234567891', 'the first line that accepts the offer');
+    is(($c->frame)[1], '<1234567891', 'the first line whose extension accepts the offer applies');
     $c->text('1234567890');
     $c->expect_close(1009, 'the limit applies to the output of the extension');
 }

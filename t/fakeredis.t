@@ -79,7 +79,7 @@ works('the start');
 my @children = sort $httpd->children;
 my $reader   = Client->new($httpd, '/ws?channel=news');
 my $json     = Client->new($httpd, '/members?channel=news', protocol => 'channel.v1.json');
-is(decode_json(($json->message)[1])->{type}, 'subscribed', 'a reader');
+is(decode_json(($json->message)[1])->{type}, 'subscribed', 'a client of ws_channel.so is subscribed');
 Httpd::wait_for(sub { $fake->seen('SUBSCRIBE') >= 2 }, 'the subscription to reach the server');
 
 # ---- Replies to commands ----
@@ -102,17 +102,17 @@ for my $what (sort keys %wrong) {
             print $socket "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
         }
         Httpd::wait_for(sub { $fake->seen($command) > $before }, "$command, answered with $what");
-        cmp_ok($status, '>=', 500, "$command, answered with $what: the request fails")
+        cmp_ok($status, '>=', 500, "$command is answered with $what: the request fails")
             if $command eq 'APPEND';
         $fake->answer($command);
         $client->close if $client;
     }
 }
 works('wrong answers');
-is_deeply([sort $httpd->children], \@children, 'no child has ended');
+is_deeply([sort $httpd->children], \@children, 'no child has ended after wrong answers');
 like($httpd->error_log, qr/redis: unexpected reply/, 'the log reports invalid replies');
-like($httpd->error_log, qr/redis: 127.0.0.1: .*more replies than commands/, 'or too many replies');
-unlike($httpd->error_log, qr/[\x1b\xff]/, 'without the bytes of the reply');
+like($httpd->error_log, qr/redis: 127.0.0.1: .*more replies than commands/, 'the log reports more replies than commands');
+unlike($httpd->error_log, qr/[\x1b\xff]/, 'the log does not have the bytes of wrong replies');
 
 # ---- Unknown outcomes ----
 
@@ -122,13 +122,13 @@ for my $what ('a status', 'nothing') {
     my $socket = $httpd->connect or die $!;
     print $socket "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
     my $answer = do { local $/; <$socket> };
-    like($answer, qr{^HTTP/1.1 504 }, "the answer was $what: nobody knows whether it is published");
-    unlike($answer, qr/^Retry-After/mi, 'and a second request could double it');
-    like($answer, qr/"error":"unknown whether it was published"/, 'which is told');
+    like($answer, qr{^HTTP/1.1 504 }, "publish is answered with $what: the result is 504");
+    unlike($answer, qr/^Retry-After/mi, "publish is answered with $what: no Retry-After, since a second request could publish twice");
+    like($answer, qr/"error":"unknown whether it was published"/, "publish is answered with $what: the error says that the outcome is unknown");
     my $client = Client->new($httpd, '/ws?channel=kept/a', protocol => 'channel.v1.json');
     $client->text('{"type":"publish","channel":"kept/a","data":"x","id":1}');
     my $told = Httpd::wait_for(sub { my $m = decode_json(($client->message)[1]); $m->{type} eq 'error' && $m }, 'the error');
-    is($told->{error}, 'unknown whether it was published', 'a client of ws_channel.so is told the same');
+    is($told->{error}, 'unknown whether it was published', "publish is answered with $what: a client of ws_channel.so gets the same error");
     $client->drop;
     $fake->answer('APPEND');
 }
@@ -200,8 +200,8 @@ while (1) {
     push @members, $o->{data} // '' if $o->{type} =~ /^(?:join|leave)$/;
     last if ($o->{data} // '') eq 'good';
 }
-is_deeply([grep {/bad/} @members], [], 'and none of them adds a member');
-is_deeply([sort $httpd->children], \@children, 'no child has ended');
+is_deeply([grep {/bad/} @members], [], 'no packet with invalid fields adds a member');
+is_deeply([sort $httpd->children], \@children, 'no child has ended after invalid packets');
 
 # ---- Replies while connecting ----
 
@@ -226,7 +226,7 @@ for my $b (@beginnings) {
     my $new = $b->{httpd};
     $b->{fake}->answer($b->{command});
     Httpd::wait_for(sub { http($new, 'POST', 'kept/b', 'x') == 200 }, "a connection after wrong answers");
-    pass("$b->{command}: after a wrong answer, the next attempt follows");
+    pass("$b->{command}: after wrong answers, httpd connects again");
 }
 $_->{httpd}->terminate for @beginnings;
 for my $b (@beginnings) {

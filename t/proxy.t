@@ -318,7 +318,7 @@ for my $direction (qw(client server)) {
         }
     }
     is($received, $expect, "all data from the $direction arrives");
-    is($wrong, 0, 'the data from the $direction arrives unchanged');
+    is($wrong, 0, "the data from the $direction arrives unchanged");
 }
 
 # ---- Ends ----
