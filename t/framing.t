@@ -61,11 +61,11 @@ my @cases = (
     bad('a new message inside a message', frame_bytes(TEXT, 'a', fin => 0) . frame_bytes(TEXT, 'b'), 1002, qr/new message/),
 
     # Section 5.5
-    good('a ping of nothing', frame_bytes(PING, ''), [PONG, '']),
+    good('a ping without data', frame_bytes(PING, ''), [PONG, '']),
     good('a ping of 125 bytes', frame_bytes(PING, 'p' x 125), [PONG, 'p' x 125]),
     good('pings are answered in order', join('', map { frame_bytes(PING, "n$_") } 1 .. 3),
         [PONG, 'n1'], [PONG, 'n2'], [PONG, 'n3']),
-    good('an unasked pong is ignored', frame_bytes(PONG, 'x') . frame_bytes(TEXT, 'y'), [TEXT, 'y']),
+    good('an unsolicited pong is ignored', frame_bytes(PONG, 'x') . frame_bytes(TEXT, 'y'), [TEXT, 'y']),
     bad('a ping of 126 bytes', frame_bytes(PING, 'x' x 126), 1002, qr/longer than 125/),
     bad('a fragmented ping', frame_bytes(PING, 'x', fin => 0), 1002, qr/fragmented/),
     bad('a Close frame of 126 bytes', frame_bytes(CLOSE, "\x03\xe8" . 'x' x 124), 1002, qr/longer than 125/),
@@ -73,20 +73,20 @@ my @cases = (
     # Section 8.1
     good('text of two, three and four bytes a character', frame_bytes(TEXT, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"),
         [TEXT, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"]),
-    good('a character across fragments', frame_bytes(TEXT, "\xf0\x9f", fin => 0) . frame_bytes(CONTINUATION, "\x98\x80"),
+    good('a character split between fragments', frame_bytes(TEXT, "\xf0\x9f", fin => 0) . frame_bytes(CONTINUATION, "\x98\x80"),
         [TEXT, "\xf0\x9f\x98\x80"]),
-    good('the last code point', frame_bytes(TEXT, "\xf4\x8f\xbf\xbf"), [TEXT, "\xf4\x8f\xbf\xbf"]),
-    good('binary is not checked', frame_bytes(BINARY, "\xff\xfe"), [BINARY, "\xff\xfe"]),
+    good('text with the last code point', frame_bytes(TEXT, "\xf4\x8f\xbf\xbf"), [TEXT, "\xf4\x8f\xbf\xbf"]),
+    good('binary data that is not UTF-8', frame_bytes(BINARY, "\xff\xfe"), [BINARY, "\xff\xfe"]),
     (map { bad("text that is $_->[0]", frame_bytes(TEXT, $_->[1]), 1007, qr/UTF-8/) }
             ['an overlong slash', "\xc0\xaf"], ['a surrogate', "\xed\xa0\x80"], ['beyond U+10FFFF', "\xf4\x90\x80\x80"],
         ['a lone continuation', "\x80"], ['cut inside a character', "ab\xe2\x82"], ['an overlong euro', "\xf0\x82\x82\xac"]),
-    bad('wrong UTF-8 across fragments', frame_bytes(TEXT, "\xe2", fin => 0) . frame_bytes(CONTINUATION, "\x28\xa1"), 1007, qr/UTF-8/),
+    bad('invalid UTF-8 split between fragments', frame_bytes(TEXT, "\xe2", fin => 0) . frame_bytes(CONTINUATION, "\x28\xa1"), 1007, qr/UTF-8/),
 
     # Sizes
-    good('a message of the greatest size', frame_bytes(BINARY, 'x' x 100000), [BINARY, 'x' x 100000]),
-    bad('a message one byte greater', frame_bytes(BINARY, '', length => 100001), 1009, qr/too big/, short => 1),
+    good('a message of WebSocketMaxMessageSize', frame_bytes(BINARY, 'x' x 100000), [BINARY, 'x' x 100000]),
+    bad('a message of one byte more than WebSocketMaxMessageSize', frame_bytes(BINARY, '', length => 100001), 1009, qr/too big/, short => 1),
     bad('a message that claims 2^62 bytes', frame_bytes(BINARY, '', length => 1 << 62), 1009, qr/too big/, short => 1),
-    bad('fragments that grow too great', frame_bytes(BINARY, 'x' x 60000, fin => 0)
+    bad('fragments that together exceed WebSocketMaxMessageSize', frame_bytes(BINARY, 'x' x 60000, fin => 0)
             . frame_bytes(CONTINUATION, '', length => 40001), 1009, qr/message is too big/, short => 1),
 );
 
@@ -101,8 +101,8 @@ for my $case (@cases) {
         my @got = map { [($c->frame)[0, 1]] } @expected;
         my $same = !grep { $got[$_][0] != $expected[$_][0] || $got[$_][1] ne $expected[$_][1] } 0 .. $#expected;
         if ($case->{code}) {
-            $c->expect_close($case->{code}, "$name: $case->{code}");
-            like($c->{reason}, $case->{why}, "$name: the reason says why");
+            $c->expect_close($case->{code}, "$name: closed with $case->{code}");
+            like($c->{reason}, $case->{why}, "$name: the close reason says why");
         }
         else {
             ok($same, $name);
@@ -115,10 +115,10 @@ for my $case (@cases) {
 {
     my $c = Client->new($httpd, '/');
     $c->send(TEXT, "\xce\xba\xf4\x90", fin => 0);
-    $c->expect_close(1007, 'text is failed inside a fragmented message');
+    $c->expect_close(1007, 'invalid text is refused before the last fragment arrives');
     $c = Client->new($httpd, '/');
     $c->raw(substr frame_bytes(TEXT, "ok\xff" . 'x' x 5000), 0, 20);
-    $c->expect_close(1007, 'text is failed inside a frame');
+    $c->expect_close(1007, 'invalid text is refused before its frame is complete');
 }
 
 # ---- Sizes of a location ----
@@ -126,16 +126,16 @@ for my $case (@cases) {
 {
     my $c = Client->new($httpd, '/small');
     $c->binary('x' x 600);
-    is(length(($c->message)[1]), 600, 'a frame of WebSocketMaxFrameSize');
+    is(length(($c->message)[1]), 600, 'a frame of WebSocketMaxFrameSize is accepted');
     $c->send(BINARY, 'x' x 600, fin => 0);
     $c->send(CONTINUATION, 'y' x 400);
-    is(length(($c->message)[1]), 1000, 'a message of WebSocketMaxMessageSize in two frames');
+    is(length(($c->message)[1]), 1000, 'a message of WebSocketMaxMessageSize in two frames is accepted');
     $c->send(BINARY, '', length => 601);
-    $c->expect_close(1009, 'a frame of one byte more is refused by its header');
+    $c->expect_close(1009, 'a frame of one byte more is refused as soon as its header arrives');
     $c = Client->new($httpd, '/small');
     $c->send(BINARY, 'x' x 600, fin => 0);
     $c->send(CONTINUATION, '', length => 401);
-    $c->expect_close(1009, 'a message of one byte more is refused by its header');
+    $c->expect_close(1009, 'a message of one byte more is refused as soon as the header arrives');
 }
 
 done_testing;

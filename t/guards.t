@@ -134,61 +134,61 @@ sub body {
 # ---- Access control ----
 like(who('/open'), qr/user=none/, 'Require in a Location overrides the denial for Directory /');
 my ($status, $refused) = Client->refused($httpd, '/denied');
-is($status, 403, 'Require all denied');
-is(body($refused), 'a page for who is refused', 'the ErrorDocument applies');
+is($status, 403, 'Require all denied refuses a handshake');
+is(body($refused), 'a page for who is refused', 'the ErrorDocument is sent with the refusal');
 ($status, $refused) = Client->refused($httpd, '/denied-below');
-is($status, 403, 'with an ErrorDocument below the denied Location, access is still denied');
-is(body($refused), 'a page for who is refused', 'and the document is sent');
-is(status('/expr'), 403, 'Require expr');
-like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'and a client that meets it');
-is(status('/env'), 403, 'Require env');
-like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'and a client with the variable');
+is($status, 403, 'an ErrorDocument below the denied Location does not permit access');
+is(body($refused), 'a page for who is refused', 'an ErrorDocument below the denied Location is sent with the refusal');
+is(status('/expr'), 403, 'Require expr refuses a client that does not meet it');
+like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'Require expr admits a client that meets it');
+is(status('/env'), 403, 'Require env refuses a client without the variable');
+like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'Require env admits a client with the variable');
 
 # ---- Basic authentication ----
 ($status, $refused) = Client->refused($httpd, '/password');
-is($status, 401, 'no password');
-like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'the response asks for a password');
-is(status('/password', basic('alice', 'wrong')), 401, 'a wrong password');
-is(status('/password', basic('carol', 'sesame')), 401, 'a wrong name');
-like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'the right password, and the handler gets the user');
-like(who('/password', basic('bob', 'sesame')), qr/user=bob /, 'another user');
-is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user: another');
-like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user');
+is($status, 401, 'AuthType Basic refuses a handshake without a password');
+like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'AuthType Basic: the response asks for a password');
+is(status('/password', basic('alice', 'wrong')), 401, 'AuthType Basic refuses a wrong password');
+is(status('/password', basic('carol', 'sesame')), 401, 'AuthType Basic refuses an unknown user');
+like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'AuthType Basic admits a user, and the handler gets the name');
+like(who('/password', basic('bob', 'sesame')), qr/user=bob /, 'AuthType Basic admits another user');
+is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user refuses another user');
+like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user admits its user');
 Httpd::wait_for(sub { $httpd->access_log =~ m{^127\.0\.0\.1 alice "GET /password HTTP/1\.1" 101 }m },
     'the access log to name the user');
-pass('the access log names the user');
+pass('the access log has the user of a handshake');
 
 # ---- mod_rewrite ----
-like(who('/rewritten/deep'), qr{uri=/open/deep args=name=rewritten }, 'RewriteRule [PT] onto a Location');
-is(status('/forbidden'), 403, 'RewriteRule [F]');
+like(who('/rewritten/deep'), qr{uri=/open/deep args=name=rewritten }, 'RewriteRule [PT] sends a handshake to another Location');
+is(status('/forbidden'), 403, 'RewriteRule [F] refuses a handshake with 403');
 ($status, $refused) = Client->refused($httpd, '/moved');
-is($status, 302, 'RewriteRule [R]');
-like($refused->header('Location') // '', qr{/open$}, 'Location names the target');
-like(who('/by-header'), qr{uri=/open }, 'a RewriteCond on Upgrade');
-is(($httpd->get('/by-header'))[0], 404, 'which does not match ordinary requests');
+is($status, 302, 'RewriteRule [R] redirects a handshake with 302');
+like($refused->header('Location') // '', qr{/open$}, 'RewriteRule [R]: the Location header is the target');
+like(who('/by-header'), qr{uri=/open }, 'RewriteCond on Upgrade matches a handshake');
+is(($httpd->get('/by-header'))[0], 404, 'RewriteCond on Upgrade does not match an ordinary request');
 
 # ---- mod_remoteip ----
-like(who('/open', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /, 'the handler gets the address of the client behind the proxy');
-is(status('/address'), 403, 'Require ip: another address');
+like(who('/open', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /, 'mod_remoteip: the handler gets the address of the client behind the proxy');
+is(status('/address'), 403, 'Require ip refuses another address');
 like(who('/address', headers => ['X-Forwarded-For: 203.0.113.7']), qr/peer=203\.0\.113\.7 /,
-    'Require ip: the address of the client behind the proxy');
+    'Require ip admits the address of the client behind the proxy');
 
 # ---- TLS ----
 for my $tls (qw(TLSv1_2 TLSv1_3)) {
-    is(status('/certificate', tls => $tls), 403, "$tls: Require ssl-verify-client without a certificate");
+    is(status('/certificate', tls => $tls), 403, "$tls: Require ssl-verify-client refuses a client without a certificate");
     like(who('/certificate', tls => $tls, cert => 1), qr/user=client peer=127\.0\.0\.1 .* secure=1/,
-        "$tls: with one, whose name the handler knows");
-    is(status('/certificate/name', tls => $tls, cert => 1), 403, "$tls: another's name is required");
+        "$tls: a client with a certificate is admitted, and the handler gets its name");
+    is(status('/certificate/name', tls => $tls, cert => 1), 403, "$tls: a client whose certificate has another name is refused");
 }
-like(who('/only-tls', tls => 1), qr/secure=1/, 'Require ssl');
+like(who('/only-tls', tls => 1), qr/secure=1/, 'Require ssl admits a client with TLS');
 
 # ---- Virtual hosts ----
 my $host = sub { (request => join "\r\n", "GET $_[1] HTTP/1.1", "Host: $_[0]", 'Upgrade: websocket',
     'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', '') };
-like(who('', $host->('chat.example', '/chat')), qr/vhost=chat\.example/, 'a Location of a virtual host');
-is(status('', $host->('other.example', '/chat')), 404, 'does not apply to another host');
-is(status('/chat'), 404, 'nor to the first one');
-is(status('/only-tls'), 404, 'nor does that of the TLS host apply to the plain one');
+like(who('', $host->('chat.example', '/chat')), qr/vhost=chat\.example/, 'a Location of a virtual host has its handler');
+is(status('', $host->('other.example', '/chat')), 404, 'a Location of a virtual host does not apply to another host');
+is(status('/chat'), 404, 'a Location of a virtual host does not apply to the first host');
+is(status('/only-tls'), 404, 'a Location of the TLS host does not apply to the plain host');
 like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'Locations of the server apply to all hosts');
 
 done_testing;

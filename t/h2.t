@@ -77,8 +77,8 @@ sub is_told {
 
 Program::tap('node', node('messages'));
 ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /\?cookie&name=cookies$}m }, 'the access log'),
-    'the access log says that it was a stream of HTTP/2');
-ok($httpd->wait_log(qr/relayed: WebSocketRelay is on/), 'and so does the error log');
+    'the access log says that the WebSocket was a stream of HTTP/2');
+ok($httpd->wait_log(qr/relayed: WebSocketRelay is on/), 'the error log says that WebSocketRelay caused the connection to be relayed');
 is_told('cookies', '1006 ""');
 
 Program::tap('node', node('ends'));
@@ -86,24 +86,24 @@ is_told(@$_) for ['client-closes', '4321 "done"'], ['server-closes', '4002 "enou
     ['ends-its-stream', '1006 ""'], ['resets-its-stream', '1006 ""'], ['is-gone-1', '1006 ""'], ['is-gone-2', '1006 ""'];
 Program::tap('node', node('streams'));
 Program::tap('node', node('refused'));
-is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketRelay on, none is sent to HTTP/1.1');
+is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketRelay on, no WebSocket is refused with HTTP_1_1_REQUIRED');
 
 {
     my $slow = Program->start(node('slow'));
     $slow->wait_output(qr/not reading/);
     ok($httpd->wait_log(qr/api: flood waits slow/), 'a client that does not read: the handler has to wait');
     $slow->write("go on\n");
-    ok($slow->wait_output(qr/^ok when it reads.*/m), 'when it reads, the rest arrives');
+    ok($slow->wait_output(qr/^ok when it reads.*/m), 'when the client reads again, the rest arrives');
 }
 
 # ---- Limits ----
 
 Program::tap('node', node('limit'));
-is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'the log says so, once');
+is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'too many WebSockets on a connection: the log warns once');
 {
     my $small = server(mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
     Program::tap('one on each of many connections', node('connections', $small));
-    is($small->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'the log says so, once');
+    is($small->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused with HTTP_1_1_REQUIRED/), 1, 'too many WebSockets on many connections: the log warns once');
 }
 
 # ---- Others ----
@@ -111,7 +111,7 @@ is($httpd->count_log(qr/\[websocket:warn\].* a WebSocket over HTTP\/2 is refused
 Program::tap('python3-h2', '/usr/bin/python3', 't/clients/python-h2.py', $httpd->port);
 Program::tap('Chromium', 'node', 't/clients/h2-page.js', 'https://localhost:' . $httpd->ssl_port . '/');
 ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /chromium$}m }, 'the access log'),
-    'Chromium: it was a stream of HTTP/2');
+    "Chromium's WebSocket was a stream of HTTP/2");
 
 {
     # HTTP/1.1 to haproxy, HTTP/2 from there. haproxy passes the upgrade token on unchanged, and mod_http2 only accepts
@@ -142,19 +142,19 @@ END
     };
     for my $token (qw(websocket WebSocket)) {
         my ($status, $c) = $ask->("/haproxy-$token?name=haproxy-$token", $token);
-        is($status, 101, "haproxy, Upgrade: $token: 101");
-        is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'with the right key');
-        $c->echoes("through $token", 'it echoes');
+        is($status, 101, "haproxy, Upgrade: $token: the handshake is answered with 101");
+        is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', "haproxy, Upgrade: $token: Sec-WebSocket-Accept is right");
+        $c->echoes("through $token", "haproxy, Upgrade: $token: the connection echoes");
         my $data = 'big ' x 250_000;
         $c->binary($data);
-        ok(($c->message)[1] eq $data, 'also large messages');
+        ok(($c->message)[1] eq $data, "haproxy, Upgrade: $token: a large message comes back");
         $c->close(4005, 'done');
-        $c->expect_close(4005, 'the end is in order');
+        $c->expect_close(4005, "haproxy, Upgrade: $token: the connection closes cleanly");
         is_told("haproxy-$token", '4005 "done"');
         ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /haproxy-$token}m }, 'the access log'),
-            'it came over HTTP/2');
+            "haproxy, Upgrade: $token: the WebSocket was a stream of HTTP/2");
     }
-    is(($ask->('/as-it-is', 'WebSocket'))[0], 501, 'haproxy, a token that is not written in lower case: 501, from mod_http2');
+    is(($ask->('/as-it-is', 'WebSocket'))[0], 501, 'haproxy, an upgrade token that is not in lower case: mod_http2 answers with 501');
 }
 
 # ---- Reloads and stops ----
@@ -165,10 +165,10 @@ END
     $held->wait_output(qr/^open$/m);
     $server->graceful;
     $held->write("hello\n");
-    ok($held->wait_output(qr/^text hello$/m), 'after a reload a stream stays open');
-    ok($held->wait_output(qr/^close 1012$/m), 'at the end of WebSocketDrainTimeout it is closed with 1012');
-    ok($held->wait_output(qr/^end 0$/m), 'and ends in order');
-    is_told('held', '1012 "server restarts"', 'as the handler is told', $server);
+    ok($held->wait_output(qr/^text hello$/m), 'after a reload, a stream stays open');
+    ok($held->wait_output(qr/^close 1012$/m), 'at the end of WebSocketDrainTimeout, the stream is closed with 1012');
+    ok($held->wait_output(qr/^end 0$/m), 'the drained stream ends cleanly');
+    is_told('held', '1012 "server restarts"', 'the handler of the drained stream gets 1012', $server);
 }
 {
     my $server = server();
@@ -178,16 +178,16 @@ END
     $held->write("hello\n");
     $held->wait_output(qr/^text hello$/m);
     $server->stop;
-    ok($held->wait_output(qr/^close 1001$/m), 'a stop after a reload: closed with 1001');
-    unlike($server->error_log, qr/SIGKILL/, 'no child had to be killed');
+    ok($held->wait_output(qr/^close 1001$/m), 'a stop after a reload closes the stream with 1001');
+    unlike($server->error_log, qr/SIGKILL/, 'a stop after a reload does not have to kill a child');
 }
 {
     my $server = server();
     my $held = Program->start(node('hold', $server));
     $held->wait_output(qr/^open$/m);
     $server->stop;
-    ok($held->finish >= 0, 'a stop ends the stream');
-    unlike($server->error_log, qr/SIGKILL/, 'in time');
+    ok($held->finish >= 0, 'a stop ends a stream');
+    unlike($server->error_log, qr/SIGKILL/, 'a stop with an open stream does not have to kill a child');
 }
 
 done_testing;

@@ -67,7 +67,7 @@ END
     is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'accept key of section 1.3');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'no subprotocol when none was offered');
     is($c->header('Sec-WebSocket-Extensions'), undef, 'no extension when none was offered');
-    $c->echoes('hello', 'and the connection echoes');
+    $c->echoes('hello', 'after the handshake, the connection echoes');
 }
 for my $version (13, 8, 7) {
     Client->new($httpd, '/echo', version => $version)->echoes("v$version", "version $version echoes");
@@ -92,7 +92,7 @@ sub attempt {
 }
 
 my $get = 'GET /echo HTTP/1.1';
-is((attempt($get))[0], 101, 'the same request with nothing wrong is accepted');
+is((attempt($get))[0], 101, 'the handshake that the following tests change is accepted');
 for (
     ['POST instead of GET', 400, qr/method is not GET/, 'POST /echo HTTP/1.1', 'Content-Length' => 0],
     ['HTTP/1.0', 400, qr/HTTP is older than 1\.1/, 'GET /echo HTTP/1.0'],
@@ -116,10 +116,10 @@ for (
     my ($status, $c) = attempt($line, %headers);
     is($status, $expected, "$name is refused with $expected");
     Httpd::wait_for(sub { $httpd->count_log($log) > $before }, "a log line for $name");
-    pass("$name: the log says so");
+    pass("$name: the log says why");
     if ($expected == 426) {
-        is($c->header('Sec-WebSocket-Version'), '13, 8, 7', "$name: the 426 names the versions");
-        is($c->header('Upgrade'), 'websocket', "$name: and the protocol (RFC 9110, 15.5.22)");
+        is($c->header('Sec-WebSocket-Version'), '13, 8, 7', "$name: the 426 lists the supported versions");
+        is($c->header('Upgrade'), 'websocket', "$name: the 426 has Upgrade: websocket (RFC 9110, 15.5.22)");
     }
 }
 for (
@@ -135,15 +135,15 @@ for (
 {
     my ($status, $c) = Client->refused($httpd, '/only13', version => 8);
     is($status, 426, 'WebSocketVersions 13 refuses version 8');
-    is($c->header('Sec-WebSocket-Version'), '13', 'and names 13');
-    Client->new($httpd, '/only13')->echoes('x', 'and accepts 13');
+    is($c->header('Sec-WebSocket-Version'), '13', 'WebSocketVersions 13: the 426 lists only version 13');
+    Client->new($httpd, '/only13')->echoes('x', 'WebSocketVersions 13 accepts version 13');
 }
 
 # ---- Ordinary requests on the same URL ----
 
-is(($httpd->get('/echo/page.txt'))[2], "a page\n", 'a file below the location is served');
-is(($httpd->get('/echo/'))[2], "an index\n", 'its index is served');
-is(($httpd->get('/nothing-there'))[0], 404, 'a missing file is 404');
+is(($httpd->get('/echo/page.txt'))[2], "a page\n", 'a file below the Location of a handler is served');
+is(($httpd->get('/echo/'))[2], "an index\n", 'the index of the Location of a handler is served');
+is(($httpd->get('/nothing-there'))[0], 404, 'a missing file below the Location of a handler is 404');
 is(($httpd->get('/echo/page.txt', 'Upgrade: h2c', 'Connection: Upgrade'))[2], "a page\n",
     'an upgrade to something else is an ordinary request');
 Client->new($httpd, '/echo')->echoes('x', 'a handshake for a directory is not redirected');
@@ -156,31 +156,31 @@ sub origin {
     return (Client->refused($httpd, $path, origin => $origin, %o))[0];
 }
 my $same = "http://localhost:$port";
-is(origin('/echo', undef), 101, 'same: a client without Origin passes');
-is(origin('/echo', $same), 101, 'same: the page of this host');
-is(origin('/echo', "HTTP://LOCALHOST:$port"), 101, 'same: in capitals');
-is(origin('/echo', 'http://localhost:1'), 403, 'same: another port');
-is(origin('/echo', 'http://evil.example'), 403, 'same: another host');
-is(origin('/echo', "http://localhost:$port.evil.example"), 403, 'same: another host that begins like this');
-is(origin('/echo', 'null'), 403, 'same: null');
-is(origin('/echo', 'http://evil.example', version => $_), 403, "same: another host in version $_") for 8, 7;
-is(origin('/echo', $same, version => 8), 101, 'same: this host in version 8');
+is(origin('/echo', undef), 101, 'WebSocketOrigin same accepts a client without Origin');
+is(origin('/echo', $same), 101, 'WebSocketOrigin same accepts a page of this host');
+is(origin('/echo', "HTTP://LOCALHOST:$port"), 101, 'WebSocketOrigin same accepts a page of this host, written in capitals');
+is(origin('/echo', 'http://localhost:1'), 403, 'WebSocketOrigin same refuses another port');
+is(origin('/echo', 'http://evil.example'), 403, 'WebSocketOrigin same refuses another host');
+is(origin('/echo', "http://localhost:$port.evil.example"), 403, "WebSocketOrigin same refuses another host whose name begins with this host's name");
+is(origin('/echo', 'null'), 403, 'WebSocketOrigin same refuses the origin null');
+is(origin('/echo', 'http://evil.example', version => $_), 403, "WebSocketOrigin same refuses another host in version $_") for 8, 7;
+is(origin('/echo', $same, version => 8), 101, 'WebSocketOrigin same accepts this host in version 8');
 is((Client->refused($httpd, '/echo', version => 8, headers => ['Origin: http://evil.example']))[0],
-    403, 'same: version 8 with the newer header');
+    403, 'WebSocketOrigin same refuses another host in version 8 with the header Origin');
 is((Client->refused($httpd, '/echo', request => join "\r\n", 'GET /echo HTTP/1.1', 'Host: www.example.org',
             'Origin: https://www.example.org', (map {"$_: $right{$_}"} grep { $_ ne 'Host' } keys %right), '', ''))[0],
-    101, 'same: default ports, TLS ended in front of this server');
-is(origin('/any', 'http://evil.example'), 101, 'any: every origin');
-is(origin('/listed', 'https://app.example.org'), 101, 'listed: a listed one');
-is(origin('/listed', 'https://app.example.org:443'), 101, 'listed: with its default port');
-is(origin('/listed', 'http://app.example.org'), 403, 'listed: another scheme');
-is(origin('/listed', 'http://[::1]:8080'), 101, 'listed: an IPv6 address');
-is(origin('/listed', 'null'), 101, 'listed: null, where it is listed');
-is(origin('/listed', $same), 403, 'listed: same is not in the list');
-is(origin('/listed-and-same', $same), 101, 'same and listed: the same host');
-is(origin('/listed-and-same', 'https://app.example.org'), 101, 'same and listed: a listed one');
+    101, 'WebSocketOrigin same accepts default ports, with TLS terminated by a proxy');
+is(origin('/any', 'http://evil.example'), 101, 'WebSocketOrigin any accepts every origin');
+is(origin('/listed', 'https://app.example.org'), 101, 'a listed origin is accepted');
+is(origin('/listed', 'https://app.example.org:443'), 101, 'a listed origin with its default port is accepted');
+is(origin('/listed', 'http://app.example.org'), 403, 'a listed origin with another scheme is refused');
+is(origin('/listed', 'http://[::1]:8080'), 101, 'a listed origin with an IPv6 address is accepted');
+is(origin('/listed', 'null'), 101, 'the origin null is accepted if it is listed');
+is(origin('/listed', $same), 403, 'a list without same refuses a page of this host');
+is(origin('/listed-and-same', $same), 101, 'a list with same accepts a page of this host');
+is(origin('/listed-and-same', 'https://app.example.org'), 101, 'a list with same accepts a listed origin');
 like(scalar $httpd->wait_log(qr/refused with 403: origin "http:\/\/evil\.example" may not.*WebSocketOrigin/),
-    qr/403/, 'the log names the origin and the directive');
+    qr/403/, 'the log has the refused origin and the directive');
 
 # ---- Subprotocols: the client's order decides ----
 
@@ -189,17 +189,17 @@ sub agreed {
     my $c = Client->new($httpd, $path, protocol => $offer);
     return join ' ', $c->header('Sec-WebSocket-Protocol') // '-', ($c->message)[1];
 }
-is(agreed('/several', 'one'), 'one first', 'a handler by its subprotocol');
-is(agreed('/several', 'two'), 'two second', 'another');
-is(agreed('/several', 'uno'), 'uno first', 'a handler with two subprotocols');
-is(agreed('/several', 'two, one'), 'two second', 'the first that the client wants');
-is(agreed('/several', 'one, two'), 'one first', 'whatever the order in the configuration');
+is(agreed('/several', 'one'), 'one first', 'a subprotocol selects its handler');
+is(agreed('/several', 'two'), 'two second', 'another subprotocol selects another handler');
+is(agreed('/several', 'uno'), 'uno first', 'the second subprotocol of a handler selects it');
+is(agreed('/several', 'two, one'), 'two second', "two known subprotocols: the client's first one is chosen");
+is(agreed('/several', 'one, two'), 'one first', "two known subprotocols in the other order: the client's first one is chosen");
 is(agreed('/several', 'three, two'), 'two second', 'unknown subprotocols are skipped');
-is(agreed('/several', 'three'), '- otherwise', 'none known: the default handler, and none agreed on');
+is(agreed('/several', 'three'), '- otherwise', 'only unknown subprotocols: the default handler, and no subprotocol is agreed on');
 is(agreed('/several', 'ONE'), '- otherwise', 'subprotocols are compared with regard to case');
-is(agreed('/several', undef), '- otherwise', 'none offered: the default handler');
-is((Client->refused($httpd, '/no-default', protocol => 'three'))[0], 400, 'no handler for it: 400');
-is((Client->refused($httpd, '/no-default'))[0], 400, 'none offered and no default: 400');
-ok($httpd->wait_log(qr/no handler has a subprotocol of "three"/), 'the log says which');
+is(agreed('/several', undef), '- otherwise', 'no subprotocol offered: the default handler');
+is((Client->refused($httpd, '/no-default', protocol => 'three'))[0], 400, 'only unknown subprotocols and no default handler: refused with 400');
+is((Client->refused($httpd, '/no-default'))[0], 400, 'no subprotocol offered and no default handler: refused with 400');
+ok($httpd->wait_log(qr/no handler has a subprotocol of "three"/), 'the log has the subprotocols that no handler has');
 
 done_testing;

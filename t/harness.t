@@ -28,8 +28,8 @@ sub play { return Program::run($program, @_) }
 {
     my @names = `nm -D --defined-only $Httpd::BUILD/mod_websocket.so` =~ / T (ws_\w+)$/mg;
     my %there = map { $_ => 1 } `nm -D --defined-only $program` =~ / (\w+)$/mg;
-    cmp_ok(scalar @names, '>', 40, 'the calls that the module exports can be read');
-    is(join(' ', grep { !$there{$_} } @names), '', 'handlers find each of them');
+    cmp_ok(scalar @names, '>', 40, 'the exported functions of the module can be read');
+    is(join(' ', grep { !$there{$_} } @names), '', 'wshandler-test provides every exported function');
 }
 
 # ---- Handlers ----
@@ -137,12 +137,12 @@ for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.tr
     next if !-e $file;    # made without a library
     my ($status, $output) = play("--patience=" . int($Httpd::DEADLINE / 2), $file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
-    like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, 'and reports it as TAP');
+    like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, "$transcript is reported as TAP");
 }
 $so{$_} = "$Httpd::BUILD/websocket/ws_$_.so" for qw(echo time);
 kill 'KILL', @servers;
 waitpid $_, 0 for @servers;
-is(Httpd::read_file($journal), "dear diary\n", 'a handler has the expected effect');
+is(Httpd::read_file($journal), "dear diary\n", 'a handler under test writes its file');
 
 # ---- Calls that clients cannot observe ----
 
@@ -224,9 +224,9 @@ sub told {
     Httpd::write_file("$dir/$name", $transcript);
     my ($status, $output) = play(@options, $so{$handler} || $handler, "$dir/$name");
     $output =~ s{\Q$dir\E/}{}g;
-    is($status, $expected_status, "$name: exit code") or diag($output);
+    is($status, $expected_status, "$name: wshandler-test exits with $expected_status") or diag($output);
     my $regex = join '', map { /^\{(.*)\}$/s ? $1 : quotemeta } split /(\{.*?\})/, $expected;
-    like($output, qr/\A$regex\z/s, "$name is reported");
+    like($output, qr/\A$regex\z/s, "$name: wshandler-test prints the expected report");
 }
 
 told('another-text', 'echo', <<'END', 1, <<'TOLD');
@@ -429,18 +429,18 @@ TOLD
 
 {
     my ($status, $output) = play('--help');
-    is($status, 0, '--help');
-    like($output, qr/^Usage: wshandler-test .*^  -p, --patience=/ms, '--help lists its options');
+    is($status, 0, 'wshandler-test --help exits with 0');
+    like($output, qr/^Usage: wshandler-test .*^  -p, --patience=/ms, 'wshandler-test --help lists the options');
     for (['x.so'], ['/nowhere.so', 't'], ['--patience=x', 'a', 'b'], ['--what'], [$so{echo}, 'a=b'],
         [$so{echo}, '/nowhere']) {
-        is((play(@$_))[0], 2, "@$_ is refused");
+        is((play(@$_))[0], 2, "wshandler-test exits with 2: @$_");
     }
     my $page = "$Httpd::TOP/docs/man/wshandler-test.1";
-    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
+    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'the man page of wshandler-test is well formed');
     my $man = Httpd::read_file($page);
     $man =~ s/\\-/-/g;
-    like($man, qr/\Q--$_\E\b/, "and has --$_") for $output =~ /--(\w+)/g;
-    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wshandler-test"), 0, 'its completion is a script');
+    like($man, qr/\Q--$_\E\b/, "the man page of wshandler-test has --$_") for $output =~ /--(\w+)/g;
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wshandler-test"), 0, 'the shell completion of wshandler-test is a valid script');
 }
 
 done_testing;

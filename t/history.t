@@ -53,7 +53,7 @@ sub collect {
 # ---- Joining while others publish ----
 
 my $first = json_client('kept/a');
-is(event($first)->{type}, 'subscribed', 'live');
+is(event($first)->{type}, 'subscribed', 'the first client is subscribed');
 my @joiners;
 my @speakers = map { json_client('kept/a') } 1 .. 3;
 event($_) for @speakers;
@@ -68,14 +68,14 @@ for my $p (0 .. 2) {
     my @of = grep {/^$p\./} @order;
     push @wrong, "publisher $p: @of" if "@of" ne join ' ', map {"$p.$_"} 1 .. 100;
 }
-is("@wrong", '', 'each publisher in its order, each message once');
+is("@wrong", '', "each publisher's messages arrive in order, each once");
 for my $j (@joiners) {
     my @got = collect($j, 300);
     push @wrong, 'a gap' if grep { $_ eq '<gap>' } @got;
     push @wrong, "@got" if join(' ', grep { !/</ } @got) ne "@order";
 }
-is("@wrong", '', scalar(@joiners) . ' who joined in between have the same, in the same order');
-cmp_ok(scalar(() = $httpd->children), '>', 1, 'in several processes');
+is("@wrong", '', scalar(@joiners) . ' clients that joined later have the same messages in the same order');
+cmp_ok(scalar(() = $httpd->children), '>', 1, 'these clients are in several processes');
 
 # ---- Resuming ----
 
@@ -94,15 +94,15 @@ event($short);
 publish($short, 'kept/short', "s$_") for 1 .. 10;
 my @positions = map { event($short)->{position} } 1 .. 10;
 my $behind = json_client('kept/short', $positions[1]);
-is(join(' ', (collect($behind, 5))), '<gap> s6 s7 s8 s9 s10', 'or a gap');
-is(event(json_client('kept/short', $positions[9]))->{type}, 'subscribed', 'a client that has missed nothing gets no gap');
+is(join(' ', (collect($behind, 5))), '<gap> s6 s7 s8 s9 s10', 'a client that reconnects too late gets a gap, then the messages that are kept');
+is(event(json_client('kept/short', $positions[9]))->{type}, 'subscribed', 'a client that reconnects and has missed nothing gets no gap');
 
 # ---- The file ----
 
 my $file = $httpd->root . '/logs/websocket-history/data.mdb';
 my @stat = stat $file;
-is($stat[2] & 0777, 0600, "the file is its owner's");
-is($stat[4], $> ? $> : (getpwnam 'www-data')[2], "httpd's user");
+is($stat[2] & 0777, 0600, "only its owner can read the history file");
+is($stat[4], $> ? $> : (getpwnam 'www-data')[2], "the owner of the history file is httpd's user");
 
 my %victim = map { $_ => 1 } $httpd->children;
 kill 'KILL', keys %victim;
@@ -113,9 +113,9 @@ Httpd::wait_for(
     },
     'new children');
 is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]",
-    'it survives killed children');
+    'the history survives when all children are killed');
 $httpd->graceful;
-is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]", 'and a reload');
+is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]", 'the history survives a reload');
 $httpd->stop;
 
 # Damaged while httpd is stopped.
@@ -128,9 +128,9 @@ $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pi
     'httpd to start');
 Httpd::wait_for(sub { $httpd->connect }, 'httpd to listen');
 $httpd->wait_log(qr/history: \S+ was damaged \(.*renamed to \S+\.damaged, and created again/);
-ok(-s "$file.damaged", 'a damaged file is renamed');
+ok(-s "$file.damaged", 'a damaged history file is renamed');
 my $again = json_client('kept/a', $tenth);
-is(event($again)->{type}, 'gap', 'positions in it give a gap');
-is(event($again)->{type}, 'subscribed', 'and everything works');
+is(event($again)->{type}, 'gap', 'a position from a damaged history file gives a gap');
+is(event($again)->{type}, 'subscribed', 'after a history file was damaged, subscriptions work');
 
 done_testing();

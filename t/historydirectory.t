@@ -28,32 +28,32 @@ sub publish {
 
 {
     my $httpd = Httpd->start(conf => "WebSocketHistoryDirectory elsewhere\n$conf");
-    like(publish($httpd), qr/-1"/, 'a message is kept');
-    ok(-s $httpd->root . '/elsewhere/data.mdb', 'in the WebSocketHistoryDirectory, relative to ServerRoot');
-    ok(!-e $httpd->root . '/logs/websocket-history', 'and not in the runtime directory');
+    like(publish($httpd), qr/-1"/, 'with WebSocketHistoryDirectory, a message is kept');
+    ok(-s $httpd->root . '/elsewhere/data.mdb', 'the history is in WebSocketHistoryDirectory, relative to ServerRoot');
+    ok(!-e $httpd->root . '/logs/websocket-history', 'with WebSocketHistoryDirectory, no history is in the runtime directory');
     $httpd->graceful;
-    like(publish($httpd), qr/-2"/, 'a reload finds it');
+    like(publish($httpd), qr/-2"/, 'after a reload, the history continues');
 }
 {
     my $httpd = Httpd->start(conf => $conf);
     publish($httpd);
-    ok(-s $httpd->root . '/logs/websocket-history/data.mdb', 'the default is in the runtime directory');
+    ok(-s $httpd->root . '/logs/websocket-history/data.mdb', 'by default, the history is in the runtime directory');
 }
 SKIP: {
     skip 'only root can write to /run and /var/lib', 2 if $>;
     my $name = "mod_websocket-test-$$";
     mkdir "/run/$name" or skip '/run cannot be written to', 2;
     my $httpd = Httpd->start(conf => "DefaultRuntimeDir /run/$name\n$conf");
-    like(publish($httpd), qr/-1"/, 'below /run the default is another folder');
-    ok(-s "/var/lib/$name/websocket-history/data.mdb", 'the folder of the same name below /var/lib');
+    like(publish($httpd), qr/-1"/, 'with a runtime directory below /run, a message is kept');
+    ok(-s "/var/lib/$name/websocket-history/data.mdb", 'with a runtime directory below /run, the history is in the folder of the same name below /var/lib');
     $httpd->stop;
     remove_tree("/run/$name", "/var/lib/$name");
 }
 {
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHistoryDirectory /x\n</Location>\n");
-    ok(!$right, 'the directive is refused inside of a section');
+    ok(!$right, 'WebSocketHistoryDirectory is refused inside of a section');
     ($right, $output) = Httpd->check("WebSocketHistoryDirectory /nowhere/at/all\n$conf");
-    ok(!$right, 'so is a folder that cannot be created');
-    like($output, qr{"/nowhere/at/all" cannot be created: there is no folder /nowhere/at/}, 'with the reason');
+    ok(!$right, 'WebSocketHistoryDirectory is refused if the folder cannot be created');
+    like($output, qr{"/nowhere/at/all" cannot be created: there is no folder /nowhere/at/}, 'the error says which folder cannot be created');
 }
 done_testing();

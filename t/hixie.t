@@ -77,7 +77,7 @@ sub client {
     my $c = Client->new($httpd, $path, tls => $o{tls}, request => request($version, "$path?cookie&name=$name", %o),
         behind => ($version == 76 ? $KEY3 : '') . ($o{behind} // ''));
     $c->{name} = $name;
-    is(take($c, 16), $ANSWER, "version 76, $path: the answer to the third key") if $version == 76;
+    is(take($c, 16), $ANSWER, "version 76, $path: the server answers the third key") if $version == 76;
     return $c;
 }
 
@@ -114,35 +114,35 @@ for my $path (qw(/ /relay)) {
             my $c = client($version, $path, tls => $tls, protocol => 'chat');
             my $first = $version == 76 ? 'WebSocket Protocol Handshake' : 'Web Socket Protocol Handshake';
             like($c->head, qr{\AHTTP/1\.1 101 $first\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n},
-                "$way, $version: the answer begins as the draft demands");
-            is($c->header("${sec}WebSocket-Origin"), "$http://$host", "$way, $version: the origin");
+                "$way, $version: the answer begins as the draft requires");
+            is($c->header("${sec}WebSocket-Origin"), "$http://$host", "$way, $version: the answer has the client's origin");
             is($c->header("${sec}WebSocket-Location"), "$ws://$host$path?cookie&name=$c->{name}",
-                "$way, $version: the URL that was asked for");
-            is($c->header("${sec}WebSocket-Protocol"), 'chat', "$way, $version: the subprotocol");
-            is(join('|', $c->header('Set-Cookie')), 'a=1|b=2; HttpOnly', "$way, $version: the handler's headers");
-            is($c->header('Sec-WebSocket-Accept'), undef, "$way, $version: nothing of RFC 6455");
+                "$way, $version: the answer has the requested URL");
+            is($c->header("${sec}WebSocket-Protocol"), 'chat', "$way, $version: the answer has the subprotocol");
+            is(join('|', $c->header('Set-Cookie')), 'a=1|b=2; HttpOnly', "$way, $version: the answer has the handler's headers");
+            is($c->header('Sec-WebSocket-Accept'), undef, "$way, $version: the answer has no header of RFC 6455");
             say_text($c, 'who');
-            like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: the values that the handler gets");
+            like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: the handler gets the right values");
         }
 
         # A proxy that holds back the bytes after the headers until it receives the response's headers.
         my $c = Client->new($httpd, $path, tls => $tls, request => request(76, "$path?name=proxy$number", tls => $tls));
-        is($c->status, 101, "$way: the headers of the answer come before the third key");
-        is($c->{in}, '', "$way: and nothing else");
+        is($c->status, 101, "$way: the headers of the answer are sent before the third key arrives");
+        is($c->{in}, '', "$way: nothing else is sent before the third key arrives");
         $c->raw_bytewise(substr $KEY3, 0, 7);
-        ok(!IO::Select->new($c->socket)->can_read(0.1), "$way: nor after seven bytes of it");
-        is($httpd->count_log(qr/api: open proxy$number\b/), 0, "$way: the handler has not been called yet");
+        ok(!IO::Select->new($c->socket)->can_read(0.1), "$way: nothing is sent after seven bytes of the third key");
+        is($httpd->count_log(qr/api: open proxy$number\b/), 0, "$way: the handler is not called before the third key is complete");
         $c->raw(substr $KEY3, 7);
-        is(take($c, 16), $ANSWER, "$way: the eighth byte is answered");
+        is(take($c, 16), $ANSWER, "$way: when the third key is complete, the server answers it");
         say_text($c, 'hello');
-        is(text($c), 'hello', "$way: and the connection echoes");
+        is(text($c), 'hello', "$way: after the third key, the connection echoes");
 
         for my $version (76, 75) {
             for my $count (5, 60_000) {
                 my $behind = join '', map {"\0message $_\xff"} 1 .. $count;
                 my $early = client($version, $path, tls => $tls, behind => $behind);
                 my $right = grep { text($early) eq "message $_" } 1 .. $count;
-                is($right, $count, "$way, $version: $count messages right behind the handshake");
+                is($right, $count, "$way, $version: $count messages sent together with the handshake are echoed");
             }
         }
     }
@@ -150,19 +150,19 @@ for my $path (qw(/ /relay)) {
 
 {
     my $c = client(76, '/', origin => '');
-    is($c->header('Sec-WebSocket-Origin'), undef, 'without an origin, the answer has none');
+    is($c->header('Sec-WebSocket-Origin'), undef, '76: without an origin, the answer has none');
     $c = client(76, '/', headers => ['Content-Length: 8']);
     say_text($c, 'x');
-    is(text($c), 'x', 'a client that counts its third key as a body');
+    is(text($c), 'x', '76: a client that counts its third key as a body is accepted');
     $c = client(76, '/', headers => ['WebSocket-Protocol: chat']);
-    is($c->header('Sec-WebSocket-Protocol'), 'chat', '76: the subprotocol in the header of 75');
+    is($c->header('Sec-WebSocket-Protocol'), 'chat', '76: a subprotocol in the header of 75 is agreed on');
     $c = client(75, '/', protocol => 'unknown');
-    is($c->header('WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
+    is($c->header('WebSocket-Protocol'), undef, '75: an unknown subprotocol is not agreed on');
     my $port = $httpd->port;
     $c = Client->new($httpd, '/', request => request(75, "http://localhost:$port/a%20b?c=d"));
-    is($c->header('WebSocket-Location'), "ws://localhost:$port/a%20b?c=d", 'a request with an absolute URL');
+    is($c->header('WebSocket-Location'), "ws://localhost:$port/a%20b?c=d", '75: a request with an absolute URL is answered with this URL');
     $c = Client->new($httpd, '/', request => request(76, '/'), behind => 'any bytes');
-    is(take($c, 16), md5(pack('NN', 829309203, 259970620) . 'any byte'), 'another third key');
+    is(take($c, 16), md5(pack('NN', 829309203, 259970620) . 'any byte'), '76: another third key is answered');
 }
 {
     my $front = Httpd->start(conf => <<"END");
@@ -171,7 +171,7 @@ WebSocketHandler ws_echo.so
 WebSocketVersions 75
 END
     my $c = Client->new($front, '/', request => request(75, '/x', origin => ''));
-    like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, 'TLS that a proxy terminates: wss');
+    like($c->header('WebSocket-Location'), qr{^wss://localhost:\d+/x$}, '75: where a proxy terminates TLS, the URL in the answer is wss');
     $c->drop;
 }
 
@@ -194,21 +194,21 @@ for (
     my ($status, $c) = refused($version, $path, %o);
     is($status, $expected, "$name is refused with $expected");
     is($c->header('Sec-WebSocket-Version'), $path eq '/default' ? '13, 8, 7' : $path eq '/only75' ? undef : '13',
-        "$name: the versions that have a number") if $expected == 426;
+        "$name: the 426 lists the versions that have a number") if $expected == 426;
     Httpd::wait_for(sub { $httpd->count_log($log) > $before }, "a log line for $name");
-    pass("$name: the log says so");
+    pass("$name: the log says why");
 }
 for my $key (1, 2) {
     (my $wrong = request(76, '/')) =~ s/^(Sec-WebSocket-Key$key: ).*?\r$/${1}1 2 3\r/m;
-    is((Client->refused($httpd, '/', request => $wrong))[0], 400, "a wrong key $key is refused with 400");
-    ok($httpd->wait_log(qr/refused with 400: Sec-WebSocket-Key$key does not encode a number/), 'the log says which');
+    is((Client->refused($httpd, '/', request => $wrong))[0], 400, "76: an invalid key $key is refused with 400");
+    ok($httpd->wait_log(qr/refused with 400: Sec-WebSocket-Key$key does not encode a number/), '76: the log says which key is invalid');
 }
 for my $path (qw(/hasty /hasty-relay)) {
     my $c = Client->new($httpd, $path, request => request(76, "$path?name=never"), behind => 'seven..');
-    ok($c->at_end, "$path: a client that does not send its whole third key is dropped");
+    ok($c->at_end, "$path: a client that does not complete its third key is dropped");
 }
-ok($httpd->wait_log(qr/the client did not complete the handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says so');
-is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'and no handler is called');
+ok($httpd->wait_log(qr/the client did not complete the handshake of version 76 \(WebSocketCloseTimeout\)/), 'the log says that the client did not complete the handshake');
+is($httpd->count_log(qr/api: (?:open|closed) never/), 0, 'no handler is called for an incomplete handshake');
 
 # ---- Texts ----
 
@@ -226,16 +226,16 @@ for my $path (qw(/ /relay)) {
         is(text($c), 'next', "$way: frames of other kinds are skipped");
         say_text($c, 'ping x');
         say_text($c, 'parts');
-        is(text($c), 'unsupported', "$way: there are no pings");
+        is(text($c), 'unsupported', "$way: ws_ping returns WS_UNSUPPORTED");
         my @texts = map { text($c) } 1 .. 3;
-        is("@texts", 'misplaced one two three behind the parts', "$way: a message in parts");
+        is("@texts", 'misplaced one two three behind the parts', "$way: a message in parts arrives as separate texts");
         say_text($c, 'timer 10 10 2');
-        is(join(' ', map { text($c) } 1 .. 3), 'tick tick stopped', "$way: timers");
+        is(join(' ', map { text($c) } 1 .. 3), 'tick tick stopped', "$way: timers run");
         say_text($c, 'close 4002 enough');
-        is(take($c, 2), "\xff\0", "$way: the server closes") if $version == 76;
+        is(take($c, 2), "\xff\0", "$way: the handler closes, and the client gets the closing bytes") if $version == 76;
         $c->raw("\xff\0") if $version == 76;
-        ok($c->at_end, "$way: the server ends the connection");
-        is(told($c), '4002 enough', "$way: on_close gets code and reason of the handler");
+        ok($c->at_end, "$way: the handler closes, and the connection ends");
+        is(told($c), '4002 enough', "$way: the handler closes, and on_close gets its code and reason");
     }
 }
 
@@ -245,17 +245,17 @@ SKIP: {
     $c{13} = Client->new($httpd, '/');
     $c{relay} = client(76, '/relay');
     $c{13}->text('all to everybody');
-    is(($c{13}->message)[1], 'to everybody', 'a broadcast: to 13');
-    is(text($c{$_}), 'to everybody', "a broadcast: to $_") for 76, 75, 'relay';
+    is(($c{13}->message)[1], 'to everybody', 'a broadcast reaches a client of version 13');
+    is(text($c{$_}), 'to everybody', "a broadcast reaches a client of $_") for 76, 75, 'relay';
     say_text($c{75}, 'others back');
-    is(($c{13}->message)[1], 'back', 'a broadcast by 75: to 13');
-    is(text($c{$_}), 'back', "a broadcast by 75: to $_") for 76, 'relay';
+    is(($c{13}->message)[1], 'back', 'a broadcast by a client of 75 reaches one of 13');
+    is(text($c{$_}), 'back', "a broadcast by a client of 75 reaches one of $_") for 76, 'relay';
     say_text($c{76}, 'id');
     my $id = text($c{76});
     $c{13}->text("to $id by id");
-    is(text($c{76}), 'by id', 'a text by id');
+    is(text($c{76}), 'by id', '76: a text sent by id arrives');
     $c{13}->text("closeid $id");
-    is(take($c{76}, 2), "\xff\0", 'a close by id');
+    is(take($c{76}, 2), "\xff\0", '76: a connection is closed by id');
 }
 
 # ---- Ends ----
@@ -265,34 +265,34 @@ for my $path (qw(/ /relay)) {
         my $way = "$path, " . ($tls ? 'wss' : 'ws');
         my $c = client(76, $path, tls => $tls);
         $c->raw("\0last words\xff\xff\0");
-        is(text($c), 'last words', "$way, 76: messages from before the close are answered");
-        is(take($c, 2), "\xff\0", "$way, 76: and the close");
-        ok($c->at_end, "$way, 76: and then the connection ends");
-        is(told($c), '1005 ', "$way, 76: on_close: the client gave no code");
+        is(text($c), 'last words', "$way, 76: messages before the client's close are answered");
+        is(take($c, 2), "\xff\0", "$way, 76: the client's close is answered");
+        ok($c->at_end, "$way, 76: after the close, the connection ends");
+        is(told($c), '1005 ', "$way, 76: after the close, on_close gets 1005");
 
         $c = client(76, $path, tls => $tls);
         say_text($c, 'gone');
         $c->drop;
-        is(told($c), '1006 ', "$way, 76: a client that disconnects without a close: 1006");
+        is(told($c), '1006 ', "$way, 76: a client that disconnects without a close: on_close gets 1006");
 
         $c = client(75, $path, tls => $tls);
         say_text($c, 'one');
-        is(text($c), 'one', "$way, 75: a client ...");
+        is(text($c), 'one', "$way, 75: the connection echoes before the client disconnects");
         $tls ? $c->socket->close : $c->drop;
-        is(told($c), '1005 ', "$way, 75: ... that disconnects, its only way to close: 1005");
+        is(told($c), '1005 ', "$way, 75: a client that disconnects, its only way to close: on_close gets 1005");
 
         $c = client(75, $path, tls => $tls);
         $c->raw("\0half a text");
         $tls ? $c->socket->close : $c->drop;
-        is(told($c), '1006 ', "$way, 75: or disconnects in the middle of a text: 1006");
+        is(told($c), '1006 ', "$way, 75: a client that disconnects inside a text: on_close gets 1006");
     }
 }
 
 for (
-    ['no text', '/', "\0\xc3(\xff", 1007, 'text is not UTF-8'],
+    ['text that is not UTF-8', '/', "\0\xc3(\xff", 1007, 'text is not UTF-8'],
     ['a text beyond the limit', '/small', "\0" . 'x' x 1001, 1009, 'message is too big'],
     ['a frame beyond the limit', '/small', "\x80\x87\x69", 1009, 'frame is too big'],
-    ['a length without end', '/', "\x80" x 11, 1002, 'frame length has too many bytes'],
+    ['a length with too many bytes', '/', "\x80" x 11, 1002, 'frame length has too many bytes'],
     )
 {
     my ($name, $path, $bytes, $code, $text) = @$_;
@@ -307,7 +307,7 @@ for (
 {
     my $c = client(76, '/small');
     say_text($c, 'x' x 1000);
-    is(text($c), 'x' x 1000, 'a text as long as the limit');
+    is(text($c), 'x' x 1000, 'a text as long as WebSocketMaxMessageSize is echoed');
 }
 
 {
@@ -315,14 +315,14 @@ for (
     $httpd->graceful;
     for my $version (76, 75) {
         say_text($c{$version}, 'still there');
-        is(text($c{$version}), 'still there', "a reload: $version stays open");
+        is(text($c{$version}), 'still there', "after a reload, a connection of version $version echoes");
     }
     $httpd->terminate;
-    is(take($c{76}, 2), "\xff\0", 'the server stops: 76 is closed');
+    is(take($c{76}, 2), "\xff\0", 'when httpd stops, a connection of version 76 is closed');
     $c{76}->raw("\xff\0");
     for my $version (76, 75) {
-        ok($c{$version}->at_end, "the server stops: the connection of $version ends");
-        is(told($c{$version}), '1001 server stops', 'and on_close gets the reason');
+        ok($c{$version}->at_end, "when httpd stops, a connection of version $version ends");
+        is(told($c{$version}), '1001 server stops', "when httpd stops, on_close gets 1001 in version $version");
     }
 }
 

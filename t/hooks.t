@@ -148,60 +148,60 @@ sub subscribed {
     my $c = subscribed('plain/a');
     wait_told(qr{^subscribe plain/a - [0-9a-f]{16} /ws - });
     my ($status, $json) = publish('plain/a', 'hello');
-    is($status, 200, 'a publication that the application allows');
-    is($json->{published}[0]{receivers}, 1, 'has a receiver');
-    is_deeply([$c->message], [TEXT, 'hello'], 'which receives it unchanged');
+    is($status, 200, 'a publication that the application allows succeeds');
+    is($json->{published}[0]{receivers}, 1, 'a publication that the application allows has a receiver');
+    is_deeply([$c->message], [TEXT, 'hello'], 'a publication that the application allows arrives unchanged');
     wait_told(qr{^publish plain/a - - - text hello 1$});
-    pass('the application has got channel, type and message, by a request of the server itself');
+    pass('the application gets channel, type and message, in a request of the server itself');
     ($status, $json) = publish('plain/a', 'refuse me');
-    is($status, 403, 'a publication that it refuses');
-    is($json->{published}[0]{error}, 'the application refuses it', 'with the reason');
-    is((publish('plain/a', 'rewrite me'))[0], 200, 'a publication that it rewrites');
-    is_deeply([$c->message], [TEXT, 'me, rewritten'], 'and the refused one did not arrive');
+    is($status, 403, 'a publication that the application refuses is answered with 403');
+    is($json->{published}[0]{error}, 'the application refuses it', 'a publication that the application refuses is answered with the reason');
+    is((publish('plain/a', 'rewrite me'))[0], 200, 'a publication that the application rewrites succeeds');
+    is_deeply([$c->message], [TEXT, 'me, rewritten'], 'the rewritten message arrives, and the refused one does not');
     publish('plain/a', 'bytes');
-    is_deeply([$c->message], [BINARY, "\0\xff"], 'a text can become bytes');
+    is_deeply([$c->message], [BINARY, "\0\xff"], 'the application can rewrite a text to bytes');
     for my $bad ('wrong', 'image', 'fail') {
         my ($s, undef, $head) = publish('plain/a', $bad);
-        is($s, 503, "an invalid answer ($bad)");
-        like($head, qr/^Retry-After/m, 'the publisher may try again');
+        is($s, 503, "an invalid answer of the application ($bad) refuses the publication with 503");
+        like($head, qr/^Retry-After/m, "an invalid answer of the application ($bad): the publisher may try again");
     }
     ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
-        'and is logged');
+        'an invalid answer of the application is logged');
     # Clients publish too.
     my $publisher = json_client();
     is(answer($publisher, { type => 'subscribe', channel => 'plain/a' })->{type}, 'subscribed');
     $publisher->text(encode_json({ type => 'publish', channel => 'plain/a', data => 'rewrite json', id => 1 }));
     my %got = map { my $m = decode_json(($publisher->message)[1]); ($m->{type} => $m) } 1, 2;
-    ok($got{published}, 'by a client') or diag(explain(\%got));
+    ok($got{published}, "a client's publication that the application rewrites succeeds") or diag(explain(\%got));
     is($got{message}{data}, 'json, rewritten');
     is(($c->message)[1], 'json, rewritten');
     my $before = told();
-    is(answer($publisher, { type => 'ping', id => $_ })->{type}, 'pong', 'a ping is answered') for 1 .. 3;
-    is(told(), $before, 'pings do not reach the application');
+    is(answer($publisher, { type => 'ping', id => $_ })->{type}, 'pong', "the client's ping is answered") for 1 .. 3;
+    is(told(), $before, 'the application gets no pings');
     my $json_answer = answer($publisher, { type => 'publish', channel => 'plain/a', data => 'refuse json', id => 2 });
-    is_deeply([@$json_answer{qw(type id)}], ['error', 2], 'a refusal is an error frame');
+    is_deeply([@$json_answer{qw(type id)}], ['error', 2], "a client's publication that the application refuses is answered with an error");
     my $raw = subscribed('plain/raw');
     $raw->text('refuse raw');
-    $raw->expect_close(1008, 'a client without a protocol is closed');
+    $raw->expect_close(1008, 'a client without a subprotocol whose publication is refused is closed with 1008');
     wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
-    pass('the application is notified of its end');
+    pass("the application is notified when that client's connection ends");
     # The application is not asked about its own publications.
     my $published = lines(qr/^publish/);
     http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
-    is(($c->message)[1], 'refuse own', 'publications by the control API are not sent to the application');
-    is(lines(qr/^publish/) + 0, $published + 0, 'without any request');
+    is(($c->message)[1], 'refuse own', 'a publication by the control API arrives without asking the application');
+    is(lines(qr/^publish/) + 0, $published + 0, 'a publication by the control API causes no request to the application');
     # Nor is it asked about other channels.
     my $other = listener('other');
-    is((publish('other', 'refuse other'))[0], 200, 'nor are those of channels without a hook');
+    is((publish('other', 'refuse other'))[0], 200, 'a publication to a channel without a hook is not sent to the application');
 }
 {
     my $alice = Client->new($httpd, '/users?to=plain/users', headers => ['Authorization: Basic ' . encode_base64('alice:secret', '')]);
     wait_told(qr{^subscribe plain/users alice [0-9a-f]{16} /users});
     Httpd::wait_for(sub { (http('GET', '/control/channels?prefix=plain/users'))[1]{channels}[0] }, 'the subscription');
     $alice->text('mine');
-    is(($alice->message)[1], 'mine', 'a user publishes');
+    is(($alice->message)[1], 'mine', 'a publication of an authenticated user arrives');
     wait_told(qr{^publish plain/users alice [0-9a-f]{16} - text mine});
-    pass('the request has the user and the connection');
+    pass('the application gets the user and the connection of a publication');
 }
 
 # Order: one request at a time for each channel.
@@ -211,20 +211,20 @@ sub subscribed {
     answer($p, { type => 'subscribe', channel => 'plain/order' });
     my @sent = map { ($_ % 4 ? '' : 'slow ') . $_ } 1 .. 20;
     $p->text(encode_json({ type => 'publish', channel => 'plain/order', data => $_ })) for @sent;
-    is_deeply([map { ($c->message)[1] } @sent], \@sent, 'messages of a channel keep their order');
+    is_deeply([map { ($c->message)[1] } @sent], \@sent, 'messages of a channel keep their order, although the application answers some slowly');
 }
 
 # With a history.
 {
     my $c = subscribed('kept/a');
-    is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a channel with a history');
+    is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a rewritten publication to a channel with a history has a receiver');
     is(($c->message)[1], 'kept, rewritten');
     my $late = listener('kept/a&after=all');
     is(($late->message)[1], 'kept, rewritten', 'the history has the rewritten message');
-    is((publish('kept/a', 'refuse kept'))[0], 403, 'and no refused one');
+    is((publish('kept/a', 'refuse kept'))[0], 403, 'a refused publication to a channel with a history is answered with 403');
     my ($s1) = http('POST', '/http/kept/a?id=x', 'rewrite once');
     my ($s2, $again) = http('POST', '/http/kept/a?id=x', 'rewrite once');
-    ok($again->{published}[0]{duplicate}, 'an id applies to the rewritten message, too');
+    ok($again->{published}[0]{duplicate}, 'a rewritten publication with an id that was used before is reported as a duplicate');
 }
 
 # ---- Subscriptions ----
@@ -232,30 +232,30 @@ sub subscribed {
 {
     my $c = json_client();
     my $refused = answer($c, { type => 'subscribe', channel => 'secret/a', id => 7 });
-    is_deeply([@$refused{qw(type channel id)}], ['error', 'secret/a', 7], 'a subscription that the application refuses is an error frame');
+    is_deeply([@$refused{qw(type channel id)}], ['error', 'secret/a', 7], 'a subscription that the application refuses is answered with an error');
     $refused = answer($c, { type => 'subscribe', channel => 'broken/a', id => 8 });
-    is_deeply([@$refused{qw(type channel id)}], ['error', 'broken/a', 8], 'so is a subscription that it does not answer');
+    is_deeply([@$refused{qw(type channel id)}], ['error', 'broken/a', 8], 'a subscription with an invalid answer of the application is answered with an error');
     my $allowed = answer($c, { type => 'subscribe', channel => 'plain/b', id => 9 });
-    is_deeply([@$allowed{qw(type channel)}], ['subscribed', 'plain/b'], 'and another subscription is possible');
+    is_deeply([@$allowed{qw(type channel)}], ['subscribed', 'plain/b'], 'after refused subscriptions, an allowed subscription succeeds');
     is((publish('plain/b', 'to b'))[1]{published}[0]{receivers}, 1);
-    is(decode_json(($c->message)[1])->{data}, 'to b', 'messages arrive');
+    is(decode_json(($c->message)[1])->{data}, 'to b', 'an allowed subscription receives messages');
     answer($c, { type => 'unsubscribe', channel => 'plain/b', id => 10 });
     wait_told(qr{^unsubscribe plain/b - [0-9a-f]{16}});
     pass('the application is notified when a connection unsubscribes');
-    listener('secret/b')->expect_close(1008, 'a connection for a refused channel is closed');
-    listener('broken/b')->expect_close(1013, 'with 1013 if the application does not answer');
-    is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'a stream of events is refused');
-    is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'or is temporarily unavailable');
+    listener('secret/b')->expect_close(1008, 'a connection to a channel that the application refuses is closed with 1008');
+    listener('broken/b')->expect_close(1013, 'a connection to a channel with an invalid answer of the application is closed with 1013');
+    is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'an event stream that the application refuses is answered with 403');
+    is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'an event stream with an invalid answer of the application is answered with 503');
 }
 # A connection that ends while the application is asked.
 {
     my $c = listener('held/a');
     Httpd::wait_for(sub { -e "$dir/held" }, 'the question');
     $c->close(1000);
-    $c->expect_close(1000, 'a connection ends meanwhile');
+    $c->expect_close(1000, 'a connection ends while the application decides about its subscription');
     Httpd::write_file("$dir/go", '');
     my $again = subscribed('held/b');
-    is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'and no subscription remains');
+    is((publish('held/a', 'x'))[1]{published}[0]{receivers}, 0, 'no subscription remains of a connection that has ended meanwhile');
 }
 # The control API subscribes without asking the application.
 {
@@ -274,24 +274,24 @@ sub occupancy_is {
 }
 {
     my @c = map { listener('room/1') } 1 .. 12;
-    occupancy_is('room/1', 'occupied', 'the first subscriber of all processes');
+    occupancy_is('room/1', 'occupied', 'occupied: the first subscriber of all processes causes one notification');
     pop(@c)->close(1000) for 1 .. 11;
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one to be left');
     push @c, listener('room/2');
-    occupancy_is('room/2', 'occupied', 'another channel');
-    is(occupancy('room/1'), 'occupied', 'no notification while a subscriber is left');
+    occupancy_is('room/2', 'occupied', 'occupied: another channel causes its own notification');
+    is(occupancy('room/1'), 'occupied', 'vacated: no notification while a subscriber is left');
     $_->close(1000) for @c;
-    occupancy_is('room/1', 'occupied vacated', 'the last subscriber has left');
-    occupancy_is('room/2', 'occupied vacated', 'of the other channel, too');
+    occupancy_is('room/1', 'occupied vacated', 'vacated: the last subscriber of the channel has left');
+    occupancy_is('room/2', 'occupied vacated', 'vacated: the last subscriber of the other channel has left');
     my $again = listener('room/1');
-    occupancy_is('room/1', 'occupied vacated occupied', 'and a subscriber returns');
+    occupancy_is('room/1', 'occupied vacated occupied', 'occupied: a subscriber has returned');
     # Over a reload the channel stays occupied.
     $httpd->graceful;
     my $new = listener('room/1');
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 2 }, 'both to be there');
     $again->close(1000);
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the new one to be left');
-    is(occupancy('room/1'), 'occupied vacated occupied', 'old and new processes count together');
+    is(occupancy('room/1'), 'occupied vacated occupied', 'vacated: no notification after a reload while a subscriber of a new process is left');
     # The application is down meanwhile, and is notified later.
     Httpd::write_file("$dir/down", '');
     $new->close(1000);
@@ -303,9 +303,9 @@ sub occupancy_is {
 # A child that is killed.
 {
     my $c = listener('room/killed');
-    occupancy_is('room/killed', 'occupied', 'a channel');
+    occupancy_is('room/killed', 'occupied', 'occupied: a subscriber of a child that will be killed');
     kill 'KILL', child_with($c);
-    occupancy_is('room/killed', 'occupied vacated', 'of a killed child is vacated');
+    occupancy_is('room/killed', 'occupied vacated', 'vacated: the child of the only subscriber was killed');
 }
 
 # The process that has the other end of a connection.
@@ -325,14 +325,14 @@ sub child_with {
 
 {
     my ($status, undef, $head) = publish('gone/a', 'x');
-    is($status, 503, 'an application that is down: nothing is published');
-    like($head, qr/^Retry-After/m, 'for now');
-    listener('gone/a')->expect_close(1013, 'nor subscribed');
+    is($status, 503, 'when the application is down, a publication is refused with 503');
+    like($head, qr/^Retry-After/m, 'when the application is down, the publisher may try again');
+    listener('gone/a')->expect_close(1013, 'when the application is down, a subscription is refused with 1013');
     my @status = map { (publish('gone/a', 'x'))[0] } 1 .. 8;
-    is_deeply(\@status, [(503) x 8], 'the result is the same again');
-    is((publish('hang/a', 'hang'))[0], 503, 'an application that takes too long');
+    is_deeply(\@status, [(503) x 8], 'when the application is down, more publications are refused with 503, too');
+    is((publish('hang/a', 'hang'))[0], 503, 'when the application takes too long, a publication is refused with 503');
     Httpd::write_file("$dir/over", '');
-    is((publish('other', 'x'))[0], 200, 'other channels are not delayed');
+    is((publish('other', 'x'))[0], 200, 'a slow application does not delay channels without a hook');
 }
 
 # ---- Configuration ----
@@ -359,13 +359,13 @@ if ($Httpd::MPM eq 'event') {
     );
     for my $line (sort keys %wrong) {
         my ($ok, $text) = Httpd->check("${load}WebSocketChannelHook $line");
-        ok(!$ok, "WebSocketChannelHook $line");
-        like($text, $wrong{$line}, 'the error says what is wrong');
+        ok(!$ok, "httpd -t refuses: WebSocketChannelHook $line");
+        like($text, $wrong{$line}, "the error says what is wrong in: WebSocketChannelHook $line");
     }
     my ($ok, $text) = Httpd->check("${load}<VirtualHost *:1>\nWebSocketChannelHook publish /x\n</VirtualHost>");
-    ok(!$ok, 'not in a virtual host');
+    ok(!$ok, 'httpd -t refuses WebSocketChannelHook in a virtual host');
     ($ok, $text) = Httpd->check("${load}WebSocketChannelHook publish,subscribe unix:/x|http://localhost/y channel=a* timeout=1s queue=5 concurrency=2");
-    ok($ok, 'a valid line') or diag($text);
+    ok($ok, 'httpd -t accepts WebSocketChannelHook with all keys') or diag($text);
 }
 
 done_testing();

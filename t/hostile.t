@@ -47,7 +47,7 @@ END
         pass("$path: a client that renegotiates is disconnected, 20 times");
         # AddressSanitizer keeps freed memory for a while.
         $httpd->none_grows($before, \&memory_of, "$path: no child grows", $ENV{WS_TEST_PRELOAD} ? 128 * 1024 : 8 * 1024);
-        Client->new($httpd, $path, tls => 'TLSv1_2')->echoes('hello', "$path: others are served");
+        Client->new($httpd, $path, tls => 'TLSv1_2')->echoes('hello', "$path: after the renegotiations, another client is served");
     }
 }
 
@@ -99,7 +99,7 @@ END
     my $c = Client->new(@ask);
     $c->echoes('hello', 'a handler asks for access while 720 clients leave, most by a reset');
     $c->close(1000);
-    is($httpd->count_log(qr/exit signal/), 0, 'no child has ended');
+    is($httpd->count_log(qr/exit signal/), 0, 'no child has crashed');
 }
 
 done_testing;

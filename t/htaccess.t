@@ -103,40 +103,40 @@ sub says {
     return $opcode == 8 ? 'closed with ' . unpack 'n', $text : $text;
 }
 
-is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'a page of the folder is the application');
-is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'by its own URL');
-is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the URL of the page is also the WebSocket');
-is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'also for a folder below');
-is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', 'in <Files>, a name with a blank');
-is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', 'the address');
-is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'TLS');
-isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, '<Files> is for this name only');
-isnt((Client->refused($httpd, '/sites/site/off/chat'))[0], 101, 'off');
-isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator takes precedence');
-isnt((Client->refused($httpd, '/sites/nothing/chat'))[0], 101, 'AllowOverride None');
+is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'in .htaccess, a page of the folder is the application');
+is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'the application gets its own URL, not that of the WebSocket');
+is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the URL of the application itself can be used for the WebSocket');
+is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'a folder below has the same application');
+is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', "in <Files>, an application's name can have a blank");
+is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', "the application gets the client's address");
+is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'the application gets HTTPS=on for a client with TLS');
+isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, 'WebSocketHandler in <Files> applies only to this name');
+isnt((Client->refused($httpd, '/sites/site/off/chat'))[0], 101, 'WebSocketHandler off in .htaccess of a folder below refuses handshakes');
+isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator takes precedence over .htaccess');
+isnt((Client->refused($httpd, '/sites/nothing/chat'))[0], 101, 'AllowOverride None: .htaccess has no effect');
 
 my @alice = (headers => ['Authorization: Basic ' . 'YWxpY2U6c2VjcmV0']);
-is(says('user/chat', 'REMOTE_USER', @alice), 'REMOTE_USER=alice', 'the user');
-is((Client->refused($httpd, '/sites/user/chat'))[0], 401, 'the handshake needs a user');
-is((Client->refused($httpd, '/sites/rewritten/chat', @alice))[0], 401, 'a page outside does not get the user of this folder');
+is(says('user/chat', 'REMOTE_USER', @alice), 'REMOTE_USER=alice', 'the application gets the authenticated user');
+is((Client->refused($httpd, '/sites/user/chat'))[0], 401, 'a folder that needs a user refuses a handshake without one');
+is((Client->refused($httpd, '/sites/rewritten/chat', @alice))[0], 401, "a page outside of the folder does not get the folder's user");
 
-is((Client->refused($httpd, '/sites/closed/chat'))[0], 403, 'where the administrator does not allow it');
-ok($httpd->wait_log(qr/closed\/\.htaccess has a WebSocketHandler, and the server's configuration does not allow it/), 'and the log says so');
+is((Client->refused($httpd, '/sites/closed/chat'))[0], 403, 'without WebSocketHtaccess, a handler in .htaccess refuses handshakes');
+ok($httpd->wait_log(qr/closed\/\.htaccess has a WebSocketHandler, and the server's configuration does not allow it/), 'without WebSocketHtaccess, the log says why');
 for (0 .. $#refused) {
-    is((Client->refused($httpd, "/sites/refused$_/chat"))[0], 500, "refused: $refused[$_]");
-    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have only "WebSocketHandler ws_http\.so to=PAGE"}), 'with an error text');
+    is((Client->refused($httpd, "/sites/refused$_/chat"))[0], 500, ".htaccess may not have: $refused[$_]");
+    ok($httpd->wait_log(qr{refused$_/\.htaccess: WebSocketHandler: \.htaccess can have only "WebSocketHandler ws_http\.so to=PAGE"}), 'the log says what .htaccess can have');
 }
 for (0 .. $#others) {
-    is((Client->refused($httpd, "/sites/other$_/chat"))[0], 500, "refused: $others[$_]");
-    ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'with an error text');
+    is((Client->refused($httpd, "/sites/other$_/chat"))[0], 500, ".htaccess may not have: $others[$_]");
+    ok($httpd->wait_log(qr{other$_/\.htaccess: \w+ not allowed here}), 'the log says that the directive is not allowed in .htaccess');
 }
 
 for (['ws_http.so to=/x', 'remove to='], ['ws_echo.so', 'takes ws_http.so'], ['', 'takes'], ['ws_http.so nonsense=1', 'unknown key']) {
     my ($arguments, $match) = @$_;
     my ($good, $text) = Httpd->check("<Directory />\nWebSocketHtaccess $arguments\n</Directory>");
-    ok(!$good && $text =~ /\Q$match\E/, "WebSocketHtaccess $arguments") or diag($text);
+    ok(!$good && $text =~ /\Q$match\E/, "httpd -t refuses: WebSocketHtaccess $arguments") or diag($text);
 }
 $httpd->graceful;
-is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'after a reload, too');
+is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'after a reload, a page of the folder is still the application');
 
 done_testing();

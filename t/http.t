@@ -121,34 +121,34 @@ sub asks {
 {
     my $c = Client->new($httpd, '/app?a=b', headers => ['Cookie: c=d']);
     is(asks($c, 'hello'), 'text hello', 'a message causes a request, and the body is the answer');
-    is(asks($c, 'env QUERY_STRING'), 'QUERY_STRING=a=b', 'the query');
-    is(asks($c, 'env HTTP_COOKIE'), 'HTTP_COOKIE=c=d', 'cookies');
-    is(asks($c, 'env WEBSOCKET'), 'WEBSOCKET=1', 'WEBSOCKET is set');
-    is(asks($c, 'env HTTP_WEBSOCKET_LOOPBACK'), 'HTTP_WEBSOCKET_LOOPBACK=none', 'not the credential');
-    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.1', 'the address');
-    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=none', 'no user');
-    is(asks($c, 'state'), 'state ', 'no state in the first request');
-    is(asks($c, 'state'), 'state +', 'then the state of the last answer');
+    is(asks($c, 'env QUERY_STRING'), 'QUERY_STRING=a=b', 'the application gets the query string');
+    is(asks($c, 'env HTTP_COOKIE'), 'HTTP_COOKIE=c=d', 'the application gets cookies');
+    is(asks($c, 'env WEBSOCKET'), 'WEBSOCKET=1', 'the application gets WEBSOCKET=1');
+    is(asks($c, 'env HTTP_WEBSOCKET_LOOPBACK'), 'HTTP_WEBSOCKET_LOOPBACK=none', "the application does not get the server's credential");
+    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.1', "the application gets the client's address");
+    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=none', 'without authentication, the application gets no user');
+    is(asks($c, 'state'), 'state ', 'the first request has no state');
+    is(asks($c, 'state'), 'state +', 'the next request has the state of the last answer');
     my $bytes = join '', map {chr} 0 .. 255;
     $c->binary($bytes);
-    is(($c->frame)[1], 'binary ' . unpack('H*', $bytes), 'all bytes arrive');
+    is(($c->frame)[1], 'binary ' . unpack('H*', $bytes), 'all bytes of a binary message arrive');
     $c->close(4001, 'so long');
     Httpd::wait_for(sub { told() =~ /close 4001 so long/ }, 'the close event');
-    pass('the close event has code and reason');
+    pass("the close event has the client's code and reason");
 }
 {
     my $c = Client->new($httpd, '/app', from => '127.0.0.9');
-    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.9', 'the address is the client\'s');
+    is(asks($c, 'env REMOTE_ADDR'), 'REMOTE_ADDR=127.0.0.9', 'the application gets the address of another client');
 }
 {
     my $c = Client->new($httpd, '/secret', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
-    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=alice', 'the user');
-    is((Client->refused($httpd, '/secret'))[0], 401, 'no request for a client that httpd refuses');
+    is(asks($c, 'env REMOTE_USER'), 'REMOTE_USER=alice', 'the application gets the authenticated user');
+    is((Client->refused($httpd, '/secret'))[0], 401, 'a client that httpd refuses causes no request');
 }
 {
     my $c = Client->new($httpd, '/patient', tls => 1);
-    is(asks($c, 'env HTTPS'), 'HTTPS=on', 'TLS');
-    like(asks($c, 'env SSL_PROTOCOL'), qr/=TLSv1/, 'TLS variables');
+    is(asks($c, 'env HTTPS'), 'HTTPS=on', 'the application gets HTTPS=on');
+    like(asks($c, 'env SSL_PROTOCOL'), qr/=TLSv1/, 'the application gets TLS variables');
 }
 
 {
@@ -156,8 +156,8 @@ sub asks {
     my $id = asks($c, 'connection');
     like($id, qr/\A[0-9a-f]{16}\z/, 'the application learns the id of the connection');
     my ($status) = $httpd->request('POST', "/control/connections/$id", 'Content-Type: text/plain', 'Content-Length: 5', '', 'later');
-    is($status, 200, 'with which it can send');
-    is(($c->message)[1], 'later', 'at any time');
+    is($status, 200, 'the application sends to a connection by its id');
+    is(($c->message)[1], 'later', 'the client receives what the application sent by its id');
 }
 
 # ---- Forged requests ----
@@ -165,10 +165,10 @@ sub asks {
 {
     my $c = Client->new($httpd, '/guarded');
     is(asks($c, 'hello'), 'text hello', 'Require env WEBSOCKET permits events');
-    is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'and nothing else');
+    is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'Require env WEBSOCKET refuses other requests');
     is(($httpd->request('GET', '/cgi/app.pl', "WebSocket-Loopback: $_"))[0], 403, 'a forged credential is refused')
         for '', 'x', '0' x 64, '0' x 64 . 'aXAAMTI3LjAuMC4xAA==', 'f' x 6000;
-    like($httpd->wait_log(qr/refused with 403: the header WebSocket-Loopback/), qr/refused/, 'and logged');
+    like($httpd->wait_log(qr/refused with 403: the header WebSocket-Loopback/), qr/refused/, 'a forged credential is logged');
 }
 
 # ---- Answers ----
@@ -198,7 +198,7 @@ for (
         is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "$name: closed with $code");
         next;
     }
-    is_deeply([($c->frame)[0, 1]], [$type, $body], "$name: the message") if $type;
+    is_deeply([($c->frame)[0, 1]], [$type, $body], "$name: the client gets the message") if $type;
     is(asks($c, 'after'), 'text after', "$name: the connection stays open");
 }
 
@@ -206,15 +206,15 @@ for (
 
 {
     my ($one, $two) = map { Client->new($httpd, '/app?answer%20WebSocket-Subscribe:%20room\nContent-Type:%20text/plain\n\nwelcome') } 1, 2;
-    is(($_->frame)[1], 'welcome', 'the body of the open event\'s answer') for $one, $two;
+    is(($_->frame)[1], 'welcome', 'the body of the answer to the open event is sent to the client') for $one, $two;
     $one->text('answer Content-Type: text/plain\nWebSocket-Publish: room\nWebSocket-Framing: line\n\none\ntwo\n');
     for my $c ($one, $two) {
-        is(($c->frame)[1], $_, "published: $_") for qw(one two);
+        is(($c->frame)[1], $_, "a published line arrives: $_") for qw(one two);
     }
-    is(asks($two, 'answer Content-Type: text/plain\nWebSocket-Unsubscribe: room\n\nout'), 'out', 'unsubscribed');
+    is(asks($two, 'answer Content-Type: text/plain\nWebSocket-Unsubscribe: room\n\nout'), 'out', 'a connection unsubscribes');
     $one->text('answer Content-Type: text/plain\nWebSocket-Publish: room\n\nthree');
-    is(($one->frame)[1], 'three', 'a subscriber receives it');
-    is(asks($two, 'x'), 'text x', 'other clients do not');
+    is(($one->frame)[1], 'three', 'a message published later reaches the remaining subscriber');
+    is(asks($two, 'x'), 'text x', 'a message published later does not reach the connection that unsubscribed');
 }
 
 # ---- The handshake ----
@@ -223,12 +223,12 @@ for (
     my ($status, $c) = Client->refused($httpd, '/app?answer%20Status:%20451\nContent-Type:%20text/plain\n\nnot%20<here>');
     is($status, 451, 'the open event refuses with a status');
     Httpd::wait_for(sub { $c->{in} =~ /&lt;here&gt;/ || !$c->fill }, 'the body');
-    like($c->{in}, qr/not &lt;here&gt;/, 'and a body');
+    like($c->{in}, qr/not &lt;here&gt;/, 'the open event refuses with a body');
     $c = Client->new($httpd, '/app?answer%20Status:%20204\nSet-Cookie:%20a=b\nSet-Cookie:%20c=d\nWebSocket-Protocol:%20two\n\n',
         protocol => 'one, two');
-    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'cookies are set');
-    is($c->header('Sec-WebSocket-Protocol'), 'two', 'the subprotocol is chosen');
-    is((Client->refused($httpd, '/app?answer%20Status:%20500\n\n'))[0], 500, 'a broken application');
+    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'the answer to the open event sets cookies');
+    is($c->header('Sec-WebSocket-Protocol'), 'two', 'the answer to the open event chooses the subprotocol');
+    is((Client->refused($httpd, '/app?answer%20Status:%20500\n\n'))[0], 500, 'an open event that fails refuses the handshake with 500');
 }
 
 # ---- Order and load ----
@@ -240,9 +240,9 @@ for (
     $c->text($_) for 'a' .. 'c';
     $c->send(9, 'read?');
     my ($opcode) = $c->frame;
-    is($opcode, 10, 'the connection is read during the request');
+    is($opcode, 10, 'a ping is answered while a request is in progress');
     Httpd::write_file("$dir/held", '');
-    is(($c->frame)[1], 'held', 'the first answer');
+    is(($c->frame)[1], 'held', 'the first request is answered');
     is(($c->frame)[1], 'text a|text b|text c', 'messages that arrived during the request are combined, in order');
 }
 SKIP: {
@@ -252,12 +252,12 @@ SKIP: {
     Httpd::wait_for(sub { -e "$dir/narrow.there" }, 'the request');
     $two->text('two');
     $two->send(9, 'read?');
-    is(($two->frame)[0], 10, 'a second request waits');
+    is(($two->frame)[0], 10, "a ping is answered while a connection's request waits");
     $three->text('three');
     my (undef, $payload) = $three->frame;
-    is(unpack('n', $payload), 1013, 'a third connection is closed with 1013');
+    is(unpack('n', $payload), 1013, 'concurrency and queue are used up: another connection is closed with 1013');
     Httpd::write_file("$dir/narrow", '');
-    is(($two->frame)[1], 'text two', 'the second request is sent');
+    is(($two->frame)[1], 'text two', 'the waiting request is sent when the first one has ended');
 }
 {
     my $c = Client->new($httpd, '/patient');
@@ -265,11 +265,11 @@ SKIP: {
     Httpd::wait_for(sub { -e "$dir/last.there" }, 'the request');
     $c->text('final words');
     $c->close(4002, 'off');
-    is(($c->frame)[0], CLOSE, "the client closes");
-    unlike(told(), qr/ final words| close 4002/, 'one request at a time');
+    is(($c->frame)[0], CLOSE, "the client's Close frame is answered while a request is in progress");
+    unlike(told(), qr/ final words| close 4002/, 'the application gets no second request while the first is in progress');
     Httpd::write_file("$dir/last", '');
     Httpd::wait_for(sub { told() =~ /(\w+) message .*final words\n(?s:.*)\1 close 4002 off/ }, 'the last messages and the end');
-    pass('messages from before the end are sent first');
+    pass('messages that arrived before the client closed are sent before the close event');
 }
 
 # ---- The application is down ----
@@ -280,7 +280,7 @@ SKIP: {
     pass('handshakes are answered 503 while the application is down');
     my ($again, $c) = Client->refused($httpd, '/gone');
     skip 'another child', 1 if $again != 503;
-    is($c->header('Retry-After'), 600, 'with Retry-After');
+    is($c->header('Retry-After'), 600, 'the 503 has Retry-After');
 }
 
 # ---- Reload ----
@@ -291,10 +291,10 @@ SKIP: {
     Httpd::wait_for(sub { -e "$dir/reload.there" }, 'the request');
     $httpd->graceful;
     Httpd::write_file("$dir/reload", '');
-    is(($c->frame)[1], 'held', 'a reload loses no request');
+    is(($c->frame)[1], 'held', 'a request in progress is answered after a reload');
     $c->text('x');
     my ($opcode, $payload) = $c->frame;
-    ok($opcode == CLOSE || $payload eq 'text x', 'the old child sends requests to the new ones');
+    ok($opcode == CLOSE || $payload eq 'text x', 'an old child can send requests to the new ones');
 }
 
 # ---- The documents' examples ----
@@ -306,16 +306,16 @@ for my $name (qw(chat.php chat.py chat.pl)) {
 }
 for my $name (qw(perl python)) {
     my $one = Client->new($httpd, "/$name");
-    like(($one->frame)[1], qr/^guest-\w{4} has come$/, "$name: the first one joins");
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, "$name: the first client gets its own join message");
     my $two = Client->new($httpd, "/$name", headers => ['Authorization: x']);
-    like(($_->frame)[1], qr/^guest-\w{4} has come$/, "$name: both learn that the second one has joined") for $one, $two;
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, "$name: both clients are told that the second one has joined") for $one, $two;
     $one->text("\xc3\xa9 $_") for 1 .. 3;
     $one->binary('left out');
     for my $c ($one, $two) {
-        like(join(' ', map { ($c->frame)[1] } 1 .. 3), qr/^(guest-\w{4}): \xc3\xa9 1 \1: \xc3\xa9 2 \1: \xc3\xa9 3$/, "$name: messages in order");
+        like(join(' ', map { ($c->frame)[1] } 1 .. 3), qr/^(guest-\w{4}): \xc3\xa9 1 \1: \xc3\xa9 2 \1: \xc3\xa9 3$/, "$name: messages arrive in order");
     }
     $one->close(1000, '');
-    like(($two->frame)[1], qr/has gone$/, "$name: the other learns of the end");
+    like(($two->frame)[1], qr/has gone$/, "$name: the other client is told that one has left");
     is(($httpd->get('/cgi/chat.' . ($name eq 'perl' ? 'pl' : 'py')))[0], 403, "$name: a request of another client is refused");
     $two->close(1000, '');
     $two->frame;
@@ -337,15 +337,15 @@ END
     my $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
     Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm');
     my $one = Client->new($httpd, '/chat');
-    like(($one->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: the first one joins');
+    like(($one->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: the first client gets its own join message');
     my $two = Client->new($httpd, '/chat');
-    like(($_->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: both learn that the second one has joined') for $one, $two;
+    like(($_->frame)[1], qr/^guest-\w{4} has come$/, 'PHP: both clients are told that the second one has joined') for $one, $two;
     $one->text($_) for 'a' .. 'e';
     for my $c ($one, $two) {
-        like(join(' ', map { ($c->frame)[1] } 1 .. 5), qr/: a .*: b .*: c .*: d .*: e$/, 'PHP: messages in order');
+        like(join(' ', map { ($c->frame)[1] } 1 .. 5), qr/: a .*: b .*: c .*: d .*: e$/, 'PHP: messages arrive in order');
     }
     $one->close(1000, '');
-    like(($two->frame)[1], qr/has gone$/, 'PHP: the other learns of the end');
+    like(($two->frame)[1], qr/has gone$/, 'PHP: the other client is told that one has left');
 
     Program::tap('npm ws', 'node', 't/clients/chat-crowd.js', Httpd::certificates() . '/ca.crt', 20, 5,
         'ws://localhost:' . $httpd->port . '/chat', 'wss://localhost:' . $httpd->ssl_port . '/chat')
@@ -360,13 +360,13 @@ END
     $two->text('now');
     my ($opcode, $payload);
     do { ($opcode, $payload) = $two->frame } until !defined $opcode || $opcode == CLOSE;
-    is(unpack('n', $payload // ''), 1013, 'PHP: no php-fpm: closed with 1013');
+    is(unpack('n', $payload // ''), 1013, 'PHP: without php-fpm, a connection is closed with 1013');
     unlink $fpm_socket;
     $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
     Httpd::wait_for(sub { -S $fpm_socket }, 'php-fpm again');
     my $three;
     Httpd::wait_for(sub { $three = Client->new($httpd, '/chat', expect => 0); $three->read_answer; $three->status == 101 }, 'a handshake');
-    like(($three->frame)[1], qr/has (?:come|gone)$/, 'PHP: handshakes are accepted again');
+    like(($three->frame)[1], qr/has (?:come|gone)$/, 'PHP: when php-fpm runs again, handshakes are accepted');
     kill 'TERM', $fpm->{pid};
     $fpm->finish;
 }

@@ -57,11 +57,11 @@ for my $n (1 .. 36) {
 $_->wait_output(qr{^HTTP/1\.1 200 OK\r\n.*^event: live$}ms) for @streams;
 pass('curl --http2 repeats the request over HTTP/1.1, over TLS and unencrypted');
 Httpd::wait_for(sub { $httpd->count_log(qr/channel many, the first of 1: a poll$/m) >= @polls }, 'the polls');
-like(scalar `curl -s -m 60 $http/index.html`, qr/ordinary content/, 'an ordinary page is answered over HTTP/1.1');
-like(scalar `curl -s -m 60 --http2 --cacert $ca $tls/index.html`, qr/ordinary content/, 'and over HTTP/2');
-ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 2 }, 'the threads'), 'no thread is occupied');
+like(scalar `curl -s -m 60 $http/index.html`, qr/ordinary content/, 'while many streams are open, an ordinary page is answered over HTTP/1.1');
+like(scalar `curl -s -m 60 --http2 --cacert $ca $tls/index.html`, qr/ordinary content/, 'while many streams are open, an ordinary page is answered over HTTP/2');
+ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 2 }, 'the threads'), 'streams and polls that are repeated over HTTP/1.1 occupy no thread');
 is($httpd->count_log(qr/\[websocket:warn\].* is refused with HTTP_1_1_REQUIRED.*"Protocols http\/1\.1"/), 1,
-    'the log names the remedy, once');
+    'the log suggests "Protocols http/1.1", once');
 undef $_ for @streams, @polls;
 
 # ---- Chromium ----

@@ -100,32 +100,32 @@ sub leave {
 {
     my ($c, $head) = opened('/app?a=b', undef, from => '127.0.0.9', headers => ['X-Forwarded-For: 192.0.2.1', 'X-Remote-User: root',
         'X_Remote_User: root', 'WebSocket-State: x']);
-    like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'a URL over TCP');
-    like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, 'with the address');
-    unlike($head, qr/root|WebSocket/i, 'none of the headers that the client has forged');
-    is($c->status, 101, 'it accepts the handshake');
-    like(leave($c), qr/^event=close&id=\w{32}&connection=\w{16}&code=1000&reason=&state=$/, 'the close event');
+    like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'an application at a URL over TCP gets the path and both query strings');
+    like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, "the application gets the client's address in X-Forwarded-For");
+    unlike($head, qr/root|WebSocket/i, 'the application gets none of the headers that the client has forged');
+    is($c->status, 101, 'the application accepts the handshake');
+    like(leave($c), qr/^event=close&id=\w{32}&connection=\w{16}&code=1000&reason=&state=$/, 'the application gets the close event');
     ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
-    like($head, qr/^X-Remote-User: alice\r?$/m, 'the user');
+    like($head, qr/^X-Remote-User: alice\r?$/m, 'the application gets the authenticated user in X-Remote-User');
     leave($c);
     ($c, $head) = opened('/unix', $unix);
-    like($head, qr{^POST /path HTTP/1\.1\r\nHost: example\.org\r\n}, 'a unix socket');
+    like($head, qr{^POST /path HTTP/1\.1\r\nHost: example\.org\r\n}, 'an application at a unix socket gets the path and host of its URL');
     leave($c, $unix);
     ($c, $head) = opened('/tls', $tls);
-    like($head, qr{^POST /tls HTTP/1\.1\r\n}, 'a URL over TLS');
+    like($head, qr{^POST /tls HTTP/1\.1\r\n}, 'an application at a URL over TLS gets the request');
     leave($c, $tls);
     ($c, $head) = opened('/proxied');
-    like($head, qr{^POST /page HTTP/1\.1\r\n}, 'a page that mod_proxy serves');
-    unlike($head, qr/WebSocket-Loopback/i, 'which does not get the credential');
+    like($head, qr{^POST /page HTTP/1\.1\r\n}, 'an application behind mod_proxy gets the request');
+    unlike($head, qr/WebSocket-Loopback/i, 'an application behind mod_proxy does not get the credential');
     leave($c);
     $c = Client->new($httpd, '/lua', from => '127.0.0.9');
     $c->text('x');
-    is(($c->frame)[1], '1 127.0.0.9', 'a page of mod_lua');
+    is(($c->frame)[1], '1 127.0.0.9', 'an application in mod_lua answers');
     $c = Client->new($httpd, '/untrusted', expect => 0);
-    ok(!$tls->next_request, 'no request to a server whose certificate is not verified');
+    ok(!$tls->next_request, 'a server whose certificate is not trusted gets no request');
     $c->read_answer;
-    is($c->status, 502, 'refused with 502');
-    ok($httpd->wait_log(qr/application's answer to the handshake: [^\n]*certificate/i), 'the log says why');
+    is($c->status, 502, 'a server whose certificate is not trusted: the handshake is refused with 502');
+    ok($httpd->wait_log(qr/application's answer to the handshake: [^\n]*certificate/i), 'the log says that the certificate is not trusted');
 }
 
 # ---- Invalid answers ----
@@ -174,7 +174,7 @@ for my $round (1 .. 2) {
     Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') == 1 }, 'rest');
     $before = $httpd->each_child($descriptors) if $round == 1;
 }
-$httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answers');
+$httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open');
 
 {
     my $c = Client->new($httpd, '/app', expect => 0);
@@ -185,10 +185,10 @@ $httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answe
     my ($s) = $app->next_request;
     close $s;
     ($s, undef, my $body) = $app->next_request;
-    like($body, qr/event=close.*code=1006/, 'an open event without an answer may have been processed: a close event follows');
+    like($body, qr/event=close.*code=1006/, 'after an open event without an answer, the application gets a close event');
     Upstream::answer($s, '');
     $c->read_answer;
-    is($c->status, 502, 'and the handshake is refused with 502');
+    is($c->status, 502, 'an open event without an answer refuses the handshake with 502');
 }
 
 # ---- The close event is retried ----
@@ -198,17 +198,17 @@ $httpd->none_grows($before, $descriptors, 'no socket is left behind by bad answe
     $c->close(4001, 'bye');
     for my $try (1 .. 4) {
         my ($s, undef, $body) = $app->next_request;
-        like($body, qr/event=close.*code=4001&reason=bye/, "close event, request $try");
+        like($body, qr/event=close.*code=4001&reason=bye/, "a close event that failed is sent again: request $try");
         $try == 1 ? close $s : Upstream::answer($s, '', undef, $try < 4 ? '500 Oh' : '200 OK');
     }
     ($c) = opened('/app');
     $c->drop;
     Upstream::answer(($app->next_request)[0], '', undef, '404 Gone');
-    ok($httpd->error_log !~ /not notified of the end of/, 'an answer of 400 to 499 is valid');
+    ok($httpd->error_log !~ /not notified of the end of/, 'an answer of 400 to 499 to the close event is accepted');
     ($c) = opened('/app');
     $c->drop;
     close((($app->next_request)[0])) for 1 .. 4;
-    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three retries it is logged');
+    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'a close event that failed four times is logged');
 }
 
 # ---- The circuit breaker ----
@@ -230,11 +230,11 @@ SKIP: {
             return $c->status == 101;
         },
         'the application to be asked again');
-    pass('and are accepted when it is back');
+    pass('when the application works again, handshakes are accepted');
     $c->close(1000, '');
     my ($s, undef, $body);
     do { ($s, undef, $body) = $up->next_request; Upstream::answer($s, '') } until $body =~ /code=1000/;
-    pass('the events of the connection arrive');
+    pass("when the application works again, it gets the connection's events");
 }
 
 # ---- The queue ----
@@ -251,20 +251,20 @@ SKIP: {
     leave($other);
     $two->text('two');
     $two->send(9, 'read?');
-    is(($two->frame)[0], 10, 'a second connection waits');
+    is(($two->frame)[0], 10, 'a ping is answered while a connection waits for the application');
     $three->text('three');
-    is(unpack('n', ($three->frame)[1]), 1013, 'a third one is closed with 1013');
-    ok($httpd->wait_log(qr/too many connections wait for the application \(queue=\)/), 'with a line in the log');
+    is(unpack('n', ($three->frame)[1]), 1013, 'when queue= is used up, another connection is closed with 1013');
+    ok($httpd->wait_log(qr/too many connections wait for the application \(queue=\)/), 'the log says that queue= is used up');
     $three->close(1013, '');
     Upstream::answer($held, 'first');
-    is(($one->frame)[1], 'first', 'the first one is answered');
+    is(($one->frame)[1], 'first', 'the first request is answered');
     my %answered;
     for (1 .. 3) {
         my ($s, undef, $body) = $app->next_request;
         $answered{ $body =~ /event=(\w+)/ ? $1 : '' }++;
         Upstream::answer($s, '');
     }
-    is_deeply(\%answered, { message => 2, close => 1 }, 'and then the requests of the others follow');
+    is_deeply(\%answered, { message => 2, close => 1 }, 'after the first request, those of the other connections are sent');
     leave($_) for $one, $two;
 }
 

@@ -35,19 +35,19 @@ END
 
 for my $round (1 .. 3) {
     my @clients = map { Client->new($httpd, '/app', expect => 0) } 1 .. 24;
-    is(($httpd->get('/index.html'))[0], 200, "round $round: a page is served meanwhile");
+    is(($httpd->get('/index.html'))[0], 200, "round $round: a page is served during the burst");
     my %count;
     for my $c (@clients) {
         $c->read_answer;
         $count{ $c->status }++;
     }
-    ok($count{101}, "round $round: some are accepted");
-    is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the others are refused with 503, not late");
+    ok($count{101}, "round $round: some handshakes are accepted");
+    is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the other handshakes are refused with 503, not later");
     $_->drop for @clients;
 }
 ok($httpd->error_log !~ /Timeout was reached|waited for too long/, 'no handshake has waited until its timeout');
 my $c;
 Httpd::wait_for(sub { $c = Client->new($httpd, '/app', expect => 0); $c->read_answer; $c->status == 101 }, 'a further handshake');
-pass('afterwards handshakes are accepted again');
+pass('after the burst, handshakes are accepted');
 
 done_testing();

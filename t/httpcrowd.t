@@ -118,7 +118,7 @@ sub crowd { my ($command) = @_; $crowd->write("$command\n"); finish($command =~ 
 sub busy { return $httpd->status_value('BusyWorkers') // -1 }
 
 crowd('come');
-Httpd::wait_is(\&busy, 1, "$connections connections keep no worker but the one that is asked");
+Httpd::wait_is(\&busy, 1, "$connections connections occupy no worker except that of the status request");
 crowd('say 1');
 
 # ---- Busy workers ----
@@ -133,7 +133,7 @@ for my $c (@held) {
     my $text;
     do { $text = ($c->frame)[1] } until $text eq 'held';
 }
-pass('and are answered');
+pass('the three requests are answered');
 $_->drop for @held;
 
 # ---- Restarts in between ----
@@ -151,7 +151,7 @@ finish('say');
 crowd('say 4');
 crowd('leave');
 $crowd->finish;
-Httpd::wait_is(\&busy, 1, 'no worker remains occupied');
+Httpd::wait_is(\&busy, 1, 'after the restarts, no worker remains occupied');
 if ($fpm) {
     kill 'TERM', $fpm->{pid};
     $fpm->finish;

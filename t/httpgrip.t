@@ -40,9 +40,9 @@ SKIP: {
     $app->wait_output(qr/ready/);
     my $noted = sub { -e "$dir/log" ? Httpd::read_file("$dir/log") : '' };
     my $c = Client->new($httpd, '/lib', headers => ['Cookie: e=f', 'Meta-user: root', 'Meta_user: root', 'Grip-Sig: x']);
-    is(($c->frame)[1], 'welcome', 'the library accepts and sends');
-    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'cookies of its answer');
-    is($c->header('X-Of-The-Application'), 'yes', 'and its headers');
+    is(($c->frame)[1], 'welcome', 'the library accepts a connection and sends a message');
+    is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'the library sets cookies');
+    is($c->header('X-Of-The-Application'), 'yes', 'the library sets other headers');
     like($noted->(), qr/^\w{32} signed OPEN e=f$/m, 'the library has checked Grip-Sig');
     my $does = sub {
         my ($who, $what) = @_;
@@ -51,19 +51,19 @@ SKIP: {
         do { $said = ($who->frame)[1] // die "gone at $what" } until $said eq "did $what" || $said =~ /^[{]/;
         return $said;
     };
-    is($does->($c, 'meta'), '{}', 'no Meta- field of the client is passed on');
+    is($does->($c, 'meta'), '{}', 'the library gets no Meta- field of the client');
     $c->frame;
     $c->text('set user=alice');
-    is($does->($c, 'meta'), '{"user":"alice"}', 'Set-Meta- comes back as Meta-');
+    is($does->($c, 'meta'), '{"user":"alice"}', 'a field that the library set with Set-Meta- is sent back as Meta-');
     $c->frame;
     $c->text('set user=bob');
-    is($does->($c, 'meta'), '{"user":"bob"}', 'changed');
+    is($does->($c, 'meta'), '{"user":"bob"}', 'the library changes a field');
     $c->frame;
     $c->text('forget user');
-    is($does->($c, 'meta'), '{}', 'removed');
+    is($does->($c, 'meta'), '{}', 'the library removes a field');
     $c->frame;
     $c->text('binary');
-    is_deeply([($c->frame)[0, 1]], [BINARY, "\0\r\n\xff"], 'a binary message');
+    is_deeply([($c->frame)[0, 1]], [BINARY, "\0\r\n\xff"], 'the library sends a binary message');
     $c->frame;
     $does->($c, 'subscribe news');
     $does->($c, 'unsubscribe everyone');
@@ -74,26 +74,26 @@ SKIP: {
     Httpd::wait_for(sub { $httpd->count_log(qr/of unknown type: none/) == 2 }, 'the log');
     pass('a channel with U+0000 is not truncated');
     $c->close(4005, '');
-    is(unpack('n', ($c->frame)[1]), 4005, 'Close is answered');
+    is(unpack('n', ($c->frame)[1]), 4005, "the client's Close frame is answered");
     Httpd::wait_for(sub { $noted->() =~ /closed 4005/ }, 'the event CLOSE');
-    pass('the library sees the code');
+    pass("the library gets the client's close code");
 
     $c = Client->new($httpd, '/lib', protocol => 'one, two');
     is($c->header('Sec-WebSocket-Protocol'), 'two', 'the library chooses a subprotocol');
     $c->drop;
     Httpd::wait_for(sub { $noted->() =~ /disconnected/ }, 'the event DISCONNECT');
-    pass('the library learns that a client has vanished');
+    pass('the library is notified when a client disconnects without closing');
 
     $c = Client->new($httpd, '/lib');
     $c->frame;
     $c->text('close 4321');
     $c->frame;
-    is(unpack('n', ($c->frame)[1]), 4321, 'the library closes');
+    is(unpack('n', ($c->frame)[1]), 4321, 'the library closes with a code');
     $c = Client->new($httpd, '/lib');
     $c->frame;
     $c->text('close 0');
     $c->frame;
-    is(unpack('n', ($c->frame)[1]), 1000, 'its default code');
+    is(unpack('n', ($c->frame)[1]), 1000, 'the library closes without a code, and the client gets 1000');
     $c = Client->new($httpd, '/lib');
     $c->frame;
     $c->text('disconnect');
@@ -101,12 +101,12 @@ SKIP: {
     ok(1, 'DISCONNECT breaks the connection');
 
     my ($status, $refused) = Client->refused($httpd, '/lib?refuse');
-    is($status, 402, 'the library refuses');
+    is($status, 402, 'the library refuses a handshake with a status');
     Httpd::wait_for(sub { $refused->{in} =~ /pay first/ || !$refused->fill }, 'the body');
 
     $c = Client->new($httpd, '/lib?alive');
     Httpd::wait_for(sub { $noted->() =~ /signed nothing/ }, 'an empty request');
-    pass('Keep-Alive-Interval: an empty request');
+    pass('Keep-Alive-Interval causes an empty request');
 
     $c = Client->new($httpd, '/lib');
     $c->frame;
@@ -114,11 +114,11 @@ SKIP: {
     my $before = () = $noted->() =~ /\n/g;
     $c->text('nobody hears this');
     $c->close(1000, '');
-    is(($c->frame)[0], CLOSE, 'a detached connection stays open');
+    is(($c->frame)[0], CLOSE, 'a detached connection stays open, and its Close frame is answered');
     my $other = Client->new($httpd, '/lib');
     $other->frame;
     my $after = () = $noted->() =~ /TEXT|CLOSE/g;
-    is($noted->() =~ /hears/ ? 1 : 0, 0, 'and causes no further requests');
+    is($noted->() =~ /hears/ ? 1 : 0, 0, 'a detached connection causes no further requests');
     kill 'TERM', $app->{pid};
     $app->finish;
 }
@@ -142,11 +142,11 @@ sub opened {
 {
     my ($c, $head, $body) = opened("Sec-WebSocket-Extensions: grip; message-prefix=\"\"\r\n", "OPEN 0\r\n\r\nTEXT 3\r\nabc\r\n",
         headers => ['Cookie: a=b']);
-    is($body, "OPEN\r\n", 'OPEN');
-    like($head, qr{^POST /target\?q HTTP/1\.1\r\n}, 'POST to the target');
+    is($body, "OPEN\r\n", 'the open event is OPEN');
+    like($head, qr{^POST /target\?q HTTP/1\.1\r\n}, 'the open event is a POST to the target');
     like($head, qr/^$_\r?$/m, $_) for 'Content-Type: application/websocket-events', 'Connection-Id: \w{32}', 'Cookie: a=b',
         'Sec-WebSocket-Extensions: grip', 'Accept: application/websocket-events';
-    is(($c->frame)[1], 'abc', 'an OPEN with content, an empty message-prefix');
+    is(($c->frame)[1], 'abc', 'an OPEN with content, and an empty message-prefix, are accepted');
     my @steps = (
         ['TEXT', sub { $c->text('hello world') }, "TEXT B\r\nhello world\r\n"],
         ['BINARY', sub { $c->binary("\r\n\0") }, "BINARY 3\r\n\r\n\0\r\n"],
@@ -156,36 +156,36 @@ sub opened {
         $do->();
         my ($s, $again, $sent) = next_request();
         is($sent, $bytes, $name);
-        like($again, qr/^Cookie: a=b\r?$/m, "$name: the handshake's headers again");
-        is(($again =~ /^Connection-Id: (\w+)/m)[0], ($head =~ /^Connection-Id: (\w+)/m)[0], "$name: the same Connection-Id");
+        like($again, qr/^Cookie: a=b\r?$/m, "$name: the event has the headers of the handshake");
+        is(($again =~ /^Connection-Id: (\w+)/m)[0], ($head =~ /^Connection-Id: (\w+)/m)[0], "$name: the event has the Connection-Id of the open event");
         answer($s, $name eq 'PONG' ? "PING\r\n" : "TEXT 1b\r\n" . 'x' x 27 . "\r\nBINARY 0\r\n\r\n");
         if ($name eq 'PONG') {
-            is(($c->frame)[0], 9, 'PING is sent as a Ping frame');
+            is(($c->frame)[0], 9, 'PING in an answer is sent as a Ping frame');
             next;
         }
-        is(($c->frame)[1], 'x' x 27, "$name: an answer with the length in small letters");
-        is_deeply([($c->frame)[0, 1]], [BINARY, ''], "$name: an empty message");
+        is(($c->frame)[1], 'x' x 27, "$name: an answer whose length has small letters is sent");
+        is_deeply([($c->frame)[0, 1]], [BINARY, ''], "$name: an empty message in an answer is sent");
     }
     $c->send(9, 'p');
-    is(($c->frame)[0], 10, 'a Ping is answered by the server');
+    is(($c->frame)[0], 10, "the server answers the client's Ping frame");
     my ($asked, undef, $pinged) = next_request();
-    is($pinged, "PING\r\n", 'PING');
+    is($pinged, "PING\r\n", "the client's Ping is sent as the event PING");
     answer($asked, "PONG\r\n");
     $c->close(1001, 'off');
     my ($s, undef, $sent) = next_request();
-    is($sent, "CLOSE 5\r\n\x03\xe9off\r\n", 'CLOSE');
+    is($sent, "CLOSE 5\r\n\x03\xe9off\r\n", "the client's Close frame is sent as the event CLOSE");
     answer($s, '');
     ($c) = opened();
     $c->drop;
     ($s, undef, $sent) = next_request();
-    is($sent, "DISCONNECT\r\n", 'DISCONNECT');
+    is($sent, "DISCONNECT\r\n", 'a connection that breaks is sent as the event DISCONNECT');
     answer($s, '');
 }
 {
     my ($c) = opened('', "OPEN\r\nTEXT 7\r\nc:plain\r\nTEXT 3\r\nm:x\r\nCLOSE 6\r\n\x0f\xa0done\r\nTEXT 1\r\nx\r\n");
-    is(($c->frame)[1], 'c:plain', 'without the extension, messages have no prefix');
-    is(($c->frame)[1], 'm:x', 'and are passed on unchanged');
-    is(($c->frame)[1], "\x0f\xa0done", 'CLOSE with code and reason, and no event after it');
+    is(($c->frame)[1], 'c:plain', 'without the extension grip, c: at the beginning is part of the message');
+    is(($c->frame)[1], 'm:x', 'without the extension grip, m: at the beginning is part of the message');
+    is(($c->frame)[1], "\x0f\xa0done", 'CLOSE in an answer has code and reason, and later events are ignored');
     $c->close(4000, '');
     my ($s) = next_request();
     answer($s, '');
@@ -195,9 +195,9 @@ sub opened {
     my ($sig) = $head =~ /^Grip-Sig: (\S+)/m;
     my @parts = split /\./, $sig // '';
     is(@parts, 3, 'Grip-Sig is a JSON Web Token');
-    like(decode_base64url($parts[1] // ''), qr/^{"iss":"me","exp":\d+}$/, 'with iss and exp');
+    like(decode_base64url($parts[1] // ''), qr/^{"iss":"me","exp":\d+}$/, 'Grip-Sig has iss and exp');
     require Digest::SHA;
-    is($parts[2], Digest::SHA::hmac_sha256_base64("$parts[0].$parts[1]", 'changeme') =~ tr{+/}{-_}r, 'signed with the key');
+    is($parts[2], Digest::SHA::hmac_sha256_base64("$parts[0].$parts[1]", 'changeme') =~ tr{+/}{-_}r, 'Grip-Sig is signed with the key');
     $c->drop;
     answer((next_request())[0], '');
 }
@@ -208,7 +208,7 @@ for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half 
     ['no such event', "OPEN\r\nHELLO\r\n"]) {
     my ($name, $body) = @$_;
     my ($c) = opened('', $body);
-    is($c->status, 502, "$name: refused with 502");
+    is($c->status, 502, "$name: the handshake is refused with 502");
 }
 {
     my $c = Client->new($httpd, '/raw', expect => 0);
@@ -216,7 +216,7 @@ for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half 
     $s->print("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\nOPEN\r\n");
     close $s;
     $c->read_answer;
-    is($c->status, 502, 'another type: refused with 502');
+    is($c->status, 502, 'an answer with another Content-Type: the handshake is refused with 502');
 }
 for (
     ['truncated in a length', 'TEXT 5', 1011], ['truncated in the content', "TEXT 5\r\nabc", 1011],
@@ -235,12 +235,12 @@ for (
     my ($s) = next_request();
     answer($s, $body, $headers, $status);
     my ($opcode, $payload) = $c->frame;
-    is($opcode == CLOSE ? unpack('n', $payload) : $payload, $code, "$name: closed with $code, and nothing is sent");
+    is($opcode == CLOSE ? unpack('n', $payload) : $payload, $code, "$name: the connection is closed with $code, and nothing is sent");
     $c->close($code, '');
     ($s) = next_request();
     answer($s, '');
 }
-like($httpd->error_log, qr/answer to a message: its events are malformed or truncated/, 'the log says what is wrong');
+like($httpd->error_log, qr/answer to a message: its events are malformed or truncated/, 'the log says that the events are malformed or truncated');
 
 # ---- The close event is retried ----
 
@@ -249,13 +249,13 @@ like($httpd->error_log, qr/answer to a message: its events are malformed or trun
     $c->drop;
     for my $try (1 .. 4) {
         my ($s, undef, $sent) = next_request();
-        is($sent, "DISCONNECT\r\n", "DISCONNECT, request $try");
+        is($sent, "DISCONNECT\r\n", "DISCONNECT is sent again until it is answered: request $try");
         $try < 4 ? close $s : answer($s, '');
     }
     ($c) = opened();
     $c->drop;
     close((next_request())[0]) for 1 .. 4;
-    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'after three retries it is logged');
+    ok($httpd->wait_log(qr/not notified of the end of connection \w{32}/), 'DISCONNECT that failed four times is logged');
 }
 
 done_testing();

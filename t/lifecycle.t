@@ -63,11 +63,11 @@ sub ended {
     my %open  = map { $_ => client($httpd, $_, tls => /tls/ ? 1 : 0) } qw(plain tls silent);
     $httpd->terminate;
     closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
-    is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer');
-    ok(ended($httpd), 'stop: does not delay the stop');
+    is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer gets a Close frame');
+    ok(ended($httpd), 'stop: a client that does not answer does not delay the stop');
     like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is called")
         for keys %open;
-    like($httpd->error_log, qr/api: stop/, "stop: then stop of the handler");
+    like($httpd->error_log, qr/api: stop/, "stop: after that, stop of the handler is called");
     unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
 }
 
@@ -83,25 +83,25 @@ sub ended {
     ok($new, 'reload: new connections have the new configuration');
     for my $name (qw(plain tls)) {
         is(join(',', map { ask($old{$name}, "m$_") } 1 .. 50), join(',', map {"m$_"} 1 .. 50),
-            "reload: an old connection goes on, $name");
-        is(greeting($old{$name}), 'old', "reload: with the old configuration, $name");
+            "reload: an old connection continues, $name");
+        is(greeting($old{$name}), 'old', "reload: an old connection keeps the old configuration, $name");
     }
     is(($httpd->get('/index.html'))[0], 200, 'reload: ordinary requests are answered');
     for my $name (qw(plain tls)) {
         $old{$name}->close(1000);
-        closed($old{$name}, 1000, "reload: an old connection ends in order, $name");
+        closed($old{$name}, 1000, "reload: an old connection closes cleanly, $name");
     }
 
     $httpd->write_conf("WebSocketHandler $api greeting=newest");
     $httpd->graceful;
     my $newest = connect_to($httpd, 'newest');
     my $generations = sub { return join ' ', map { greeting($_) } $old{other}, $new, $newest };
-    is($generations->(), 'old new newest', 'reload: again, there are three generations');
+    is($generations->(), 'old new newest', 'second reload: there are connections of three generations');
 
     $httpd->write_conf('WebSocketHandler no-such-handler');
     like($httpd->run('-k graceful'), qr/no-such-handler/, 'reload: a mistake in the new configuration is reported');
-    is($generations->(), 'old new newest', 'reload: and has no effect');
-    is(greeting(client($httpd, 'another')), 'newest', 'reload: the old configuration still applies');
+    is($generations->(), 'old new newest', 'reload with a mistake: old connections keep their configurations');
+    is(greeting(client($httpd, 'another')), 'newest', 'reload with a mistake: new connections have the previous configuration');
 
     $old{other}->drop;
     ok(Httpd::wait_for(sub { !grep { $started{$_} } $httpd->children }, 'the old children to end'),
@@ -109,14 +109,14 @@ sub ended {
     $httpd->terminate;
     closed($_, 1001, 'reload, then stop: connections of all generations are closed with 1001')
         for $new, $newest;
-    ok(ended($httpd), 'reload, then stop: ends');
+    ok(ended($httpd), 'reload, then stop: httpd ends');
 }
 {
     my $httpd = server('WebSocketDrainTimeout 100ms');
     my @open  = map { client($httpd, "drained$_", tls => $_ % 2) } 1 .. 6;
     $httpd->graceful;
     closed($_, 1012, 'reload: after WebSocketDrainTimeout the remaining connections are closed with 1012') for @open;
-    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: on_close gets the code, $_") for 1 .. 6;
+    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: after WebSocketDrainTimeout, on_close gets 1012, connection $_") for 1 .. 6;
 }
 
 # ---- Restart ----
@@ -125,8 +125,8 @@ sub ended {
     my $httpd = server();
     my $c = client($httpd, 'restarted');
     $httpd->terminate('HUP');
-    closed($c, 1001, 'restart: closed with 1001');
-    ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close gets the code');
+    closed($c, 1001, 'restart: an open connection is closed with 1001');
+    ok($httpd->wait_log(qr/api: closed restarted 1001/), 'restart: on_close gets 1001');
     ok(connect_to($httpd, 'old'), 'restart: new connections are served');
     unlike($httpd->error_log, qr/did not exit/, 'restart: no child had to be killed');
 }
@@ -140,8 +140,8 @@ sub ended {
     ok(Httpd::wait_for(sub { !$httpd->connect }, 'the port to be closed'), 'graceful stop: no new connection is accepted');
     is(ask($c, 'still here'), 'still here', 'graceful stop: an open connection continues');
     $c->close(1000);
-    closed($c, 1000, 'graceful stop: until it is closed');
-    ok(ended($httpd), 'graceful stop: then httpd ends');
+    closed($c, 1000, 'graceful stop: the open connection stays until it closes cleanly');
+    ok(ended($httpd), 'graceful stop: after the last connection, httpd ends');
 }
 
 # ---- Children that httpd ends on its own ----
@@ -163,7 +163,7 @@ MaxSpareThreads 80
 THREADS
     my @open = map { client($httpd, "child$_", tls => $_ % 2) } 1 .. 20;
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
-        'MaxConnectionsPerChild: connections outlive the time of their child');
+        'MaxConnectionsPerChild: connections continue after their child was told to stop');
     cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: several children have connections');
 }
 {
@@ -183,7 +183,7 @@ MinSpareThreads 5
 MaxSpareThreads 10
 THREADS
     my @open = map { client($httpd, "idle$_", tls => $_ % 2) } 1 .. 20;
-    ok($httpd->wait_log(qr/draining \d+ connections/), 'spare children: one with connections is stopped');
+    ok($httpd->wait_log(qr/draining \d+ connections/), 'spare children: a child with connections is stopped');
     is(join(',', map { ask($_, 'live') } @open), join(',', ('live') x 20),
         'spare children: its connections stay open');
 }

@@ -142,7 +142,7 @@ sub is_full {
     my ($path, $name, %o) = @_;
     my ($status, $c) = refused($path, %o);
     is($status, 503, $name);
-    like($c->header('Retry-After') // 'none', qr/^[1-9]\d*$/, "$name: Retry-After");
+    like($c->header('Retry-After') // 'none', qr/^[1-9]\d*$/, "$name: the refusal has Retry-After");
 }
 
 # ---- Connections ----
@@ -150,65 +150,65 @@ sub is_full {
 for my $tls (0, 1) {
     my $over = $tls ? ' (TLS)' : '';
     my @c = map { $tls ? enter('/total', tls => $tls) : client('/total') } 1 .. 3;
-    is_full('/total', "a fourth connection$over") for 1 .. 10;    # whichever child takes it
+    is_full('/total', "a fourth connection is refused$over") for 1 .. 10;    # whichever child takes it
     ok($httpd->wait_log(qr/handshake refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=3\)/),
-        "the log says why$over");
+        "the log says that connections=3 is reached$over");
     $c[0]->close(1000);
     $c[0]->expect_close(1000);
     push @c, enter('/total', tls => $tls);
-    pass("room after one has closed$over");
+    pass("after one has closed, another connection is accepted$over");
     $c[1]->drop;
     push @c, enter('/total', tls => $tls);
-    pass("room after one has disconnected$over");
-    is_full('/total', "no more than that$over");
-    $c[2]->echoes('still here', "those inside go on$over");
+    pass("after one has disconnected, another connection is accepted$over");
+    is_full('/total', "after these, a further connection is refused$over");
+    $c[2]->echoes('still here', "a connection within the limit still echoes$over");
 }
 {
     refused('/total?refuse=403') for 1 .. 10;
     my @c = map { enter('/total') } 1 .. 3;
     pass('a handshake that a handler refuses is not counted');
-    is((refused('/total?refuse=403'))[0], 503, 'and a handler is not called for a handshake beyond the limit');
+    is((refused('/total?refuse=403'))[0], 503, 'beyond the limit, a handshake is refused without calling the handler');
 }
 {
     my @c = map { client('/address', from => '127.0.0.2') } 1 .. 2;
-    is_full('/address', 'a third connection of an address', from => '127.0.0.2');
-    ok($httpd->wait_log(qr/the limit is reached, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log names the address');
+    is_full('/address', 'a third connection of an address is refused', from => '127.0.0.2');
+    ok($httpd->wait_log(qr/the limit is reached, for 127\.0\.0\.2 \(WebSocketLimit connections=2 key=address\)/), 'the log has the address whose limit is reached');
     push @c, map { client('/address', from => '127.0.0.3') } 1 .. 2;
     pass('another address has a separate count');
     push @c, client('/address', from => '127.0.0.2', headers => ['X-Forwarded-For: 203.0.113.7']);
-    pass('so has a client behind a proxy');
+    pass('a client behind a proxy has a separate count');
     push @c, client('/address', from => '127.0.0.3', headers => ['X-Forwarded-For: 203.0.113.7']);
-    is_full('/address', 'whichever proxy', from => '127.0.0.4', headers => ['X-Forwarded-For: 203.0.113.7']);
+    is_full('/address', 'a client behind a proxy has the same count through another proxy', from => '127.0.0.4', headers => ['X-Forwarded-For: 203.0.113.7']);
     push @c, map { client('/address', headers => ["X-Forwarded-For: 2001:db8:0:1::$_"]) } 1 .. 2;
-    is_full('/address', 'an IPv6 network', headers => ['X-Forwarded-For: 2001:db8:0:1:2:3:4:5']);
+    is_full('/address', 'a third connection of an IPv6 network is refused', headers => ['X-Forwarded-For: 2001:db8:0:1:2:3:4:5']);
     push @c, client('/address', headers => ['X-Forwarded-For: 2001:db8:0:2::1']);
-    pass('another key has a separate count');
+    pass('another IPv6 network has a separate count');
     push @c, client('/total');
-    pass('other limits have separate counts');
+    pass('another WebSocketLimit has a separate count');
 }
 {
     my %login = map { $_ => ['Authorization: Basic ' . encode_base64("$_:sesame", '')] } qw(alice bob);
     my @c = client('/user/login', headers => $login{alice});
-    is_full('/user/login', 'a second connection of a user', headers => $login{alice});
+    is_full('/user/login', 'a second connection of a user is refused', headers => $login{alice});
     push @c, client('/user/login', headers => $login{bob});
-    pass('another user');
+    pass('another user has a separate count');
     push @c, map { client('/user') } 1 .. 3;
     pass('clients without a user are not counted');
 }
 {
     my @c = map { client('/query?a') } 1 .. 2;
-    is_full('/query?a', 'a third connection with the same value');
+    is_full('/query?a', 'a third connection with the same value of key= is refused');
     push @c, map { client('/query?b') } 1 .. 2;
     push @c, client('/query/inner?c');
-    is_full('/query/inner?d', 'one more than the inner section allows');
-    is_full('/query?e', 'one more than the outer section allows, which includes those of the inner one');
+    is_full('/query/inner?d', 'one connection more than the inner section allows is refused');
+    is_full('/query?e', 'the outer section also counts connections of the inner section');
     push @c, map { client('/query/off?a') } 1 .. 3;
-    pass('WebSocketLimit off');
+    pass('WebSocketLimit off admits any number of connections');
 }
 {
     my @c = map { client('/dry') } 1 .. 4;
     is($httpd->count_log(qr/dry run: handshake would be refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=1 dry-run\)/),
-        3, 'a dry run accepts, and logs');
+        3, 'dry-run accepts connections beyond the limit, and logs them');
 }
 
 # ---- Reloads, and children that die ----
@@ -216,15 +216,15 @@ for my $tls (0, 1) {
 {
     my @c = map { enter('/total') } 1 .. 3;
     $httpd->graceful;
-    is_full('/total', 'after a reload, connections of old children count') for 1 .. 10;
+    is_full('/total', 'after a reload, connections of old children are still counted') for 1 .. 10;
     $_->echoes('still here') for @c;
     (shift @c)->drop;
     push @c, enter('/total');
-    is_full('/total', 'and are released') for 1 .. 5;
+    is_full('/total', 'after a reload, a closed connection of an old child is no longer counted') for 1 .. 5;
 }
 {
     my @c = map { client('/pids') } 1 .. 20;
-    is_full('/pids', 'twenty connections');
+    is_full('/pids', 'with twenty connections, a further one is refused');
     my %of;
     for my $c (@c) {
         $c->text('?');
@@ -235,7 +235,7 @@ for my $tls (0, 1) {
     note(scalar(keys %of) . " children have connections, $n are killed");
     kill 'KILL', $victim;
     my @new = map { enter('/pids') } 1 .. $n;
-    is_full('/pids', 'the connections of a killed child are released, and no others');
+    is_full('/pids', 'only the connections of a killed child are no longer counted');
     push @new, grep { !$_->{broken} } map { @{ $of{$_} } } grep { $_ != $victim } keys %of;
     is(scalar @new, 20, 'the connections of other children stay open');
 }
@@ -247,14 +247,14 @@ for my $tls (0, 1) {
     my $at_once = sub { my ($n, @to) = @_; map { $_->read_answer; $_ } map { Client->new($httpd, @to, expect => 0) } 1 .. $n };
     my @all = $at_once->(60, '/pace');
     my ($retry) = map { $_->header('Retry-After') } grep { $_->status == 503 } @all;
-    cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes: as many as burst at once');
-    cmp_ok(scalar(grep { $_->status == 503 } @all), '>', 0, 'then some are refused');
-    like($retry // 'none', qr/^[1-9]\d*$/, 'with Retry-After');
-    ok(enter('/pace'), 'later there is room again');
+    cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes=: at least as many as burst= are accepted at once');
+    cmp_ok(scalar(grep { $_->status == 503 } @all), '>', 0, 'handshakes=: some are refused');
+    like($retry // 'none', qr/^[1-9]\d*$/, 'handshakes=: the refusal has Retry-After');
+    ok(enter('/pace'), 'handshakes=: later, a handshake is accepted again');
     my %seen;
     for my $from (2, 3) {
         $seen{ $_->status }++ for $at_once->(40, '/pace/address', from => "127.0.0.$from");
-        ok($seen{101} && $seen{503}, "handshakes of an address: 127.0.0.$from");
+        ok($seen{101} && $seen{503}, "handshakes= by address: some of 127.0.0.$from are accepted, some refused");
         %seen = ();
     }
 }
@@ -284,35 +284,35 @@ for (
 {
     my ($name, $path, $bytes, $what) = @$_;
     my ($n, $code, $reason) = answers($path, $bytes);
-    is($code, 1008, "too many $name: 1008");
-    is($reason, "more $what than WebSocketLimit allows", "too many $name: the client is told");
+    is($code, 1008, "too many $name: the connection is closed with 1008");
+    is($reason, "more $what than WebSocketLimit allows", "too many $name: the close reason has the limit");
     cmp_ok($n, '>=', 10, "too many $name: the burst goes through") if $path eq '/messages' && $name ne 'frames of one message';
-    cmp_ok($n, '<', 100, "too many $name: not all");
+    cmp_ok($n, '<', 100, "too many $name: not all of them are answered");
 }
-ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says so');
-is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'a dry run lets all messages pass');
-is($httpd->count_log(qr/dry run: the connection would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'and logs it once');
-is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(TEXT, 'last'))], [501], 'an inner section allows more');
+ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says that messages= is exceeded');
+is_deeply([answers('/messages/dry', frame_bytes(TEXT, 'm') x 50 . frame_bytes(TEXT, 'last'))], [51], 'messages= with dry-run: all messages are answered');
+is($httpd->count_log(qr/dry run: the connection would be failed with 1008: more messages than WebSocketLimit allows/), 1, 'messages= with dry-run: the excess is logged once');
+is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(TEXT, 'last'))], [501], 'messages=: an inner section allows more');
 
 {
     my $c = client('/lifetime');
-    $c->expect_close(1001, 'a lifetime that is over: 1001');
-    is($c->{reason}, 'its lifetime has ended', 'the client is told');
-    ok($httpd->wait_log(qr/closing: its lifetime has ended \(WebSocketLimit\)/), 'and the log has it');
+    $c->expect_close(1001, 'lifetime=: the connection is closed with 1001');
+    is($c->{reason}, 'its lifetime has ended', 'lifetime=: the close reason has the limit');
+    ok($httpd->wait_log(qr/closing: its lifetime has ended \(WebSocketLimit\)/), 'lifetime=: the log says that the lifetime has ended');
     $c = client('/lifetime/dry');
-    ok($httpd->wait_log(qr/dry run: the connection would be closed: its lifetime has ended \(WebSocketLimit\)/), 'lifetime: a dry run logs');
-    $c->echoes('on', 'and keeps the connection');
+    ok($httpd->wait_log(qr/dry run: the connection would be closed: its lifetime has ended \(WebSocketLimit\)/), 'lifetime= with dry-run: the end of the lifetime is logged');
+    $c->echoes('on', 'lifetime= with dry-run: the connection stays open');
 }
 {
     my $c = client('/idle');
     $c->send(PING, '') for 1 .. 3;
-    $c->expect_close(1001, 'no message for too long, pings or not: 1001');
-    is($c->{reason}, 'no message for too long', 'the client is told');
+    $c->expect_close(1001, 'idle=: a client that sends only pings is closed with 1001');
+    is($c->{reason}, 'no message for too long', 'idle=: the close reason has the limit');
     $c = client('/idle/time');
     $c->message for 1 .. 3;
-    ok($httpd->wait_log(qr{/idle/time, .*: dry run: the connection would be closed: no message for too long \(WebSocketLimit\)}), 'idle: a dry run logs');
+    ok($httpd->wait_log(qr{/idle/time, .*: dry run: the connection would be closed: no message for too long \(WebSocketLimit\)}), 'idle= with dry-run: the limit is logged');
     $c->message;
-    pass('a client that receives messages is not idle');
+    pass('idle=: a client that receives messages is not idle');
 }
 
 # ---- Descriptors ----
@@ -332,18 +332,18 @@ for my $files (200, 500) {
     }
     is($status, 503, "$files: too few descriptors left after " . @c . ' connections');
     ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: too few descriptors left in this child/),
-        'the log says so');
+        "$files: the log says that too few descriptors are left");
     for (1 .. 20) {    # a connection that is being refused still has a descriptor, and leaves it to another
         ($status, $c) = Client->refused($short, '/');
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, 'once more');
-    is($short->count_log(qr/\[websocket:error\].*too few descriptors left/), 1, 'as an error once');
-    is(($short->get('/index.html'))[0], 200, 'ordinary requests are served') for 1 .. 5;
+    is($status, 503, "$files: another handshake is refused, too");
+    is($short->count_log(qr/\[websocket:error\].*too few descriptors left/), 1, "$files: too few descriptors are logged as an error only once");
+    is(($short->get('/index.html'))[0], 200, "$files: ordinary requests are still served") for 1 .. 5;
     $_->drop for splice @c, 0, 20;
     Httpd::wait_for(sub { (Client->refused($short, '/'))[0] == 101 }, 'descriptors to be free again');
-    pass('and WebSockets again, after some have disconnected');
+    pass("$files: after some clients have disconnected, handshakes are accepted again");
 }
 
 # Other MPMs hold a lock while they accept, so a child of theirs cannot leave connections to another.
@@ -360,7 +360,7 @@ if ($Httpd::MPM eq 'event') {
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, 'one child is full with ' . @c . ' connections');
+    is($status, 503, 'one child is full with ' . @c . 'one child has no descriptors left, with ');
     kill 'CONT', $empty;
     my $opened = 0;
     for (1 .. 40) {
@@ -369,16 +369,16 @@ if ($Httpd::MPM eq 'event') {
         $opened++ if $status == 101;
     }
     # On a busy machine, the other child may need more than one second.
-    cmp_ok($opened, '>=', 36, 'the full child leaves new connections to the other');
+    cmp_ok($opened, '>=', 36, 'a child without descriptors leaves new connections to the other child');
     my $before = @c;
     while (@c < 400) {
         ($status, $c) = Client->refused($two, '/');
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, 'until both are full, with ' . @c . ' connections');
-    cmp_ok(scalar @c, '>=', 2 * ($before - $opened) - 20, 'and both have about the same number');
-    is(($two->get('/index.html'))[0], 200, 'then both accept ordinary requests') for 1 .. 5;
+    is($status, 503, 'until both are full, with ' . @c . 'both children have no descriptors left, with ');
+    cmp_ok(scalar @c, '>=', 2 * ($before - $opened) - 20, 'both children have about the same number of connections');
+    is(($two->get('/index.html'))[0], 200, 'two children without descriptors still serve ordinary requests') for 1 .. 5;
 }
 
 # ---- The table ----
@@ -414,20 +414,20 @@ END
         push @chosen, "chosen$n" if unkeyed_place("chosen$n") == 77;
     }
     push @c, map { Client->new($server, "/?$_") } @chosen;
-    is((Client->refused($server, "/?$chosen[16]"))[0], 503, 'keys that were chosen to collide do not collide: all are counted');
+    is((Client->refused($server, "/?$chosen[16]"))[0], 503, 'keys that were chosen to collide are all counted');
 
     my ($status, $c, @more) = (101);
     for ($n = 1; $n <= 1300 && $status == 101; $n++) {
         ($status, $c) = Client->refused($server, "/?key$n");
         push @more, $c if $status == 101;
     }
-    is($status, 503, 'a key without a free place is refused, rather than accepted without a count');
+    is($status, 503, 'when the table is full, a handshake with a new key is refused');
     cmp_ok(@more, '>', 800, 'the table takes ' . (@more + @c) . ' of 1,024 keys');
     Client->refused($server, '/?key' . ($n - 1));
     is($server->count_log(qr/the table of WebSocketLimit is full/), 1, 'a table that is full is logged once');
     $_->drop for splice @more, 0, 400;
     Httpd::wait_for(sub { (Client->refused($server, '/?key' . ($n - 1)))[0] == 101 }, 'room in the table');
-    pass('after some have disconnected, it is accepted');
+    pass('after some clients have disconnected, the new key is accepted');
 }
 
 done_testing;

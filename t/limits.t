@@ -96,12 +96,12 @@ sub fragments {
 
 # The largest accepted payload of a frame and of a message.
 for (
-    ['localhost',   '/',                3000,    4000,    'the server sets both'],
-    ['one.example', '/',                2000,    4000,    'a virtual host sets one'],
-    ['one.example', '/inner',           1000,    1000,    'a Location sets the other'],
-    ['one.example', '/inner?if',        500,     500,     'an <If> inside of it'],
+    ['localhost',   '/',                3000,    4000,    'the server sets both sizes'],
+    ['one.example', '/',                2000,    4000,    'a virtual host sets the frame size'],
+    ['one.example', '/inner',           1000,    1000,    'a Location sets both sizes'],
+    ['one.example', '/inner?if',        500,     500,     'an <If> inside of a Location'],
     ['one.example', '/inner/deeper',    700,     1000,    'a Location inside of another'],
-    ['one.example', '/inner/deeper?if', 500,     500,     'and what is set around it'],
+    ['one.example', '/inner/deeper?if', 500,     500,     'an <If> of the outer Location'],
     ['two.example', '/large',           1 << 20, 2 << 20, 'sizes with K and M'],
     ['localhost',   '/everywhere',      10,      10,      "the server's Location"],
     ['one.example', '/everywhere',      10,      10,      "the server's Location in a virtual host"],
@@ -125,14 +125,14 @@ sub answer {
     $c->text('?');
     return ($c->message)[1];
 }
-is(answer(client('two.example', '/')), 'second at two.example', 'a handler of a virtual host');
-is(answer(client('one.example', '/inner/off/on', version => 7)), 'deep at one.example', 'a handler below WebSocketHandler off');
-is(client('one.example', '/inner/off')->status,          404, 'WebSocketHandler off: an ordinary request');
-is(client('one.example', '/', version => 7)->status,     426, 'versions of the server');
-is(client('one.example', '/', version => 8)->status,     101, 'versions of the server: another');
-is(client('one.example', '/inner/off/on')->status,       426, 'versions of a Location');
-is(client('one.example', '/', origin => 'http://evil.example')->status, 101, 'origins of the server');
+is(answer(client('two.example', '/')), 'second at two.example', 'a virtual host has its own handler');
+is(answer(client('one.example', '/inner/off/on', version => 7)), 'deep at one.example', 'a Location below WebSocketHandler off has its own handler');
+is(client('one.example', '/inner/off')->status,          404, 'WebSocketHandler off: a handshake is an ordinary request');
+is(client('one.example', '/', version => 7)->status,     426, 'WebSocketVersions of the server refuses version 7');
+is(client('one.example', '/', version => 8)->status,     101, 'WebSocketVersions of the server accepts version 8');
+is(client('one.example', '/inner/off/on')->status,       426, "WebSocketVersions of a Location replaces the server's");
+is(client('one.example', '/', origin => 'http://evil.example')->status, 101, 'WebSocketOrigin of the server accepts any origin');
 is(client('one.example', '/inner/off/on', version => 7, origin => 'http://evil.example')->status,
-    403, 'origins of a Location');
+    403, "WebSocketOrigin of a Location replaces the server's");
 
 done_testing;

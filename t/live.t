@@ -40,32 +40,32 @@ sub shell {
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
     my ($status, $output) = Program::run('bash', '-ec',
         ". '$state'\n" . here($commands) . "\n{ export -p; printf 'cd %q\\n' \"\$PWD\"; } > '$state'\n");
-    is($status, 0, 'commands: ' . ($commands =~ s/\n.*//sr)) or diag($output);
+    is($status, 0, 'the commands succeed: ' . ($commands =~ s/\n.*//sr)) or diag($output);
     return $output;
 }
 
 my $text = Httpd::read_file("$Httpd::TOP/docs/tutorial.md");
 my @blocks;
 push @blocks, [$1, $2, $3] while $text =~ /^```(\w+)(?: (\S+))?\n(.*?)^```$/msg;
-cmp_ok(scalar @blocks, '>=', 14, 'the tutorial has its blocks');
+cmp_ok(scalar @blocks, '>=', 14, 'the tutorial has its blocks of commands');
 
 # The output that a reader sees after a command.
 my %seen = (
     'localhost:8080/vmstat' => sub {
-        like($_[0], qr/procs .*\n\s*r\s+b\s+swpd.*\n(?:\s*\d+){17}\s*$/, 'three lines of vmstat');
+        like($_[0], qr/procs .*\n\s*r\s+b\s+swpd.*\n(?:\s*\d+){17}\s*$/, 'vmstat prints three lines');
     },
     '-f $PWD/httpd.conf' => sub {
         Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) }, 'the server');
-        pass('the server runs');
+        pass('the server starts');
     },
     '-k graceful' => sub {
         my @wsclient = ("$Httpd::BUILD/bin/wsclient", "ws://127.0.0.1:$port/desktops?token=desk-2");
-        ok(Httpd::wait_for(sub { (Program::run(@wsclient))[1] =~ /\b403\b/ }, 'the new configuration'), 'another token is refused');
+        ok(Httpd::wait_for(sub { (Program::run(@wsclient))[1] =~ /\b403\b/ }, 'the new configuration'), 'the server refuses a wrong token');
         Program::tap('the desktop', 'node', 't/clients/tutorial.js', 'desktop', "$url/desk.html?token=desk-1", $shots);
     },
     '-k stop' => sub {
         Httpd::wait_for(sub { !-e "$home/live/httpd.pid" }, 'the server to end');
-        pass('the server has ended');
+        pass('the server ends');
     },
 );
 
@@ -85,9 +85,9 @@ for (@blocks) {
     }
 }
 my $log = Httpd::read_file("$home/live/error.log");
-unlike($log, qr/\[(?:\w+:)?(?:error|crit|emerg)\]/, 'the log has no error');
-ok(-s "$shots/$_.png", "screenshot $_") for qw(dashboard dashboard-phone desktop);
+unlike($log, qr/\[(?:\w+:)?(?:error|crit|emerg)\]/, 'the log has no errors');
+ok(-s "$shots/$_.png", "there is a screenshot: $_") for qw(dashboard dashboard-phone desktop);
 Httpd::publish_screenshots($shots);
 ok(!-e "/tmp/.X$display-lock" || Httpd::wait_for(sub { !-e "/tmp/.X$display-lock" }, 'the VNC server to end'),
-    'the VNC server has ended');
+    'the VNC server ends');
 done_testing;

@@ -40,7 +40,7 @@ END
             'out: close fin, 5 bytes', ': "%03%e8bye"'
         );
         @want = map { $want[2 * $_] . ($level eq 'trace6' ? $want[2 * $_ + 1] : '') } 0 .. 4;
-        is_deeply(\@seen, \@want, "frames at $level");
+        is_deeply(\@seen, \@want, "$level logs the right frames");
     }
 }
 
@@ -64,7 +64,7 @@ for (
 {
     my ($line, $error) = @$_;
     my ($ok, $output) = Httpd->check("WebSocketLog $line");
-    ok(!$ok && $output =~ /WebSocketLog: .*$error/ && $output =~ /httpd\.conf/, "httpd -t: WebSocketLog $line")
+    ok(!$ok && $output =~ /WebSocketLog: .*$error/ && $output =~ /httpd\.conf/, "httpd -t refuses: WebSocketLog $line")
         or diag($output);
 }
 
@@ -149,7 +149,7 @@ END
     close_with($c, 1000, 'bye "now"');
     my ($line) = records($httpd, 'plain', 1);
     like($line, qr{^\[\d+/\w+/\d+:[\d:]+ [+-]\d+\] 127\.0\.0\.1 - localhost "/echo\?token=1" direct v13 echo \d+s in=2/1005 out=2/1005 client 1000 "bye \\"now\\""$},
-        'the default format');
+        'a record in the default format is right');
 }
 {
     my $c = Client->new($httpd, '/echo/json?a=%22', protocol => 'echo', tls => 1);
@@ -157,17 +157,17 @@ END
     close_with($c, 4000, "\xc3\xa4\"\\\x01</script>");
     my ($line) = records($httpd, 'json', 1);
     my $record = JSON::PP->new->utf8->decode($line);
-    like(delete $record->{start}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'json: the start');
-    like(delete $record->{milliseconds}, qr/^\d+$/, 'json: the duration');
-    like(delete $record->{id}, qr/^[0-9a-f]{16}$/, 'json: its id');
-    is(delete $record->{why}, 'closed', 'json: the reason of the end');
+    like(delete $record->{start}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'json: start is a time');
+    like(delete $record->{milliseconds}, qr/^\d+$/, 'json: milliseconds is a number');
+    like(delete $record->{id}, qr/^[0-9a-f]{16}$/, 'json: id is that of a connection');
+    is(delete $record->{why}, 'closed', 'json: why is the reason of the end');
     is_deeply($record, {
         address => '127.0.0.1', user => undef, vhost => 'localhost', uri => '/echo/json', args => 'a=%22',
         handler => 'echo', subprotocol => 'echo', version => 13, way => 'tls', messages_in => 1,
         messages_out => 1, bytes_in => 5, bytes_out => 5, wire_in => 6 + 5 + 6 + 2 + 14,
         wire_out => 2 + 5 + 2 + 2 + 14, code => 4000, reason => "\xe4\"\\\x01</script>", closer => 'client',
         most_queued => 0, pings_missed => 0,
-    }, 'json: all other fields');
+    }, 'json: all other fields are right');
 }
 {
     my $before = int(Time::HiRes::time() * 1e6);
@@ -176,30 +176,30 @@ END
     close_with($c, 1000, "line\nbreak \xc3\xa4");
     my ($line) = records($httpd, 'own', 1);
     like($line, qr{^127\.0\.0\.1 127\.0\.0\.1 \[localhost\] - /echo/own (\d+) (\d+) (\d+) 32 24 \d+% - [0-9a-f]{16} echo "line\\nbreak \\xc3\\xa4" closed$},
-        'a custom format');
+        'a record in a custom format is right');
     my ($start, $ms, $us) = $line =~ m{/echo/own (\d+) (\d+) (\d+)};
-    cmp_ok($start, '>=', $before, 'it began after the client connected');
-    is($ms, int($us / 1000), 'durations in two units are the same');
+    cmp_ok($start, '>=', $before, 'the start in a record is after the client connected');
+    is($ms, int($us / 1000), 'the duration in a record is the same in two units');
     close_with(Client->new($httpd, '/echo/same'), 1000);
-    is((records($httpd, 'own', 2))[1], '/echo/same', 'two formats in one file');
+    is((records($httpd, 'own', 2))[1], '/echo/same', 'two formats can write to one file');
 }
 {
     close_with(Client->new($httpd, '/echo/off'), 1000);
     close_with(Client->new($httpd, '/echo/relayed'), 1001);
-    is((records($httpd, 'ways', 1))[0], 'relay client 1001', 'a relayed connection');
+    is((records($httpd, 'ways', 1))[0], 'relay client 1001', 'the record of a relayed connection says that the client closed it');
     my $c = Client->new($httpd, '/echo/ways');
     $c->text('x' x 2000);
     $c->expect_close(1009);
-    is((records($httpd, 'ways', 2))[1], 'direct server 1009', 'closed by the server');
+    is((records($httpd, 'ways', 2))[1], 'direct server 1009', 'the record of a connection with an oversized message says that the server closed it');
     Client->new($httpd, '/echo/ways')->drop;
-    is((records($httpd, 'ways', 3))[2], 'direct nobody 1006', 'ended without a Close frame');
+    is((records($httpd, 'ways', 3))[2], 'direct nobody 1006', 'the record of a connection that broke says that nobody closed it');
     close_with(Client->new($httpd, '/echo/ways'));
-    is((records($httpd, 'ways', 4))[3], 'direct client 1005', 'closed without a code');
+    is((records($httpd, 'ways', 4))[3], 'direct client 1005', 'the record of a connection closed without a code has 1005');
     records($httpd, 'plain', 1);    # that with "off" is nowhere
 }
 {
     my $c = Client->new($httpd, '/echo/pinged');
-    is((records($httpd, 'pinged', 1))[0], '1 nobody 1006 no answer to a ping (WebSocketPing)', 'a missed ping');
+    is((records($httpd, 'pinged', 1))[0], '1 nobody 1006 no answer to a ping (WebSocketPing)', 'the record of a connection that missed a ping has the reason');
 }
 {
     my $c = Client->new($httpd, '/echo/queue');
@@ -208,8 +208,8 @@ END
     Httpd::wait_for(sub { $httpd->status_value('websocket_send_queue_bytes') > 1000 }, 'a queue');
     is(($c->message)[1], $data, 'a long message comes back');
     close_with($c, 1000);
-    cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the maximum of queued bytes');
-    Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'which are no longer queued');
+    cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the record has the maximum of queued bytes');
+    Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'when the record is written, no bytes are queued');
 }
 {
     my $c = Client->new($httpd, '/echo/deflated', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);
@@ -217,15 +217,15 @@ END
     $c->frame;
     close_with($c);
     my @bytes = split ' ', (records($httpd, 'deflated', 1))[0];
-    is_deeply([@bytes[0 .. 2]], [10_000, 10_000 + 8 + 6, 10_000], 'bytes before compression');
-    cmp_ok($bytes[3], '<', 200, 'and after it');
+    is_deeply([@bytes[0 .. 2]], [10_000, 10_000 + 8 + 6, 10_000], 'the record has the bytes before compression');
+    cmp_ok($bytes[3], '<', 200, 'the record has the bytes after compression');
 }
 {
     my $c = Client->new($httpd, '/echo/user', headers => ['Authorization: Basic amFuZTo=']);
     close_with($c, 1000);
-    is((records($httpd, 'user', 1))[0], 'jane', 'the user');
+    is((records($httpd, 'user', 1))[0], 'jane', 'the record has the user');
 }
-is($httpd->count_log(qr/: (?:in|out): /), 0, 'no frames at trace3');
+is($httpd->count_log(qr/: (?:in|out): /), 0, 'trace3 logs no frames');
 undef $httpd;
 
 # ---- WebSocketLog: a program ----
@@ -264,19 +264,19 @@ sub piped {
 {
     my @old = map { Client->new($httpd, '/echo') } 1 .. 3;
     close_with($old[0], 1000, 'first');
-    is_deeply([piped(1)], ['first'], 'a program gets records');
+    is_deeply([piped(1)], ['first'], 'a program gets a record');
     $httpd->graceful;
     close_with(Client->new($httpd, '/echo'), 1000, 'new');
-    is_deeply([sort(piped(2))], [qw(first new)], 'records of new children after a reload');
+    is_deeply([sort(piped(2))], [qw(first new)], 'after a reload, the program gets records of new children');
     close_with($old[1], 1000, 'old');
-    is_deeply([sort(piped(3))], [qw(first new old)], 'and records of old children');
+    is_deeply([sort(piped(3))], [qw(first new old)], 'after a reload, the program gets records of old children');
     my $starts = () = Httpd::read_file("$dir/piped") =~ /start/g;
-    is($starts, 1, 'the program is not restarted for that');
+    is($starts, 1, 'a reload does not restart the program');
     my ($pid) = Httpd::read_file("$dir/piped") =~ /start (\d+)/;
     kill 'KILL', $pid;
     Httpd::wait_for(sub { (() = Httpd::read_file("$dir/piped") =~ /start/g) == 2 }, 'the program to be started again');
     close_with($old[2], 1000, 'again');
-    is_deeply([sort(piped(4))], [qw(again first new old)], 'it is restarted when it ends; no record is lost');
+    is_deeply([sort(piped(4))], [qw(again first new old)], 'a program that has ended is restarted, and no record is lost');
 }
 
 # ---- WebSocketLog: a log that accepts nothing ----
@@ -289,8 +289,8 @@ sub lost_records {
 
 close_with(Client->new($httpd, '/echo/full'), 1000);
 ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lost: \/dev\/full: cannot be written/),
-    'a full disk is logged');
-is(lost_records(), 1, 'and counted');
+    'a log on a full disk is reported');
+is(lost_records(), 1, 'a record that does not fit on the disk is counted as lost');
 {
     # 75 KB each: in any child more than 4 MiB plus the size of the pipe.
     my $long = '/echo/stuck' . ('/' . 'x' x 200) x 19;
@@ -298,11 +298,11 @@ is(lost_records(), 1, 'and counted');
     until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {
         close_with(Client->new($httpd, $long), 1000) for 1 .. 10;
     }
-    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: does not keep up with the writes/), 'a program that does not read is logged');
-    cmp_ok(lost_records(), '>', 1, 'and counted');
-    Client->new($httpd, '/echo')->echoes('hello', 'no connection waits for it');
+    ok($httpd->wait_log(qr/records of WebSocketLog are lost: \|\/bin\/sleep 1000: does not keep up with the writes/), 'a log program that does not read is reported');
+    cmp_ok(lost_records(), '>', 1, 'records that the program does not read are counted as lost');
+    Client->new($httpd, '/echo')->echoes('hello', 'a log program that does not read delays no connection');
     $httpd->stop;
-    pass('nor does the stop');
+    pass('a log program that does not read does not delay the stop');
 }
 
 done_testing;

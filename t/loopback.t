@@ -65,8 +65,8 @@ sub ask {
 my $c = Client->new($httpd, '/app');
 is(($c->frame)[1], 'trusted', 'the server trusts its own request');
 my ($value) = Httpd::wait_for(sub { (seen())[0] }, 'a header');
-is(ask('/cgi/app.pl', $value), 403, 'used again');
-ok($httpd->wait_log(qr/cannot be trusted: it was used before/), 'with a line in the log');
+is(ask('/cgi/app.pl', $value), 403, 'a captured header cannot be used again');
+ok($httpd->wait_log(qr/cannot be trusted: it was used before/), 'the log says that the header was used before');
 
 # Page and host are checked first, so that the log shows which check has failed.
 for (['another page', '/cgi/app.pl/other', undef, 'POST'], ['another host', '/cgi/app.pl', 'example.org', 'POST'],
@@ -74,16 +74,16 @@ for (['another page', '/cgi/app.pl/other', undef, 'POST'], ['another host', '/cg
 {
     my ($name, $path, $of, $method) = @$_;
     my $before = () = $httpd->error_log =~ /it was signed for another page/g;
-    is(ask($path, $value, host => $of, method => $method), 403, "for $name");
+    is(ask($path, $value, host => $of, method => $method), 403, "a captured header cannot be used for $name");
     Httpd::wait_for(sub { (() = $httpd->error_log =~ /it was signed for another page/g) > $before }, "the log about $name");
 }
 for my $at (0, 63, 64, 79, 80, 88, 96, 120, length($value) - 1) {
     my $changed = $value;
     substr($changed, $at, 1) = substr($changed, $at, 1) eq '0' ? '1' : '0';
-    is(ask('/cgi/app.pl', $changed), 403, "changed at $at");
+    is(ask('/cgi/app.pl', $changed), 403, "a captured header that was changed at byte $at is refused");
 }
-ok($httpd->wait_log(qr/cannot be trusted: it was not signed by this server/), 'with a line in the log');
-is(ask('/cgi/app.pl', $_), 403, 'truncated') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
+ok($httpd->wait_log(qr/cannot be trusted: it was not signed by this server/), 'the log says that a changed header was not signed by this server');
+is(ask('/cgi/app.pl', $_), 403, 'a truncated header is refused') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
 
 # ---- Expired ----
 
@@ -99,17 +99,17 @@ is(ask('/cgi/app.pl', $_), 403, 'truncated') for substr($value, 0, 64), substr($
             return (() = $httpd->error_log =~ /it has expired/g) > $before;
         },
         'it to expire');
-    pass('refused when it has expired');
+    pass('a header that has expired is refused');
 }
 
 # ---- A user's ----
 
 {
     my $d = Client->new($httpd, '/user', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
-    is(($d->frame)[1], 'trusted', 'a user');
+    is(($d->frame)[1], 'trusted', 'the server trusts its own request for an authenticated user');
     my @values = seen();
-    is(ask('/cgi/app.pl/user', $values[-1]), 403, 'the header of a user cannot be used by others');
+    is(ask('/cgi/app.pl/user', $values[-1]), 403, "the captured header of a user's request cannot be used by other clients");
 }
-is(($httpd->get('/cgi/app.pl'))[2], 'not trusted', 'a request without the header is an ordinary one');
+is(($httpd->get('/cgi/app.pl'))[2], 'not trusted', 'a request without the header is not trusted');
 
 done_testing();

@@ -15,8 +15,8 @@ my $dir = Httpd::folder();
 my $text = Httpd::read_file("$Httpd::TOP/docs/lua.md");
 my %file;
 $file{$1} = $2 while $text =~ /^```lua file=(\w+)\.lua\n(.*?)^```$/msg;
-cmp_ok(() = $file{echo} =~ /\n/g, '<=', 6, 'an echo has six lines');
-cmp_ok(() = $file{chat} =~ /\n/g, '<=', 30, 'a chat has thirty');
+cmp_ok(() = $file{echo} =~ /\n/g, '<=', 6, 'the listing of an echo has at most six lines');
+cmp_ok(() = $file{chat} =~ /\n/g, '<=', 30, 'the listing of a chat has at most thirty lines');
 $file{all} = <<'END';
 local stale
 function open(c) c.data = 0 end
@@ -84,7 +84,7 @@ sub refused {
     my ($source, $pattern, $name, $keys) = @_;
     my $file = script('broken', $source);
     my ($ok, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_lua.so script=$file " . ($keys // '') . "\n</Location>");
-    ok(!$ok && $said =~ $pattern, "httpd -t: $name") or diag($said);
+    ok(!$ok && $said =~ $pattern, "httpd -t refuses $name") or diag($said);
 }
 refused("function open(c)\nend\nfunction message(c", qr/broken\.lua:3: .*near <eof>/, 'a script that does not compile');
 refused("function open() end\n\nerror('at start')", qr/broken\.lua:3: at start/, 'a script that fails');
@@ -109,29 +109,29 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
 
 {
     my $c = $open->('/echo');
-    $c->echoes('hello', 'the echo echoes');
-    $c->echoes("gr\xc3\xbc\xc3\x9fe", 'UTF-8');
-    $c->echoes('', 'an empty message');
+    $c->echoes('hello', 'the echo script echoes');
+    $c->echoes("gr\xc3\xbc\xc3\x9fe", 'the echo script echoes UTF-8');
+    $c->echoes('', 'the echo script echoes an empty message');
     $c->binary("\0\xff");
-    is_deeply([($c->message)[0, 1]], [BINARY, "\0\xff"], 'and binary');
+    is_deeply([($c->message)[0, 1]], [BINARY, "\0\xff"], 'the echo script echoes a binary message');
 }
 {
     my ($ann, $bob) = ($open->('/chat?name=ann'), undef);
-    is(($ann->message)[1], 'ann has come', 'the chat: ann');
+    is(($ann->message)[1], 'ann has come', 'the chat script tells a client that it has come');
     $bob = $open->('/chat?name=bob');
-    is(($_->message)[1], 'bob has come', 'and bob') for $ann, $bob;
+    is(($_->message)[1], 'bob has come', 'the chat script tells both clients that another has come') for $ann, $bob;
     $bob->text('hi');
-    is(($ann->message)[1], 'bob: hi', 'a message has the name of its sender');
-    is((Client->refused($httpd, '/chat?name=a%20b'))[0], 400, 'a wrong name is refused');
+    is(($ann->message)[1], 'bob: hi', "the chat script passes on a message with its sender's name");
+    is((Client->refused($httpd, '/chat?name=a%20b'))[0], 400, 'the chat script refuses an invalid name');
 }
 {
     is((Client->refused($httpd, '/guarded'))[0], 401, 'request() refuses with a status');
     my $c = $open->('/guarded', headers => ['X-Key: sesame', 'Cookie: a=b; theme=dark'], protocol => 'x, notes.v1');
     like($c->header('Set-Cookie'), qr/^seen=yes; /, 'request() sets a cookie');
-    is(($c->message)[1], 'Your theme is dark, your protocol is notes.v1.', 'reads one, chooses the subprotocol, and sets data');
-    is((Client->refused($httpd, "/refuse?how=$_->[0]"))[0], $_->[1], "request(): $_->[0]")
+    is(($c->message)[1], 'Your theme is dark, your protocol is notes.v1.', 'request() reads a cookie, chooses the subprotocol, and sets data');
+    is((Client->refused($httpd, "/refuse?how=$_->[0]"))[0], $_->[1], "request() that returns or fails with $_->[0] refuses the handshake")
         for ['false', 403], ['error', 500], ['status', 500], ['loop', 500];
-    ok($httpd->wait_log(qr/refuse\.lua:3: broken request/), 'its error is logged with file and line');
+    ok($httpd->wait_log(qr/refuse\.lua:3: broken request/), 'an error in request() is logged with file and line');
     $open->('/refuse?how=well');
 }
 {
@@ -142,48 +142,48 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     {
         my $c = $open->('/all');
         $c->text($_->[0]);
-        $c->expect_close(1011, "$_->[0] closes its connection");
-        ok($httpd->wait_log($_->[1]), 'and is logged');
-        is($ask->($open->('/all'), 'count'), '1', 'a new connection works');
+        $c->expect_close(1011, "$_->[0] closes the connection with 1011");
+        ok($httpd->wait_log($_->[1]), "$_->[0] is logged");
+        is($ask->($open->('/all'), 'count'), '1', "after $_->[0], a new connection works");
         is($ask->($other, 'me'), 'by id', 'and another one') if $_->[0] ne 'hoard';
         $other = $open->('/all') if $_->[0] eq 'hoard';
     }
-    ok($httpd->wait_log(qr/stack traceback/), 'with a traceback');
+    ok($httpd->wait_log(qr/stack traceback/), 'the log has a traceback of the error');
 }
 {
     my $c = $open->('/all?name=x%20y');
-    is(join(',', map { $ask->($c, 'count') } 1 .. 3), '1,2,3', 'c.data');
-    is($ask->($c, 'what'), '/all name=x%20y nil 127.0.0.1 open false 13 x y 16 blue websocket', 'fields, and ws.config');
-    is($ask->($c, 'libraries'), 'nil nil nil nil nil table', 'safe libraries only');
-    is($ask->($open->('/libraries'), 'libraries'), 'table table function nil nil table', 'and others with libraries=');
-    is($ask->($c, 'once'), 'once', 'c:timer');
-    is($ask->($c, 'ticks'), 'tick 1', 'with an interval');
-    is(join(',', map { ($c->message)[1] } 1 .. 2), 'tick 2,stopped', 'until it is stopped');
-    is($ask->($c, 'me'), 'by id', 'ws.send');
-    is($ask->($c, 'bad'), 'bad name', 'an error of a call');
-    is($ask->($c, 'join'), 'live room', 'c:subscribe, and channel() gets events');
-    is($ask->($c, 'list'), 'room', 'c:subscriptions');
-    is($ask->($c, 'say'), 'heard said', 'c:publish, in another form');
-    is(($c->message)[1], "\0\xff", 'one message dropped, and a binary one unchanged');
-    is($ask->($c, 'leave'), 'left 0', 'c:unsubscribe');
-    is($ask->($c, 'all'), 'for all', 'ws.broadcast');
+    is(join(',', map { $ask->($c, 'count') } 1 .. 3), '1,2,3', 'c.data is kept between messages');
+    is($ask->($c, 'what'), '/all name=x%20y nil 127.0.0.1 open false 13 x y 16 blue websocket', 'a connection has its fields, and ws.config has its keys');
+    is($ask->($c, 'libraries'), 'nil nil nil nil nil table', 'by default, a script has only safe libraries');
+    is($ask->($open->('/libraries'), 'libraries'), 'table table function nil nil table', 'with libraries=, a script has more libraries');
+    is($ask->($c, 'once'), 'once', 'c:timer calls a function once');
+    is($ask->($c, 'ticks'), 'tick 1', 'c:timer with an interval calls a function');
+    is(join(',', map { ($c->message)[1] } 1 .. 2), 'tick 2,stopped', 'c:timer with an interval calls the function until it is stopped');
+    is($ask->($c, 'me'), 'by id', 'ws.send sends to a connection by its id');
+    is($ask->($c, 'bad'), 'bad name', 'a call with an invalid argument raises an error');
+    is($ask->($c, 'join'), 'live room', 'c:subscribe subscribes, and channel() gets events');
+    is($ask->($c, 'list'), 'room', 'c:subscriptions lists the channels');
+    is($ask->($c, 'say'), 'heard said', 'c:publish publishes, and channel() can change the message');
+    is(($c->message)[1], "\0\xff", 'channel() can drop a message, and sends a binary message unchanged');
+    is($ask->($c, 'leave'), 'left 0', 'c:unsubscribe unsubscribes');
+    is($ask->($c, 'all'), 'for all', 'ws.broadcast sends to all connections');
     $c->text('late');
     $c->message;
     $c->drop;
     ok($httpd->wait_log(qr/all: closed 1006/), 'a timer ends with its connection');
     $c = $open->('/all');
     $c->text('closing');
-    $c->expect_close(4001, 'c:close');
-    ok($httpd->wait_log(qr/all: closed 4001 \\?"enough/), 'close() gets code and reason');
+    $c->expect_close(4001, 'c:close closes with a code');
+    ok($httpd->wait_log(qr/all: closed 4001 \\?"enough/), 'close() gets the code and the reason');
 }
 
 # ---- A reload ----
 
 my $old = $open->('/version');
-is($ask->($old, 'which'), 'one', 'a script');
+is($ask->($old, 'which'), 'one', 'before the reload, the script answers');
 script('version', 'function message(c) c:send("two") end');
 $httpd->graceful;
 Httpd::wait_is(sub { $ask->($open->('/version'), 'which') }, 'two', 'a reload loads the changed script');
-is($ask->($old, 'which'), 'one', 'for new connections');
+is($ask->($old, 'which'), 'one', 'after the reload, an old connection keeps the old script');
 
 done_testing();

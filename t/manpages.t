@@ -18,7 +18,7 @@ my $directives = Httpd::read_file("$folder/websocket.5");
 for my $name (Httpd::read_file('docs/directives.md') =~ /^## (WebSocket\w+)$/mg) {
     like($directives, qr/^\.SH "$name"\n(?:.*\n){2,}/m, "websocket(5) has $name");
 }
-like($directives, qr/^\.TH "WEBSOCKET" 5 "" "mod_websocket 1\.2\.3"/m, 'and the version');
+like($directives, qr/^\.TH "WEBSOCKET" 5 "" "mod_websocket 1\.2\.3"/m, 'websocket(5) has the version');
 
 for my $header (glob 'include/*.h') {
     (my $code = Httpd::read_file($header)) =~ s{/\*.*?\*/}{}gs;
@@ -27,8 +27,8 @@ for my $header (glob 'include/*.h') {
 }
 my $send = `MANWIDTH=500 man -l -Tascii $folder/ws_send.3 2>/dev/null | col -b`;
 like($send, qr/ws_send_part.*SYNOPSIS\s+#include <mod_websocket\.h>.*ws_status ws_send\(ws_conn \*c,.*DESCRIPTION\s+ws_send\s+Send/s,
-    'a page of a group has its functions, declarations and descriptions');
-is(Httpd::read_file("$folder/ws_close.3"), ".so man3/ws_send.3\n", 'and each function leads to it');
+    'the page of a group has its functions, declarations and descriptions');
+is(Httpd::read_file("$folder/ws_close.3"), ".so man3/ws_send.3\n", 'the page of each function in a group refers to the page of the group');
 
 for my $page (glob("$folder/*.[0-9] docs/man/*.[0-9]")) {
     next if Httpd::read_file($page) =~ /^\.so /;

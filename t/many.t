@@ -64,9 +64,9 @@ only_one_busy();
 
 my @clients = map { Client->new($httpd, '/echo', $_ % 2 ? (tls => 1) : ()) } 1 .. $connections;
 is(scalar @clients, $connections, "$connections connections are open with $workers workers");
-is(threads(), $threads, 'no thread was created for them');
+is(threads(), $threads, 'no thread was created for the connections');
 only_one_busy();
-pass('no worker is busy with them');
+pass('no worker is busy with the connections');
 
 my ($rounds, $echoes, $requests, @wrong) = (0, 0, 0);
 my $until = time + $seconds;
@@ -86,9 +86,9 @@ do {
 } while ($rounds < 2 || time < $until);
 is_deeply(\@wrong, [], "$echoes echoes in $rounds rounds, with $requests ordinary requests among them");
 is($echoes, $rounds * $connections, 'every connection received its own message in each round');
-is(threads(), $threads, 'and there are no more threads than before');
+is(threads(), $threads, 'after the echoes, there are as many threads as before');
 only_one_busy();
-pass('nor is a worker busy');
+pass('after the echoes, no worker is busy');
 
 $httpd->stop;
 my $told = 0;
@@ -99,6 +99,6 @@ for my $c (@clients) {
     } while (defined $opcode && $opcode == PING);
     $told++ if ($opcode // -1) == CLOSE && unpack('n', $payload) == 1001;
 }
-is($told, $connections, 'at the end each connection gets 1001');
+is($told, $connections, 'when httpd stops, each connection is closed with 1001');
 
 done_testing;

@@ -72,7 +72,7 @@ for my $client (@clients) {
 my %seen;
 $seen{$_}++ for $httpd->error_log =~ /websocket: version (\d+), handler echo/g;
 my %expected = (13 => 6, 8 => 4, 7 => 1, 76 => 2, 75 => 2);
-ok(($seen{$_} || 0) >= @ways * $expected{$_}, "version $_ was spoken by $expected{$_} clients, over each way")
+ok(($seen{$_} || 0) >= @ways * $expected{$_}, "$expected{$_} clients used version $_ over each transport")
     for sort keys %expected;
 
 # ---- A browser, independent of the MPM ----
@@ -91,9 +91,9 @@ my $curl = sub {
     return $output;
 };
 my @upgrade = ('-H', 'Connection: Upgrade', '-H', 'Upgrade: websocket');
-is($curl->("$http/index.html"), 200, 'curl: an ordinary request');
-is($curl->("$http/echo"), 404, 'curl: an ordinary request for a WebSocket location without content');
-is($curl->(@upgrade, "$http/echo"), 426, 'curl: no version');
-is($curl->(@upgrade, '-H', 'Sec-WebSocket-Version: 13', "$http/echo"), 400, 'curl: no key');
+is($curl->("$http/index.html"), 200, 'curl: an ordinary request is answered with 200');
+is($curl->("$http/echo"), 404, 'curl: an ordinary request for a WebSocket Location without content is answered with 404');
+is($curl->(@upgrade, "$http/echo"), 426, 'curl: a handshake without a version is answered with 426');
+is($curl->(@upgrade, '-H', 'Sec-WebSocket-Version: 13', "$http/echo"), 400, 'curl: a handshake without a key is answered with 400');
 
 done_testing;

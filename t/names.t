@@ -86,21 +86,21 @@ sub echo {
 }
 
 for my $case (
-    ['both.test',   'a name with A and AAAA'],
-    ['noaaaa.test', 'an AAAA answer that never comes does not matter'],
-    ['hosts.test',  'a name of /etc/hosts is not looked for in DNS'])
+    ['both.test',   'a name with A and AAAA records is connected'],
+    ['noaaaa.test', 'a missing answer for AAAA does not delay the connection'],
+    ['hosts.test',  'a name in /etc/hosts is not looked up in DNS'])
 {
     my ($host, $what) = @$case;
     is_deeply([echo($host)], [0, "hello\n"], $what);
 }
 my ($status, $output) = echo('noa.test');
-is($status, 3, 'an A answer that never comes: fails after the AAAA address has failed');
-like($output, qr/connect: /, 'and says what that address answered');
+is($status, 3, 'without an answer for A, the connection fails after the AAAA address has failed');
+like($output, qr/connect: /, 'the error is that of the AAAA address');
 ($status, $output) = echo('nothing.test');
-like($output, qr/lookup: (?:Name or service not known|No address)/, 'a name without addresses');
+like($output, qr/lookup: (?:Name or service not known|No address)/, 'the error says that a name has no addresses');
 {
     my ($code, $text) = Program::run("$Httpd::BUILD/bin/wsbench", qw(-c 1 -t 0.1 -w 0), 'ws://noaaaa.test:' . $httpd->port . '/echo');
-    is($code, 0, 'wsbench does not wait for it either') or diag $text;
+    is($code, 0, 'a missing answer for AAAA does not delay wsbench') or diag $text;
 }
 
 done_testing;

@@ -86,14 +86,14 @@ for my $name (sort keys %proxied) {
 </Location>
 $global
 END
-        Client->new($server, '/echo')->echoes('hello', "$test: a WebSocket");
+        Client->new($server, '/echo')->echoes('hello', "$test: a WebSocket echoes");
         my $stream = ask($server, '/events/news', $events);
-        like(read_until($stream, qr/event: live/), qr{^HTTP/1.1 200 .*event: live}s, "$test: an event stream");
-        like(($server->get('/events/news?wait=0'))[2], qr/"messages":\[\]/, "$test: a poll");
-        like(($server->request('POST', '/publish/news', 'Content-Length: 0'))[2], qr/"receivers":1/, "$test: publishing");
+        like(read_until($stream, qr/event: live/), qr{^HTTP/1.1 200 .*event: live}s, "$test: an event stream is served");
+        like(($server->get('/events/news?wait=0'))[2], qr/"messages":\[\]/, "$test: a poll is answered");
+        like(($server->request('POST', '/publish/news', 'Content-Length: 0'))[2], qr/"receivers":1/, "$test: a message is published");
         next if $name =~ /no module/;
         is(($server->get('/page'))[2], "backend\n", "$test: other pages come from the backend");
-        is(($server->get('/echo'))[2], "backend\n", "$test: and so do requests that are not handshakes") if $after;
+        is(($server->get('/echo'))[2], "backend\n", "$test: an ordinary request in a WebSocket Location comes from the backend") if $after;
     }
 }
 
@@ -118,9 +118,9 @@ END
         };
         my $first = $mark->();
         ok(Httpd::wait_for(sub { $mark->() eq $mark->() }, 'the cache'), "$test: the page is cached");
-        Client->new($server, '/echo')->echoes('hello', "$test: a handshake is not answered with it");
+        Client->new($server, '/echo')->echoes('hello', "$test: a handshake is not answered with the cached page");
         is($mark->(), $mark->(), "$test: the page is still cached");
-        Client->new($server, '/e%63ho')->echoes('hello', "$test: however the path is written");
+        Client->new($server, '/e%63ho')->echoes('hello', "$test: a handshake with an encoded path is not answered with the cached page");
     }
 }
 
@@ -153,11 +153,11 @@ END
         my $socket = ask($server, "/$what.shtml", @headers);
         my $page   = read_until($socket, qr/end\n/);
         like($page, qr{\AHTTP/1.1 200 .*begin\n.*an error occurred.*\nend\n}s,
-            "$name: a page that includes $what is sent whole, with an error in that place");
+            "$name: a page that includes $what is sent completely, with an error in that place");
         syswrite $socket, "GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        like(read_until($socket, qr/ordinary content/), qr/ordinary content/, 'and its connection is still there');
+        like(read_until($socket, qr/ordinary content/), qr/ordinary content/, "$name: after a page that includes $what, the connection is still open");
     }
-    ok($server->count_log(qr/refused with 403: a page includes \/events\/news \(SSI\)/) == 2, "$name: the log says why");
+    ok($server->count_log(qr/refused with 403: a page includes \/events\/news \(SSI\)/) == 2, "$name: the log says why an event stream is not included");
 }
 
 # ---- Output filters ----
@@ -199,18 +199,18 @@ END
     for my $encoding ('identity', 'gzip, br') {
         my @accept = ("Accept-Encoding: $encoding");
         my ($status, $head, $body) = $server->get('/events/news?after=all&wait=0', @accept);
-        like($head, $cookie, "$encoding: a poll has it");
-        like($head, qr/^Set-Cookie: Apache=/m, "and mod_usertrack's");
-        like($body, qr/"messages":\[\]/, 'it is not compressed');
+        like($head, $cookie, "$encoding: a poll has the cookie of mod_session");
+        like($head, qr/^Set-Cookie: Apache=/m, "$encoding: a poll has the cookie of mod_usertrack");
+        like($body, qr/"messages":\[\]/, "$encoding: the answer to a poll is not compressed");
         my $stream = read_until(ask($server, '/events/news', $events, @accept), qr/event: live/);
-        like($stream, $cookie, "$encoding: an event stream has it");
+        like($stream, $cookie, "$encoding: an event stream has the cookie of mod_session");
         my $c = Client->new($server, '/echo', headers => \@accept);
-        like($c->head, $cookie, "$encoding: the 101 of a WebSocket has it");
-        like($c->head, qr/^Set-Cookie: Apache=/m, "and mod_usertrack's");
-        unlike($c->head, qr/^(?:Content-Encoding|Expires)/m, 'but nothing of a filter for bodies');
-        $c->echoes('hello', 'the WebSocket');
+        like($c->head, $cookie, "$encoding: the 101 has the cookie of mod_session");
+        like($c->head, qr/^Set-Cookie: Apache=/m, "$encoding: the 101 has the cookie of mod_usertrack");
+        unlike($c->head, qr/^(?:Content-Encoding|Expires)/m, "$encoding: the 101 has no headers of filters for bodies");
+        $c->echoes('hello', "$encoding: the WebSocket echoes");
     }
-    is($server->count_log(qr/which occupies a worker thread|is relayed/), 0, 'none of them holds a thread');
+    is($server->count_log(qr/which occupies a worker thread|is relayed/), 0, 'none of these connections occupies a thread');
 }
 {
     # The session is renewed: the returned cookie expires later.
@@ -223,7 +223,7 @@ END
         return $new > $end;
     };
     ok($later->(($server->get('/events/news?after=all&wait=1', "Cookie: $cookie"))[1]), 'a poll renews the session');
-    ok($later->(Client->new($server, '/echo', headers => ["Cookie: $cookie"])->head), 'a handshake renews it');
+    ok($later->(Client->new($server, '/echo', headers => ["Cookie: $cookie"])->head), 'a handshake renews the session');
 }
 
 my %filters = (
@@ -246,13 +246,13 @@ END
         my $poll   = ($server->get('/events/secret/news?after=all&wait=1'))[2];
         my $socket = ask($server, '/events/secret/news?after=all', $events);
         my $stream = read_until($socket, qr/event: live/);
-        like($poll, $module eq 'substitute' ? qr/"\*\*\*\*\*\*\/news"/ : qr/"secret\/news"/, "$how: the filter sees a poll's answer");
-        like($stream, qr/event: live/, 'and an event stream');
+        like($poll, $module eq 'substitute' ? qr/"\*\*\*\*\*\*\/news"/ : qr/"secret\/news"/, "$how: the filter sees the answer to a poll");
+        like($stream, qr/event: live/, "$how: the filter sees an event stream");
         my $name = $how =~ /ByType/ ? "BYTYPE:$filter" : $filter;
-        is($server->count_log(qr/which occupies a worker thread: filter \Q$name\E must see its response/i), 2, 'the log says why');
-        is($server->count_log(qr/\[websocket:warn\].*the connection is relayed: filter .* MaxRequestWorkers/) >= 1, 1, 'and warns');
-        Client->new($server, '/echo')->echoes('hello', 'a WebSocket is taken over');
-        is($server->count_log(qr/must see its bytes/), 0, 'since its messages are not a response');
+        is($server->count_log(qr/which occupies a worker thread: filter \Q$name\E must see its response/i), 2, "$how: the log says which filter must see the response");
+        is($server->count_log(qr/\[websocket:warn\].*the connection is relayed: filter .* MaxRequestWorkers/) >= 1, 1, "$how: the log warns that the connection is relayed");
+        Client->new($server, '/echo')->echoes('hello', "$how: a WebSocket echoes");
+        is($server->count_log(qr/must see its bytes/), 0, "$how: a WebSocket is taken over, since its messages are not a response");
     }
 }
 
@@ -271,9 +271,9 @@ SecResponseBodyMimeType application/json
 SecRule RESPONSE_BODY "forbidden" "phase:4,deny,status:500,id:1"
 SecRule ARGS "attack" "phase:2,deny,status:403,id:2"
 END
-    is(($server->get('/events/forbidden?after=all&wait=0'))[0], 500, "mod_security's phase 4 sees a poll's answer");
-    is(($server->get('/events/allowed?after=all&wait=0'))[0], 200, 'and permits another one');
-    is((Client->refused($server, '/echo?x=attack'))[0], 403, 'its phase 2 sees a handshake');
+    is(($server->get('/events/forbidden?after=all&wait=0'))[0], 500, "mod_security's phase 4 can refuse the answer to a poll");
+    is(($server->get('/events/allowed?after=all&wait=0'))[0], 200, "mod_security's phase 4 can permit the answer to a poll");
+    is((Client->refused($server, '/echo?x=attack'))[0], 403, "mod_security's phase 2 can refuse a handshake");
 }
 
 # ---- Clients of relayed connections that leave ----

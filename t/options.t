@@ -19,33 +19,33 @@ my @none  = map {"$_=no"} qw(URING IDN LMDB HIREDIS LIBEDIT CJSON CURL LUA);
 delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
 my ($status, $output) = Program::run('make', '--no-print-directory', '-j2', 'all', "BUILD=$build", @none,
     'CFLAGS=-O0 -U_FORTIFY_SOURCE');
-is($status, 0, 'make builds it, without -f') or diag($output);
+is($status, 0, 'make builds the module without any optional library') or diag($output);
 is(join(' ', sort $output =~ /\(needs (\w+)\)$/mg), 'LMDB Lua cJSON hiredis libcurl libedit libidn2 liburing',
-    'and says which libraries are missing');
-like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'with what needs them');
+    'make lists the missing libraries');
+like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'make lists what needs a missing library');
 is(join(' ', map { m{/ws_(\w+)\.so$} ? $1 : () } sort glob "$build/websocket/*"), 'echo exec proxy tcp time',
-    'the handlers that need no library');
-ok(!-e "$build/mod_websocket_redis.so", 'no module for Redis');
+    'only handlers that need no library are built');
+ok(!-e "$build/mod_websocket_redis.so", 'without hiredis, mod_websocket_redis.so is not built');
 my $linked = `ldd $build/mod_websocket.so $build/bin/wsclient`;
-unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|lua5.4|uring|idn2)\b/, 'nothing is linked against one of them');
+unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|lua5.4|uring|idn2)\b/, 'nothing is linked with a missing library');
 
 {
     local $Httpd::BUILD = $build;
     my $history = "WebSocketHistory news 10\n";
     my ($ok, $text) = Httpd->check($history);
-    ok(!$ok && $text =~ /WebSocketHistory needs LMDB.*liblmdb-dev/, 'httpd -t refuses WebSocketHistory, with the remedy')
+    ok(!$ok && $text =~ /WebSocketHistory needs LMDB.*liblmdb-dev/, 'httpd -t refuses WebSocketHistory, and suggests the library')
         or diag($text);
     my $httpd = Httpd->start(conf => "<Location /echo>\nWebSocketHandler ws_echo.so\n</Location>\n");
-    Client->new($httpd, '/echo')->echoes('hello', 'the module echoes');
+    Client->new($httpd, '/echo')->echoes('hello', 'the module built without libraries echoes');
     my $url = 'ws://127.0.0.1:' . $httpd->port . '/echo';
-    is_deeply([Program::run("$build/bin/wsclient", '-q', '-c', '1', '-x', 'hello', $url)], [0, "hello\n"], 'wsclient exchanges messages');
+    is_deeply([Program::run("$build/bin/wsclient", '-q', '-c', '1', '-x', 'hello', $url)], [0, "hello\n"], 'wsclient built without libraries exchanges messages');
     # script gives it a terminal.
     my $prompt = Program->start('script', '-qec', "$build/bin/wsclient $url", '/dev/null');
     $prompt->wait_output(qr/> /);
     $prompt->write("typed\n");
-    ok($prompt->wait_output(qr/< typed/), 'at the prompt, each line is a message');
+    ok($prompt->wait_output(qr/< typed/), 'wsclient without libedit sends a line typed at a terminal');
     $prompt->write("/close 1000 bye\n");
-    is($prompt->finish, 0, 'and a command is recognized');
+    is($prompt->finish, 0, 'wsclient without libedit recognizes a command');
 }
 
 done_testing();

@@ -50,56 +50,56 @@ for my $tls (0, 1) {
     my ($over, $name) = $tls ? ('over TLS: ', 'tls') : ('', 'plain');
     my $c = client('/impatient', "silent$name", tls => $tls);
     is(($c->frame)[0], PING, "${over}a silent client is pinged");
-    ok($c->at_end, "${over}and if it does not answer, the connection ends without a Close frame");
-    is(told("silent$name"), 1006, "${over}on_close gets 1006");
+    ok($c->at_end, "${over}a silent client that does not answer is disconnected without a Close frame");
+    is(told("silent$name"), 1006, "${over}a silent client that does not answer: on_close gets 1006");
 
     $c = client('/', '', tls => $tls);
     is((grep { pinged($c) } 1 .. 5), 5, "${over}a client that answers is pinged again and again");
 }
-ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says why a connection ended');
+ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says that the connection ended because of a missing answer');
 {
     my $c = client('/', '');
-    is((grep { pinged($c, PONG, 'something else') } 1 .. 3), 3, 'an unsolicited pong counts as input, too');
-    is((grep { pinged($c, PING, '') && ($c->frame)[0] == PONG } 1 .. 3), 3, 'so is a ping');
-    is((grep { pinged($c, TEXT, "m$_") && ($c->frame)[1] eq "m$_" } 1 .. 3), 3, 'so is a message');
+    is((grep { pinged($c, PONG, 'something else') } 1 .. 3), 3, 'an unsolicited pong counts as an answer, too');
+    is((grep { pinged($c, PING, '') && ($c->frame)[0] == PONG } 1 .. 3), 3, 'a ping from the client counts as an answer, too');
+    is((grep { pinged($c, TEXT, "m$_") && ($c->frame)[1] eq "m$_" } 1 .. 3), 3, 'a message from the client counts as an answer, too');
 }
 {
     my ($off, $on) = (client('/off', ''), client('/', ''));
-    is((grep { pinged($on) } 1 .. 5), 5, 'while one client is pinged');
+    is((grep { pinged($on) } 1 .. 5), 5, 'a client in a section with WebSocketPing is pinged');
     $off->text('nothing came before this');
-    is(($off->frame)[1], 'nothing came before this', 'another, with WebSocketPing off, is not');
+    is(($off->frame)[1], 'nothing came before this', 'a client in a section with WebSocketPing off is not pinged');
 }
 {
     my $c = client('/forgiving', '');
-    is_deeply([map { ($c->frame)[0] } 1 .. 3], [(PING) x 3], 'with "off", a client that does not answer is pinged again');
+    is_deeply([map { ($c->frame)[0] } 1 .. 3], [(PING) x 3], 'with "off" as the second argument, a client that does not answer is pinged again');
     $c->text('still here');
     my $text;
     while (!defined $text) {
         my ($opcode, $payload) = $c->frame;
         $text = $payload if $opcode == TEXT;
     }
-    is($text, 'still here', 'and stays connected');
+    is($text, 'still here', 'with "off" as the second argument, a client that does not answer stays connected');
 }
 {
     my ($patient, $impatient) = (client('/', ''), client('/impatient', 'other'));
     is(($patient->frame)[0],   PING, 'a client with a long time to answer is pinged');
-    is(($impatient->frame)[0], PING, 'so is another with the short time limit of the outer section');
-    ok($impatient->at_end, 'and that connection ends');
+    is(($impatient->frame)[0], PING, 'a client with a short time to answer is pinged');
+    ok($impatient->at_end, 'a client with a short time to answer is disconnected');
     $patient->text('late');
-    is(($patient->frame)[1], 'late', 'while the first one stays open');
+    is(($patient->frame)[1], 'late', 'a client with a long time to answer stays connected');
 }
 {
     # For several times the time allowed for an answer.
     my $c = client('/impatient', 'paused', behind => frame_bytes(TEXT, 'pause 2000') . frame_bytes(TEXT, 'and then'));
     is_deeply([map { ($c->message)[1] } 1 .. 2], ['resumed', 'and then'],
-        'a client that the server does not read from cannot answer, and is not dropped');
+        'a client that the server does not read from is not disconnected');
 }
 {
     my $c = client('/impatient', 'deaf', rcvbuf => 65536);
     my $data = frame_bytes(BINARY, 'x' x 60000);
     1 while $c->raw($data);
-    is(told('deaf'), 1006, 'a client that only sends and never reads is dropped');
-    ok($httpd->wait_log(qr/the client reads nothing \(WebSocketPing\)/), 'the log says why');
+    is(told('deaf'), 1006, 'a client that only sends and never reads is disconnected');
+    ok($httpd->wait_log(qr/the client reads nothing \(WebSocketPing\)/), 'the log says that the client reads nothing');
 }
 
 done_testing;

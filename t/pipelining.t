@@ -42,23 +42,23 @@ for my $tls (0, 1) {
         my $name   = join(' ', @$pages) . ($tls ? ', TLS' : '');
         my $begin  = sub {
             my $c = Client->new($httpd, '', tls => $tls, expect => 0, request => $before . $_[0]);
-            is(answer($c), $_ eq '/page.txt' ? $page : 'small', "$_ before $_[1] is complete ($name)") for @$pages;
+            is(answer($c), $_ eq '/page.txt' ? $page : 'small', "the answer to $_ before $_[1] is complete ($name)") for @$pages;
             return $c;
         };
         for my $path ('/events', '/relayed') {
             my $c = $begin->(request("$path/news?wait=0"), "a poll of $path");
             $c->read_answer;
-            is($c->status, 200, "the poll is answered ($name)");
+            is($c->status, 200, "a poll behind other requests is answered ($name)");
             $c = $begin->(request("$path/news", 'Accept: text/event-stream'), "a stream of $path");
             $c->read_answer;
             $c->fill until $c->{in} =~ /event: live/;
-            pass("the stream is live ($name)");
+            pass("an event stream behind other requests is live ($name)");
         }
         my $c = $begin->(request('/ws', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
                 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='), 'a WebSocket');
         $c->read_answer;
-        is($c->status, 101, "the handshake is answered ($name)");
-        $c->echoes("the WebSocket ($name)");
+        is($c->status, 101, "a handshake behind other requests is answered ($name)");
+        $c->echoes("a WebSocket behind other requests echoes ($name)");
     }
 }
 $httpd->stop;

@@ -59,11 +59,11 @@ for (
 {
     my ($line, $error) = @$_;
     my ($ok, $output) = Httpd->check("WebSocketPolicyFile " . ($line =~ /["']/ ? "'" . $line =~ s/'/\\'/r . "'" : $line), files => \%files);
-    ok(!$ok && $output =~ /WebSocketPolicyFile:? .*$error/, 'httpd -t: ' . substr $line, 0, 40) or diag($output);
+    ok(!$ok && $output =~ /WebSocketPolicyFile:? .*$error/, 'httpd -t refuses: WebSocketPolicyFile ' . substr $line, 0, 40) or diag($output);
 }
 {
     my ($ok, $output) = Httpd->check("<Location /x>\nWebSocketPolicyFile a:80\n</Location>");
-    ok(!$ok && $output =~ /WebSocketPolicyFile not allowed/, 'httpd -t: not in a section') or diag($output);
+    ok(!$ok && $output =~ /WebSocketPolicyFile not allowed/, 'httpd -t refuses WebSocketPolicyFile in a section') or diag($output);
 }
 
 # ---- Hooks ----
@@ -76,9 +76,9 @@ sub hooks {
 }
 {
     my $without = hooks('');
-    ok($without, 'hooks are shown');
-    is(hooks('WebSocketPolicyFile off'),  $without,     'off: nothing is hooked');
-    is(hooks('WebSocketPolicyFile a:80'), $without + 1, 'on: one hook');
+    ok($without, 'httpd -t can show hooks');
+    is(hooks('WebSocketPolicyFile off'),  $without,     'WebSocketPolicyFile off adds no hook');
+    is(hooks('WebSocketPolicyFile a:80'), $without + 1, 'WebSocketPolicyFile adds one hook');
 }
 
 # ---- Answers ----
@@ -110,51 +110,51 @@ END
 
 my $main = policy('domain="*.example.org" to-ports="80,443"', 'domain="*" to-ports="8000-8999,1"',
     'domain="example.com" to-ports="*"');
-is(answer($httpd, {}, $REQUEST), $main, 'the policy, and the end of the connection');
-is(answer($httpd, {}, split //, $REQUEST), $main, 'a request that arrives byte by byte');
+is(answer($httpd, {}, $REQUEST), $main, 'a request is answered with the policy, and the connection ends');
+is(answer($httpd, {}, split //, $REQUEST), $main, 'a request that arrives byte by byte is answered with the policy');
 is(answer($httpd, {}, $REQUEST . 'and more'), $main, 'bytes after the request are ignored');
-is(answer($httpd, { tls => 1 }, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: the policy of the virtual host');
-is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS: byte by byte');
-is(answer($httpd, { port => $ports[0] }, $REQUEST), $files{'policy.xml'}, 'a policy from a file, byte by byte');
+is(answer($httpd, { tls => 1 }, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS, a request is answered with the policy of the virtual host');
+is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.example.org" to-ports="443"'), 'over TLS, a request that arrives byte by byte is answered');
+is(answer($httpd, { port => $ports[0] }, $REQUEST), $files{'policy.xml'}, 'a request is answered with a policy from a file');
 is(answer($httpd, { port => $ports[2] }, "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n$REQUEST"), $main,
-    'behind a PROXY header; a virtual host has the policy of the main server');
-like(answer($httpd, { port => $ports[1] }, $REQUEST . "\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'off: httpd answers');
+    'a request behind a PROXY header is answered with the policy of the main server');
+like(answer($httpd, { port => $ports[1] }, $REQUEST . "\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'WebSocketPolicyFile off: httpd answers the request with 400');
 
 # ---- Connections that ask for something else ----
 
-is(answer($httpd, {}, '<policy', '-filth'), '', 'something else after a part of the request: closed without a policy');
-like(answer($httpd, {}, "<other>\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'another first line is answered by httpd');
-like(answer($httpd, {}, "<policy-file-request/> \r\n\r\n"), qr{\AHTTP/1.1 400 }, 'so is one without the NUL');
+is(answer($httpd, {}, '<policy', '-filth'), '', 'a connection that continues the request differently is closed without a policy');
+like(answer($httpd, {}, "<other>\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'httpd answers another first line');
+like(answer($httpd, {}, "<policy-file-request/> \r\n\r\n"), qr{\AHTTP/1.1 400 }, 'httpd answers a request without the NUL');
 like(answer($httpd, {}, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /index.html HTTP/1.1\r\nHost: a\r\n\r\n$REQUEST\r\n\r\n"),
     qr{\AHTTP/1.1 200 .*ordinary content\nHTTP/1.1 200 .*ordinary content\nHTTP/1.1 400 }s,
-    'later in a connection, it is not a request for the policy');
-is(($httpd->get('/index.html'))[2], "ordinary content\n", 'a request by HTTP');
+    'a policy request after HTTP requests is not answered with the policy');
+is(($httpd->get('/index.html'))[2], "ordinary content\n", 'an HTTP request is answered');
 for my $tls (0, 1) {
     my $c = Client->new($httpd, '/echo', tls => $tls, behind => Client::frame_bytes(TEXT, 'hello'));
-    is(($c->message)[1], 'hello', 'a WebSocket' . ($tls ? ' over TLS' : ''));
+    is(($c->message)[1], 'hello', 'a WebSocket echoes' . ($tls ? ' over TLS' : ''));
     $c->close(1000);
-    $c->expect_close(1000, 'and its end');
+    $c->expect_close(1000, 'the WebSocket closes cleanly');
 }
 SKIP: {
     skip 'HTTP/2 is not for prefork', 1 if !$h2;
     like(`curl -s --http2-prior-knowledge http://127.0.0.1:@{[$httpd->port]}/index.html -w '%{http_version}'`,
-        qr/\Aordinary content\n2\z/, 'HTTP/2 from the first byte');
+        qr/\Aordinary content\n2\z/, 'HTTP/2 from the first byte is answered');
 }
 
 # ---- A client that does not finish its request ----
 
 {
     my $c = Client->new($httpd, '/', request => '<policy-file', expect => 0);
-    is(answer($httpd, {}, $REQUEST), $main, 'a client that waits in the middle does not delay others');
+    is(answer($httpd, {}, $REQUEST), $main, 'a client that stops inside a request does not delay others');
     $c->drop;
-    is(($httpd->get('/index.html'))[0], 200, 'and its end has no effect');
+    is(($httpd->get('/index.html'))[0], 200, 'when that client has disconnected, httpd still answers');
 }
 {
     my $impatient = Httpd->start(modules => [], conf => <<'END');
 Timeout 1
 WebSocketPolicyFile *:80
 END
-    is(answer($impatient, {}, '<policy-file'), '', 'a request that does not end: closed after the time limit');
+    is(answer($impatient, {}, '<policy-file'), '', 'a request that does not end is closed after Timeout');
 }
 
 done_testing();

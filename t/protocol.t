@@ -79,9 +79,9 @@ sub published { return (curl("/channels/$_[0]", '--data-binary', $_[1], '-H', 'C
 
 subtest 'ping is answered' => sub {
     my $c = connected();
-    is_deeply((ask($c, type => 'ping', id => 'p'))[-1], { type => 'pong', id => 'p' }, 'pong with the id');
+    is_deeply((ask($c, type => 'ping', id => 'p'))[-1], { type => 'pong', id => 'p' }, 'a ping with an id is answered with the id');
     $c->text('{"type":"ping"}');
-    is_deeply(next_of($c), { type => 'pong' }, 'or without one');
+    is_deeply(next_of($c), { type => 'pong' }, 'a ping without an id is answered without one');
     $c->close;
 };
 
@@ -127,12 +127,12 @@ subtest 'after: "last", last: N, after: "all"' => sub {
         my ($messages, $how) = @{ $expected{$id} };
         my @got = ask($c, type => 'subscribe', channel => 'kept/last', id => $id, %$how);
         is_deeply([map { $_->{data} } grep { $_->{type} eq 'message' } @got], $messages, $json->encode($how));
-        is_deeply([grep { $_->{type} eq 'gap' } @got], [], 'without a gap');
+        is_deeply([grep { $_->{type} eq 'gap' } @got], [], 'no gap is reported');
         $c->text('{"type":"unsubscribe","channel":"kept/last"}');
         next_of($c);
     }
-    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'an empty history: no messages');
-    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'without a history: no messages');
+    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'a channel with an empty history: subscribed without messages');
+    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'a channel without a history: subscribed without messages');
     for my $wrong ({ last => 0 }, { last => -1 }, { last => 1.5 }, { last => 'x' }, { last => 1, after => 'all' }) {
         is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'refused: ' . $json->encode($wrong));
     }
@@ -155,21 +155,21 @@ subtest 'history, page by page' => sub {
         $before = $h->{messages}[0]{position};
         is(!!$h->{more}, $page < 3, "page $page: " . ($page < 3 ? 'there is more' : 'the last one'));
     }
-    is_deeply(\@all, [map {"m$_"} 1 .. 25], 'all messages, in order');
+    is_deeply(\@all, [map {"m$_"} 1 .. 25], 'the pages together have all messages in order');
     my (@http, $from);
     for my $page (1 .. 3) {
         my ($status, $h) = curl('/channels/long/h?history&limit=10' . ($from ? "&before=$from" : ''));
-        is($status, 200, "by HTTP, page $page");
+        is($status, 200, "HTTP: page $page is returned");
         unshift @http, map { $_->{data} } @{ $h->{messages} };
         $from = $h->{messages}[0]{position};
     }
-    is_deeply(\@http, \@all, 'the same by HTTP');
-    is((curl('/events/long/h?history'))[1]{messages}[-1]{data}, 'm25', 'and of a section for subscribers');
-    is((curl('/channels/none?history'))[0], 404, 'a channel without history');
-    is((curl('/events/secret?history'))[0], 403, 'a channel that is not allowed');
+    is_deeply(\@http, \@all, 'HTTP: the pages have the same messages');
+    is((curl('/events/long/h?history'))[1]{messages}[-1]{data}, 'm25', 'HTTP: a section for subscribers also returns the history');
+    is((curl('/channels/none?history'))[0], 404, 'HTTP: a channel without a history is answered with 404');
+    is((curl('/events/secret?history'))[0], 403, 'HTTP: a channel that is not allowed is answered with 403');
     is((curl("/channels/long/h?$_"))[0], 400, "refused: $_") for 'history&before=x', 'history&limit=0', 'history&limit=1001', 'history&channel=b';
     my ($gone) = (ask($c, type => 'history', channel => 'long/h', before => '1-5', id => 'gone'))[-1];
-    ok($gone->{gap} && !@{ $gone->{messages} }, 'a position that no longer exists: a gap');
+    ok($gone->{gap} && !@{ $gone->{messages} }, 'a position that no longer exists gives a gap');
     $c->close;
 };
 
@@ -179,13 +179,13 @@ subtest 'key, event, id and ttl of a message' => sub {
     ask($c, type => 'subscribe', channel => 'kept/g', id => 's');
     curl('/channels/kept/f?key=acme&event=price&ttl=60', '-d', '17');
     my $m = next_of($c);
-    is_deeply([@$m{qw(data key event)}], ['17', 'acme', 'price'], 'by HTTP');
+    is_deeply([@$m{qw(data key event)}], ['17', 'acme', 'price'], 'a message published over HTTP has key and event');
     my ($answer) = grep { $_->{type} eq 'published' } my @got = ask($c, type => 'publish', channel => 'kept/f', data => { n => 18 }, key => 'acme', event => 'price', ttl => 60, id => 'x');
     my ($message) = grep { $_->{type} eq 'message' } @got;
     $message //= next_of($c);
-    is_deeply([@$message{qw(data key event)}], ['{"n":18}', 'acme', 'price'], 'over WebSocket');
+    is_deeply([@$message{qw(data key event)}], ['{"n":18}', 'acme', 'price'], 'a message published over WebSocket has key and event');
     my ($h) = (ask($c, type => 'history', channel => 'kept/f', id => 'h'))[-1];
-    is_deeply([map { "$_->{data} $_->{key} $_->{event}" } @{ $h->{messages} }], ['17 acme price', '{"n":18} acme price'], 'the history has them, too');
+    is_deeply([map { "$_->{data} $_->{key} $_->{event}" } @{ $h->{messages} }], ['17 acme price', '{"n":18} acme price'], 'the messages in the history have key and event');
     published('kept/g', 'first');
     curl('/channels/kept/g?ttl=1', '-d', 'brief');
     published('kept/g', 'third');
@@ -205,9 +205,9 @@ subtest 'bytes over WebSocket' => sub {
     my @got = ask($c, type => 'publish', channel => 'bytes', data => 'AAEC/w==', encoding => 'base64', id => 'b');
     my ($m) = grep { $_->{type} eq 'message' } @got;
     $m //= next_of($c);
-    is_deeply([@$m{qw(data encoding)}], ['AAEC/w==', 'base64'], 'base64 both ways');
-    is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'no other encoding');
-    is((ask($c, type => 'publish', channel => 'bytes', data => $_, encoding => 'base64', id => 'h'))[-1]{error}, 'no base64', "no base64: $_")
+    is_deeply([@$m{qw(data encoding)}], ['AAEC/w==', 'base64'], 'base64 data arrives as base64');
+    is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'another encoding is refused');
+    is((ask($c, type => 'publish', channel => 'bytes', data => $_, encoding => 'base64', id => 'h'))[-1]{error}, 'no base64', "invalid base64 is refused: $_")
         for 'AAEC*/w==', 'AAEC/w== ', 'A';
     # A parser that uses C strings would truncate these: the message, the name, the JSON inside.
     for my $o ({ type => 'publish', channel => 'bytes', data => "cut\0off" }, { type => 'publish', channel => "bytes\0x", data => 'x' },
@@ -215,7 +215,7 @@ subtest 'bytes over WebSocket' => sub {
     {
         my ($answer, @more) = ask($c, %$o, id => 'nul');
         is($answer->{error}, 'a text has U+0000: send it as base64', "refused: $o->{type} with a NUL");
-        is_deeply(\@more, [], 'and nothing has arrived');
+        is_deeply(\@more, [], 'no message arrives from the refused request');
     }
     is((ask($c, type => 'publish', channel => 'bytes', data => 'no\\u0000', id => 'b'))[0]{data}, 'no\\u0000', 'an escaped backslash is not a NUL');
     $c->close;
@@ -230,12 +230,12 @@ subtest 'several messages in one request (NDJSON)' => sub {
         { channel => 'nd/b', data => [2], event => 'e', key => 'k' },
         { channel => 'kept/nd', data => 'AP8=', encoding => 'base64', id => 'nd-1', ttl => 60 });
     my ($status, $answer) = curl('/channels/', @type, '--data-binary', $body);
-    is($status, 200, 'published');
+    is($status, 200, 'a request with three lines is accepted');
     is_deeply([sort { $a->[0] <=> $b->[0] } map { [$_->{line}, $_->{channel}] } @{ $answer->{published} }],
         [[1, 'nd/a'], [2, 'nd/b'], [3, 'kept/nd']], 'each line has an answer');
     my %got = map { $_->{channel} => $_ } map { next_of($c) } 1 .. 3;
-    is_deeply([map { $got{$_}{data} } 'nd/a', 'nd/b', 'kept/nd'], ['one', '[2]', 'AP8='], 'and is delivered');
-    is($got{'nd/b'}{event}, 'e', 'with its fields');
+    is_deeply([map { $got{$_}{data} } 'nd/a', 'nd/b', 'kept/nd'], ['one', '[2]', 'AP8='], "each line's message is delivered");
+    is($got{'nd/b'}{event}, 'e', 'the fields of a line are delivered');
     (undef, $answer) = curl('/channels/kept/nd', @type, '--data-binary', '{"data":"x","id":"nd-1"}');
     ok($answer->{published}[0]{duplicate}, 'an id is published once; the path names the channel of lines without one');
     for (
@@ -249,7 +249,7 @@ subtest 'several messages in one request (NDJSON)' => sub {
         my ($lines, $why, $expected) = @$_;
         ($status, $answer) = curl('/channels/', @type, '--data-binary', $lines);
         is($status, $expected, 'refused: ' . substr $lines, 0, 40);
-        like($answer->{error} // '', qr/\Q$why\E/, "with $why");
+        like($answer->{error} // '', qr/\Q$why\E/, "the error has \"$why\"");
     }
     is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'a refused request has published nothing');
     $c->close;
@@ -261,42 +261,42 @@ subtest 'the list of channels' => sub {
         ask($c[$i], type => 'subscribe', channel => $_, id => 's') for 'list/all', "list/$i";
     }
     my ($status, $list) = curl('/channels/?prefix=list/');
-    is($status, 200, 'with a prefix');
-    is_deeply([map {"$_->{channel} $_->{subscribers}"} @{ $list->{channels} }], ['list/0 1', 'list/1 1', 'list/2 1', 'list/3 1', 'list/4 1', 'list/5 1', 'list/all 6'], 'by name, with subscribers of all processes');
-    ok($list->{complete} && !$list->{more}, 'complete');
+    is($status, 200, 'a list with a prefix is returned');
+    is_deeply([map {"$_->{channel} $_->{subscribers}"} @{ $list->{channels} }], ['list/0 1', 'list/1 1', 'list/2 1', 'list/3 1', 'list/4 1', 'list/5 1', 'list/all 6'], 'the list is sorted, and has the subscribers of all processes');
+    ok($list->{complete} && !$list->{more}, 'the list is complete');
     my ($after, @paged) = ('');
     do {
         (undef, $list) = curl("/channels/?prefix=list/&limit=3&after=$after");
         push @paged, map { $_->{channel} } @{ $list->{channels} };
         $after = $list->{after};
     } while $list->{more};
-    is_deeply(\@paged, [map({"list/$_"} 0 .. 5), 'list/all'], 'page by page');
-    is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'or an empty list');
+    is_deeply(\@paged, [map({"list/$_"} 0 .. 5), 'list/all'], 'the pages of a list together have all channels');
+    is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'a prefix that no channel has gives an empty list');
     is((curl("/channels/?$_"))[0], 400, "refused: $_") for 'prefix=%20', 'prefix=&limit=0', 'prefix=&after=*', '';
-    is((curl('/events/?prefix=list/'))[0], 400, 'a section for subscribers has none');
+    is((curl('/events/?prefix=list/'))[0], 400, 'a section for subscribers has no list');
     $_->close for @c;
 };
 
 subtest 'wildcards' => sub {
     my $c = connected();
-    is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a listed wildcard');
-    is((ask($c, type => 'subscribe', channel => 'news/sport/*', id => 'n'))[-1]{type}, 'subscribed', 'a narrower one');
+    is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a listed wildcard can be subscribed to');
+    is((ask($c, type => 'subscribe', channel => 'news/sport/*', id => 'n'))[-1]{type}, 'subscribed', 'a wildcard narrower than a listed one can be subscribed to');
     for ('other/*', 'closed/*', '*', '/*', 'ne*', 'news/*/x', 'news*') {
         ok((ask($c, type => 'subscribe', channel => $_, id => 'x'))[-1]{error}, "refused: $_");
     }
     is((ask($c, type => 'publish', channel => 'news/*', data => 'x', id => 'p'))[-1]{error}, 'no such channel', 'nothing is published to a wildcard');
-    is((ask($c, type => 'subscribe', channel => 'news/*', member => 'Ann', id => 'm'))[-1]{error}, 'no such channel', 'it has no members');
+    is((ask($c, type => 'subscribe', channel => 'news/*', member => 'Ann', id => 'm'))[-1]{error}, 'no such channel', 'a subscription to a wildcard cannot have a member');
     Httpd::wait_for(sub { published('news/x', 'there?')->{receivers} }, 'the wildcard to be known');
     published('news/sport/football', 'goal');
     my @got;
     while (@got < 2) { my $m = next_of($c); push @got, $m if $m->{data} eq 'goal' }
-    is_deeply([sort map { $_->{wildcard} } @got], ['news/*', 'news/sport/*'], 'each subscription gets it');
-    is_deeply([map { $_->{channel} } @got], ['news/sport/football', 'news/sport/football'], 'with the channel');
+    is_deeply([sort map { $_->{wildcard} } @got], ['news/*', 'news/sport/*'], 'each of two matching wildcards receives the message');
+    is_deeply([map { $_->{channel} } @got], ['news/sport/football', 'news/sport/football'], "the messages of a wildcard have the channel's name");
     published('newspaper', 'x');
     published('news', 'x');
     ask($c, type => 'unsubscribe', channel => 'news/*', id => 'u');
     published('news/x', 'not any more');
-    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'and nothing else, nor after the subscription has ended');
+    is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'other channels do not match, and after unsubscribing no message arrives');
     $c->close;
 };
 
@@ -310,20 +310,20 @@ subtest 'a snapshot of the members' => sub {
         $seen{ $o->{type} }++;
         push @joined, $o->{data} if $o->{type} eq 'join';
     }
-    is_deeply([sort @joined], [qw(m1 m2 m3)], 'the present members, once each');
+    is_deeply([sort @joined], [qw(m1 m2 m3)], 'each present member is reported once');
     next_of($c[0]) if !$seen{subscribed};
     $c[2]->close;
     my $gone = next_of($c[0]);
-    is("$gone->{type} $gone->{data}", 'leave m2', 'then the changes');
+    is("$gone->{type} $gone->{data}", 'leave m2', 'later changes are reported');
     $_->close for @c[0, 1, 3];
 };
 
 subtest 'heartbeats' => sub {
     my $plain = Client->new($httpd, '/beat');
-    is(($plain->message)[1], 'still-here', 'of a client without subprotocol');
+    is(($plain->message)[1], 'still-here', 'a client without subprotocol receives heartbeats as text');
     my $c = connected('/beat');
     is(next_of($c)->{type}, 'subscribed', 'JSON');
-    is_deeply(next_of($c), { type => 'heartbeat' }, 'of a client with it');
+    is_deeply(next_of($c), { type => 'heartbeat' }, 'a client with the subprotocol receives heartbeat events');
     $_->close for $plain, $c;
 };
 
@@ -350,25 +350,25 @@ sub event {
 
 subtest 'EventSource: event, last, format and wildcards' => sub {
     my $s = stream('/events/kept/last?last=2');
-    is_deeply([map { event($s)->{data} } 1 .. 2], ['11', '12'], 'last=2');
-    is(event($s)->{event}, 'live', 'live');
+    is_deeply([map { event($s)->{data} } 1 .. 2], ['11', '12'], 'last=2 sends the last two messages');
+    is(event($s)->{event}, 'live', 'after these, the stream is live');
     curl('/channels/kept/last?event=price', '-d', '5');
-    is_deeply([@{ event($s) }{qw(event data)}], ['price', '5'], "the event's name");
+    is_deeply([@{ event($s) }{qw(event data)}], ['price', '5'], "an event name is the type of the event");
     my $j = stream('/events/kept/last?after=last&format=json');
     my $m = decode_json(event($j)->{data});
-    is_deeply([@$m{qw(channel data event)}], ['kept/last', '5', 'price'], 'format=json');
+    is_deeply([@$m{qw(channel data event)}], ['kept/last', '5', 'price'], 'format=json sends channel, data and event');
     my $w = stream('/events/news/*');
-    is(decode_json(event($w)->{data})->{channel}, 'news/*', 'a wildcard: live');
+    is(decode_json(event($w)->{data})->{channel}, 'news/*', 'a stream of a wildcard becomes live');
     Httpd::wait_for(sub { published('news/z', 'zz')->{receivers} }, 'the wildcard to be known');
     $m = decode_json(event($w)->{data});
-    is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], 'a message');
-    is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed');
+    is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], "a stream of a wildcard has the channel's name and the wildcard");
+    is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed is refused');
     is((curl("/events/kept/last?$_"))[0], 400, "refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
     my (undef, $poll) = curl('/events/kept/last?last=1');
-    is($poll->{messages}[0]{data}, '5', 'long polling: last=1');
+    is($poll->{messages}[0]{data}, '5', 'a poll with last=1 returns the last message');
     kill 'TERM', splice @streams;
     (undef, $poll) = curl('/events/kept/last?after=last');
-    is_deeply([map { $_->{data} } @{ $poll->{messages} }], ['5'], 'after=last');
+    is_deeply([map { $_->{data} } @{ $poll->{messages} }], ['5'], 'a poll with after=last returns the last message');
 };
 
 subtest 'key: the latest for slow readers' => sub {
@@ -384,24 +384,24 @@ subtest 'key: the latest for slow readers' => sub {
     do { (undef, $text) = $slow->message; push @got, $text =~ /^(\d+|other)/ } while $got[-1] ne '30';
     cmp_ok(scalar @got, '<', 30, 'older messages with the key were replaced');
     push @got, ($slow->message)[1] if !grep { $_ eq 'other' } @got;    # a replaced message keeps its place
-    is(scalar(grep { $_ eq 'other' } @got), 1, 'but none with another key');
+    is(scalar(grep { $_ eq 'other' } @got), 1, 'a message with another key was not replaced');
     @got = grep { $_ ne 'other' } @got;
-    is_deeply(\@got, [sort { $a <=> $b } @got], 'in order, up to the newest');
+    is_deeply(\@got, [sort { $a <=> $b } @got], 'the remaining messages arrive in order, up to the newest');
     $slow->close;
 };
 
 subtest 'the sixth stream' => sub {
     my @open = map { stream('/events/six') } 1 .. 11; # of two children one has six
-    ok($httpd->wait_log(qr/one client has 6 event streams open/), 'the log has a hint');
+    ok($httpd->wait_log(qr/one client has 6 event streams open/), 'the log has a hint about six event streams of one client');
     kill 'TERM', splice @streams;
 };
 
 subtest 'WebSocketWildcards' => sub {
     for ('news', 'news*', '*', '/*', 'a b/*', 'off news/*', 'news/* off') {
         my ($right, $text) = Httpd->check("<Location /x>\nWebSocketWildcards $_\n</Location>\n");
-        ok(!$right && $text =~ /WebSocketWildcards/, "refused: $_");
+        ok(!$right && $text =~ /WebSocketWildcards/, "httpd -t refuses: WebSocketWildcards $_");
     }
-    ok((Httpd->check("<Location /x>\nWebSocketWildcards news/* a/b/*\n</Location>\nWebSocketWildcards off\n"))[0], 'two, and off');
+    ok((Httpd->check("<Location /x>\nWebSocketWildcards news/* a/b/*\n</Location>\nWebSocketWildcards off\n"))[0], 'httpd -t accepts two wildcards, and off');
 };
 
 done_testing;
