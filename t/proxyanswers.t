@@ -129,39 +129,39 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
     my ($got, $head, $body) = refusal('/raw/x', "HTTP/1.1 $status Why Not\r\nContent-Type: application/json\r\n"
             . "Content-Length: 12\r\nX-Why: told\r\nSet-Cookie: a=1; Path=/base/\r\nSet-Cookie: b=2\r\nRetry-After: 7\r\n"
             . "Connection: close, X-Hop\r\nX-Hop: 1\r\nLocation: http://127.0.0.1:$port/base/login\r\n\r\n{\"no\": true}");
-    is("$got $body", "$status {\"no\": true}", "$status: status and body reach the client");
-    like($head, qr{^Content-Type: application/json\r?$}m, '  with its type');
-    like($head, qr{^X-Why: told\r?$}m, '  and its headers');
-    like($head, qr{^Set-Cookie: a=1; Path=/raw/\r?\nSet-Cookie: b=2\r?$}m, '  cookies as ProxyPassReverseCookiePath maps them');
-    like($head, qr{^Location: http://localhost:\d+/raw/login\r?$}m, '  Location as ProxyPassReverse maps it');
-    like($head, qr{^Via: 1\.1 \S+ \(Apache.*\)\r?$}m, '  Via');
-    unlike($head, qr{^X-Hop|^Connection:.*X-Hop}m, '  without those of one connection');
+    is("$got $body", "$status {\"no\": true}", "$status: the server's status and body reach the client");
+    like($head, qr{^Content-Type: application/json\r?$}m, "$status: the client gets the body's type");
+    like($head, qr{^X-Why: told\r?$}m, "$status: the client gets other headers");
+    like($head, qr{^Set-Cookie: a=1; Path=/raw/\r?\nSet-Cookie: b=2\r?$}m, "$status: the client gets cookies as ProxyPassReverseCookiePath maps them");
+    like($head, qr{^Location: http://localhost:\d+/raw/login\r?$}m, "$status: the client gets Location as ProxyPassReverse maps it");
+    like($head, qr{^Via: 1\.1 \S+ \(Apache.*\)\r?$}m, "$status: the client gets Via");
+    unlike($head, qr{^X-Hop|^Connection:.*X-Hop}m, "$status: the client gets no hop-by-hop headers");
 }
 {
     my ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\nContent-Encoding: x-test\r\n"
             . "\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
-    is("$status $body", '403 hello world', 'a body in chunks');
-    like($head, qr{^Content-Encoding: x-test\r?$}m, 'and its Content-Encoding');
+    is("$status $body", '403 hello world', 'a refusal with a body in chunks reaches the client');
+    like($head, qr{^Content-Encoding: x-test\r?$}m, "a refusal's Content-Encoding reaches the client");
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.0 403 No\r\n\r\nto the end");
-    is("$status $body", '403 to the end', 'a body that ends with the connection');
+    is("$status $body", '403 to the end', 'a refusal whose body ends with the connection reaches the client');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 404 No\r\nContent-Length: 0\r\nX-Why: told\r\n\r\n", stays => 1);
-    is($status, 404, 'no body');
-    like($head, qr{^X-Why: told}m, 'but headers');
+    is($status, 404, 'a refusal without a body reaches the client');
+    like($head, qr{^X-Why: told}m, 'the headers of a refusal without a body reach the client');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 499 No\r\nContent-Length: 0\r\nX-Why: told\r\n\r\n");
-    is($status, 499, 'a status that httpd has no page for');
+    is($status, 499, 'a status that httpd has no page for reaches the client');
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX-Not: 1\r\n\r\n"
             . "HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nno");
-    is("$status $body", '401 no', 'after interim answers');
-    like($head, qr{^WWW-Authenticate: Basic realm=x\r?$}m, 'WWW-Authenticate');
+    is("$status $body", '401 no', 'a refusal after interim answers reaches the client');
+    like($head, qr{^WWW-Authenticate: Basic realm=x\r?$}m, "a refusal's WWW-Authenticate reaches the client");
     ($status, undef, $body) = refusal('/pages/x', "HTTP/1.1 404 No\r\nContent-Length: 2\r\nX-Why: told\r\n\r\nno");
-    ok($status == 404 && $body =~ /DOCTYPE|not found/i, 'ProxyErrorOverride: the page is httpd\'s') or diag($body);
+    ok($status == 404 && $body =~ /DOCTYPE|not found/i, "ProxyErrorOverride: the client gets httpd's error page") or diag($body);
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 403 No\r\nContent-Length: 300000\r\nX-Why: told\r\n\r\n" . 'x' x 300_000);
-    ok($status == 403 && length $body < 1000 && $head =~ /X-Why/, 'a body above 256 KiB: httpd\'s page') or diag(length $body);
+    ok($status == 403 && length $body < 1000 && $head =~ /X-Why/, "a body above 256 KiB: the client gets httpd's error page") or diag(length $body);
     $httpd->wait_log(qr{proxy: the body of the answer 403 is incomplete or longer});
     ($status) = refusal('/raw/x', "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal");
-    is($status, 502, 'a truncated 200: 502, not half of a page');
+    is($status, 502, 'a truncated answer 200 is answered with 502, not with half of a page');
     ($status, undef, $body) = refusal('/url', "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno");
-    is("$status $body", '403 no', 'to=URL: the same');
+    is("$status $body", '403 no', 'with to=URL, a refusal reaches the client, too');
 }
 
 # ---- Garbage ----
@@ -185,12 +185,12 @@ for (
     defined $answer ? print $s $answer : answer($s, $head, 'Sec-WebSocket-Extensions: x-other');
     close $s;
     $c->read_answer;
-    is($c->status, 502, "$what: 502");
-    unlike($c->head, qr/part=1|Sec-WebSocket/, '  and no part of the answer');
+    is($c->status, 502, "$what: answered with 502");
+    unlike($c->head, qr/part=1|Sec-WebSocket/, "$what: the client gets no part of the answer");
     ok(Httpd::wait_for(sub { $httpd->count_log(qr{proxy: no connection to ws://127\.0\.0\.1:$port/base/x: .*$why}) > $before },
-        'log'), '  with a log line that names the target');
+        'log'), "$what: the log has the target and the reason");
 }
-unlike($httpd->error_log, qr/secret=1/, 'without the query string');
+unlike($httpd->error_log, qr/secret=1/, 'the log does not have the query string');
 
 # ---- The 101 and the request to the server ----
 
@@ -200,18 +200,18 @@ sub bridged {
     my ($s, $head) = accepted($raw);
     answer($s, $head, @$answer);
     $c->read_answer;
-    is($c->status, 101, "$path: connected") or diag($c->head);
+    is($c->status, 101, "$path: the client is connected through the proxy") or diag($c->head);
     return ($c, $s, $head);
 }
 {
     my ($c, $s, $head) = bridged('/raw/x', ['Set-Cookie: a=1; Path=/base/', 'X-Name: me', 'Via: 1.1 inner', 'Content-Type: text/x'],
         'X-Client: 192.0.2.7', 'Via: 1.1 outer');
-    like($head, qr{^Via: 1\.1 outer, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full, to the server');
-    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'mod_remoteip: the client\'s address');
-    like($c->head, qr{^Set-Cookie: a=1; Path=/raw/\r$}m, 'a cookie of the 101');
-    like($c->head, qr{^X-Name: me\r$}m, 'another header of the 101');
-    like($c->head, qr{^Via: 1\.1 inner, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full, to the client');
-    unlike($c->head, qr/Content-Type/, 'no header that describes a body');
+    like($head, qr{^Via: 1\.1 outer, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full: the server gets Via');
+    like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, "with mod_remoteip, the server gets the client's address");
+    like($c->head, qr{^Set-Cookie: a=1; Path=/raw/\r$}m, 'the client gets a cookie of the 101, with its path mapped');
+    like($c->head, qr{^X-Name: me\r$}m, 'the client gets another header of the 101');
+    like($c->head, qr{^Via: 1\.1 inner, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full: the client gets Via');
+    unlike($c->head, qr/Content-Type/, 'the client gets no header that describes a body');
 }
 
 # ---- TLS ----
@@ -235,8 +235,8 @@ for (
         . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     my ($status, $c) = Client->refused($httpd, $path, request => $request);
     is($status, $expected, "TLS, $host, $path: $expected") or diag((split /\n/, $httpd->error_log)[-1]);
-    $c->echoes('hello', '  echoes') if $status == 101;
-    ok($httpd->wait_log($why), '  and the log says why') if $why;
+    $c->echoes('hello', "TLS, $host, $path: the connection echoes") if $status == 101;
+    ok($httpd->wait_log($why), "TLS, $host, $path: the log says why") if $why;
 }
 $httpd->wait_log(qr{certificates of wss servers are not verified});
 
@@ -264,18 +264,18 @@ sub zlib_bytes {
     my ($c, $s, $head) = bridged('/raw/x', ["Sec-WebSocket-Extensions: $pmd; server_max_window_bits=12; client_max_window_bits=11"],
         "Sec-WebSocket-Extensions: $offer");
     like($head, qr{^Sec-WebSocket-Extensions: $pmd; client_max_window_bits; server_max_window_bits=12, $pmd\r$}m,
-        'the client\'s offers of permessage-deflate reach the server');
+        "the client's offers of permessage-deflate reach the server");
     like($c->head, qr{^Sec-WebSocket-Extensions: $pmd; server_max_window_bits=12; client_max_window_bits=11\r$}m,
-        'and the server\'s answer the client');
+        "the server's permessage-deflate reaches the client");
     my $d = Compress::Raw::Zlib::Deflate->new(-WindowBits => -11, -AppendOutput => 1);
     for my $text ('hello' x 100, 'hello' x 100, "not UTF-8 \xff, but compressed") {    # with context takeover
         my $bytes = deflated($d, $text);
         $c->raw(frame_bytes(TEXT, $bytes, rsv => 0x40));
         my ($opcode, $payload, $first) = frame($s);
-        ok($opcode == TEXT && $first == 0xC1 && $payload eq $bytes, 'a compressed message passes unchanged: to the server');
+        ok($opcode == TEXT && $first == 0xC1 && $payload eq $bytes, 'a compressed message reaches the server unchanged');
         syswrite $s, frame_bytes(TEXT, $bytes, rsv => 0x40, mask => '');
         my @got = $c->frame;
-        ok($got[1] eq $bytes && $got[2] == 0xC1, 'and to the client');
+        ok($got[1] eq $bytes && $got[2] == 0xC1, 'a compressed message reaches the client unchanged');
     }
     $c->raw(frame_bytes(BINARY, 'ab', rsv => 0x40, fin => 0));
     $c->send(PING, 'between');
@@ -286,34 +286,34 @@ sub zlib_bytes {
         $all .= $payload;
         push @firsts, $first;
     } until $firsts[-1] & 0x80;
-    is($all, 'abcd', 'in fragments, too');
-    is($firsts[0] & 0x7F, 0x42, 'with the bit in the first frame');
-    ok(!(grep { $_ & 0x70 } @firsts[1 .. $#firsts]), 'and in no other');
+    is($all, 'abcd', 'a compressed message in fragments reaches the server');
+    is($firsts[0] & 0x7F, 0x42, 'the first fragment has the bit RSV1');
+    ok(!(grep { $_ & 0x70 } @firsts[1 .. $#firsts]), 'the other fragments do not have the bit RSV1');
     $c->frame;    # the pong
     $c->text('plain');
-    is((frame($s))[1], 'plain', 'an uncompressed message between them');
+    is((frame($s))[1], 'plain', 'an uncompressed message between compressed ones reaches the server');
     $c->text("\xff");
-    is(unpack('n', (frame($s))[1]), 1007, 'whose text is checked');
-    is(zlib_bytes(), 0, 'zlib was not used');
+    is(unpack('n', (frame($s))[1]), 1007, 'an uncompressed text is checked for UTF-8');
+    is(zlib_bytes(), 0, 'zlib was not used for these messages');
 }
 {
     my ($c, $s, $head) = bridged('/raw/x', [], "Sec-WebSocket-Extensions: $pmd");
-    unlike($c->head, qr/Extensions/, 'a server that does not compress: the client does not');
+    unlike($c->head, qr/Extensions/, "if the server does not compress, the client's connection is not compressed either");
     $c->raw(frame_bytes(TEXT, 'x', rsv => 0x40));
-    is(unpack('n', (frame($s))[1]), 1002, 'and RSV1 is an error');
+    is(unpack('n', (frame($s))[1]), 1002, 'if the server does not compress, RSV1 from the client is an error');
     ($c, $s, $head) = bridged('/raw/x', []);
-    unlike($head, qr/Extensions/, 'without an offer of the client, none is sent to the server');
+    unlike($head, qr/Extensions/, 'if the client offers no compression, none is offered to the server');
     ($c, $s, $head) = bridged('/decoded', ["Sec-WebSocket-Extensions: $pmd; server_no_context_takeover"], "Sec-WebSocket-Extensions: $pmd");
     $c->text('h' x 300);
     my ($opcode, $payload, $first) = frame($s);
-    ok($first == 0xC1 && length $payload < 50, 'compression=on: decoded and encoded for each side');
-    ok(Httpd::wait_for(sub { zlib_bytes() > 300 }, 'zlib'), '  by zlib');
+    ok($first == 0xC1 && length $payload < 50, 'compression=on: a message is compressed again for the server');
+    ok(Httpd::wait_for(sub { zlib_bytes() > 300 }, 'zlib'), 'compression=on: zlib was used');
     ($c, $s, $head) = bridged('/off', [], "Sec-WebSocket-Extensions: $pmd");
-    unlike($head, qr/Extensions/, 'compression=off: not offered to the server');
-    like($c->head, qr/Extensions: $pmd/, 'but WebSocketCompression offers it to the client');
+    unlike($head, qr/Extensions/, 'compression=off: no compression is offered to the server');
+    like($c->head, qr/Extensions: $pmd/, "compression=off: the client's connection is compressed by WebSocketCompression");
     ($c, $s, $head) = bridged('/url', ["Sec-WebSocket-Extensions: $pmd"], "Sec-WebSocket-Extensions: $pmd");
     $c->raw(frame_bytes(TEXT, 'any', rsv => 0x40));
-    is((frame($s))[1], 'any', 'to=URL compression=pass: unchanged');
+    is((frame($s))[1], 'any', 'to=URL compression=pass: a compressed message reaches the server unchanged');
     $c->raw(frame_bytes(BINARY, 'x' x (1 << 20), rsv => 0x40, fin => 0));
     $c->raw(frame_bytes(CONTINUATION, 'x'));
     my @close;
@@ -327,14 +327,14 @@ for my $bad ("$pmd; client_max_window_bits=10", "$pmd; unknown=1", "$pmd, $pmd",
     my ($s, $head) = accepted($raw);
     answer($s, $head, "Sec-WebSocket-Extensions: $bad");
     $c->read_answer;
-    is($c->status, 502, "an answer that was not offered, \"$bad\": 502");
+    is($c->status, 502, "an extension that the client did not offer, \"$bad\": answered with 502");
 }
 {
     my $c = Client->new($httpd, '/raw/x', headers => ["Sec-WebSocket-Extensions: $pmd; server_no_context_takeover"], expect => 0);
     my ($s, $head) = accepted($raw);
     answer($s, $head, "Sec-WebSocket-Extensions: $pmd");
     $c->read_answer;
-    is($c->status, 502, 'an answer without a required parameter: 502');
+    is($c->status, 502, 'an extension without a required parameter: answered with 502');
 }
 $httpd->stop;
 done_testing;

@@ -117,40 +117,40 @@ for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/'
         headers => ['Cookie: a=1; b=2', 'Authorization: Bearer abc', 'X-Forwarded-For: 192.0.2.1', 'Connection: X-Hop',
             'X-Hop: 1', 'Sec-WebSocket-Protocol: first, second']);
     my $r = asked($c);
-    is($r->{name}, $name, "$path: the server") or next;
+    is($r->{name}, $name, "$path: the right server is connected") or next;
     $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: the same as with mod_proxy")
         : is($r->{url}, '/base/a%20b/c?token=x%2Fy&z', "$path: path and query");
     my $h = $r->{headers};
-    is("$h->{cookie} $h->{authorization}", 'a=1; b=2 Bearer abc', "$path: Cookie and Authorization");
-    is($h->{'x-added'}, 'by mod_headers', "$path: RequestHeader");
-    is($h->{'x-forwarded-for'}, '192.0.2.1, 127.0.0.1', "$path: X-Forwarded-For");
-    ok($h->{'x-forwarded-host'} && $h->{'x-forwarded-server'}, "$path: X-Forwarded-Host and -Server");
-    ok(!exists $h->{'x-hop'}, "$path: no hop-by-hop headers");
-    $path eq '/section/' ? is($h->{host}, $h->{'x-forwarded-host'}, "$path: ProxyPreserveHost")
-        : isnt($h->{host}, $h->{'x-forwarded-host'}, "$path: the server's own Host");
-    like($c->head, qr/^Sec-WebSocket-Protocol: second\r$/m, "$path: the subprotocol is the server's choice");
-    is(() = $c->head =~ /^Set-Cookie: /mg, 2, "$path: the server's cookies");
+    is("$h->{cookie} $h->{authorization}", 'a=1; b=2 Bearer abc', "$path: the server gets Cookie and Authorization");
+    is($h->{'x-added'}, 'by mod_headers', "$path: the server gets headers added by RequestHeader");
+    is($h->{'x-forwarded-for'}, '192.0.2.1, 127.0.0.1', "$path: the server gets X-Forwarded-For");
+    ok($h->{'x-forwarded-host'} && $h->{'x-forwarded-server'}, "$path: the server gets X-Forwarded-Host and X-Forwarded-Server");
+    ok(!exists $h->{'x-hop'}, "$path: the server gets no hop-by-hop headers");
+    $path eq '/section/' ? is($h->{host}, $h->{'x-forwarded-host'}, "$path: ProxyPreserveHost passes on the client's Host")
+        : isnt($h->{host}, $h->{'x-forwarded-host'}, "$path: the server gets its own Host");
+    like($c->head, qr/^Sec-WebSocket-Protocol: second\r$/m, "$path: the client gets the subprotocol that the server has chosen");
+    is(() = $c->head =~ /^Set-Cookie: /mg, 2, "$path: the client gets the server's cookies");
     $c->close(4000, 'enough');
-    is(unpack('n', ($c->frame)[1]), 4000, "$path: closed");
+    is(unpack('n', ($c->frame)[1]), 4000, "$path: the client's close code is answered");
 }
 
 # ---- Requests left to mod_proxy ----
 
 for my $path ('/rewritten/', '/http/') {
-    like(($httpd->get("${path}page"))[2], qr{page of one at /base/page}, "$path: a plain request");
+    like(($httpd->get("${path}page"))[2], qr{page of one at /base/page}, "$path: mod_proxy answers a plain request");
 }
-is((Client->refused($httpd, '/ordinary?auto'))[0], 200, 'a handshake for what is not proxied: as without the line');
-is((Client->refused($httpd, '/plain/x'))[0], 200, 'one for http without upgrade=: mod_proxy serves it');
-is((Client->refused($httpd, '/pass/private'))[0], 403, '<Proxy> sections apply');
+is((Client->refused($httpd, '/ordinary?auto'))[0], 200, 'a handshake in a Location without proxy is an ordinary request');
+is((Client->refused($httpd, '/plain/x'))[0], 200, 'a handshake for http without upgrade= is left to mod_proxy');
+is((Client->refused($httpd, '/pass/private'))[0], 403, 'a <Proxy> section refuses a handshake');
 
 # ---- Refusals and failures ----
 
 for my $status (401, 404, 302, 500) {
     my ($got, $c) = Client->refused($httpd, "/pass/refuse/$status");
-    is($got, $status, "a server that answers $status");
-    like($c->head, qr/^X-Why: told\r?$/m, 'and its headers');
+    is($got, $status, "a server's refusal reaches the client: $status");
+    like($c->head, qr/^X-Why: told\r?$/m, "the headers of a refusal reach the client: $status");
 }
-is((Client->refused($httpd, '/down/'))[0], 502, 'no server');
+is((Client->refused($httpd, '/down/'))[0], 502, 'a server that cannot be reached is answered with 502');
 $httpd->wait_log(qr{websocket: proxy: no connection to ws://127.0.0.1:$closed/: connect: });
 
 sub answered {
@@ -163,10 +163,10 @@ sub answered {
     is($c->status, $expected, $what);
 }
 my $accept = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
-answered('garbage', "garbage\r\n\r\n", 502);
-answered('a wrong accept key', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
-answered('headers without an end', $accept . 'A' x 40_000, 502);
-answered('no answer', '', 504);
+answered('garbage instead of an answer: 502', "garbage\r\n\r\n", 502);
+answered('a wrong accept key: 502', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
+answered('headers that do not end: 502', $accept . 'A' x 40_000, 502);
+answered('no answer: 504', '', 504);
 
 # ---- to=URL ----
 
@@ -182,7 +182,7 @@ for (
 {
     my ($path, $name, $url) = @$_;
     my $r = asked(Client->new($httpd, $path));
-    is("$r->{name} $r->{url}", "$name $url", "to=URL: $path");
+    is("$r->{name} $r->{url}", "$name $url", "to=URL: $path reaches the right server and URL");
 }
 
 # ---- Balancers ----
@@ -190,7 +190,7 @@ for (
 for my $route ('one', 'two') {
     for (1 .. 3) {
         my $c = Client->new($httpd, "/pool/x?route=s.$route");
-        is(asked($c)->{name}, $route, "sticky: $route");
+        is(asked($c)->{name}, $route, "a sticky session of $route reaches its member");
     }
 }
 
@@ -203,12 +203,12 @@ sub busy {
     $sum += $1 while ($members // $pool) =~ m{<td>[^<]*</td><td>\d+</td><td>(\d+)</td><td>-?\d+</td>}g;
     return $sum;
 }
-Httpd::wait_is(\&busy, 0, 'no member is busy');
+Httpd::wait_is(\&busy, 0, 'no member is busy at first');
 my @held = map { Client->new($httpd, '/pool/') } 1 .. 4;
 Httpd::wait_is(\&busy, 4, 'members are busy while connections are open');
 @held = ();
-Httpd::wait_is(\&busy, 0, 'and idle when they have ended');
-is(asked(Client->new($httpd, '/over/x'))->{name}, 'two', 'a member that is down: another one') for 1 .. 3;
+Httpd::wait_is(\&busy, 0, 'members are not busy after their connections have ended');
+is(asked(Client->new($httpd, '/over/x'))->{name}, 'two', 'a member that is down is replaced by another one') for 1 .. 3;
 
 # ---- More clients than workers, through a reload ----
 
@@ -217,22 +217,22 @@ my $crowd  = Program->start('node', 't/clients/steady.js', 500, $ca,
     map {"$base$_"} qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/ /tls/));
 $crowd->write("open 200\n");
 $crowd->wait_output(qr/^opened 200$/m);
-like(($httpd->get('/http/page'))[2], qr/page of one/, 'an ordinary request, with 200 clients and 12 workers');
+like(($httpd->get('/http/page'))[2], qr/page of one/, 'with 200 clients and 12 workers, an ordinary request is answered');
 Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 2 }, 'at most 2 workers are busy');
 $httpd->graceful;
-like(($httpd->get('/http/page'))[2], qr/page of one/, 'and after a reload');
+like(($httpd->get('/http/page'))[2], qr/page of one/, 'after a reload with 200 clients, an ordinary request is answered');
 $crowd->write("open 20\n");
 $crowd->wait_output(qr/^opened 220$/m);
 $crowd->write("end\n");
 $crowd->wait_output(qr/^ended \d+$/m);
-unlike($crowd->output, qr/wrong/, 'no connection and no message is lost');
+unlike($crowd->output, qr/wrong/, 'after the reload, no connection and no message is lost');
 $crowd->end_input;
 $httpd->stop;
 
 # ---- Without the line ----
 
 my $stock = Httpd->start(@modules, mpm_conf => $mpm, conf => configuration(''));
-is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone');
+is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone connects a WebSocket');
 {
     # Each connection occupies a worker, so with 200 clients none is free: only as many are connected as there are
     # workers.
@@ -250,25 +250,25 @@ is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy al
     Httpd::wait_is($count, $workers, 'stock: of 200 clients, as many are connected as there are workers');
     my $get = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $stock->port) or die "connect: $!";
     print $get "GET /http/page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    ok(!IO::Select->new($get)->can_read(1), 'stock: an ordinary request gets no answer meanwhile');
-    is($count->(), $workers, 'stock: and no other client is connected');
+    ok(!IO::Select->new($get)->can_read(1), 'stock: while the workers are occupied, an ordinary request gets no answer');
+    is($count->(), $workers, 'stock: while the workers are occupied, no other client is connected');
     $_->drop for @crowd;
-    ok(Httpd::ready($get), 'stock: it does when they have gone');
-    like(join('', <$get>), qr/page of one/, 'stock: the answer');
+    ok(Httpd::ready($get), 'stock: when the clients have gone, the ordinary request is answered');
+    like(join('', <$get>), qr/page of one/, 'stock: the answer is the page');
 }
 $stock->stop;
 
 # ---- Configuration ----
 
 my ($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass\n");
-ok(!$right && $text =~ /mod_proxy, which is not loaded/, 'without mod_proxy: refused with the remedy') or diag($text);
+ok(!$right && $text =~ /mod_proxy, which is not loaded/, 'httpd -t without mod_proxy refuses to=proxypass, and suggests mod_proxy') or diag($text);
 ($right, $text) = Httpd->check("WebSocketHandler ws_proxy.so to=proxypass headers=Cookie\n", @modules);
-ok(!$right && $text =~ /RequestHeader/, 'headers=: refused with the remedy') or diag($text);
+ok(!$right && $text =~ /RequestHeader/, 'httpd -t refuses headers=, and suggests RequestHeader') or diag($text);
 for (['ws://%{HTTP_HOST}/', 'do not depend'], ['ws://a%{HTTP:X}/', 'do not depend'], ['ws://a:%{env:P}/x', 'do not depend'],
     ['%{env:URL}', 'takes ws://'], ['ws://a/%{wrong', 'can be parsed'], ['unix:socket|ws://a/', 'unix:/path'], ['ws:///x', 'takes ws://'])
 {
     my ($to, $remedy) = @$_;
     ($right, $text) = Httpd->check(qq(WebSocketHandler ws_proxy.so "to=$to"\n));
-    ok(!$right && $text =~ /\Q$remedy\E/, "to=$to: refused with the remedy") or diag($text);
+    ok(!$right && $text =~ /\Q$remedy\E/, "httpd -t refuses to=$to, and says what is accepted") or diag($text);
 }
 done_testing;

@@ -35,9 +35,9 @@ while ($text =~ /^\*\*(.*?)\*\*.*?^```apache\n(.*?)^```/msg) {
     my ($name, $recipe) = ($1, $2);
     my ($path, $target, $page, $page_target) = @{ $recipes{$name} || [] };
     $found{$name} = 1;
-    ok($path, "$name is tested") or next;
+    ok($path, "$name: the recipe is in this test") or next;
     my ($right, $said) = Httpd->check("$recipe\nWebSocketOrigin any\n", @modules);
-    ok($right, "$name: httpd -t") or diag($said);
+    ok($right, "$name: httpd -t accepts the recipe") or diag($said);
 
     (my $here = $recipe) =~ s{\b(127\.0\.0\.1|localhost|HOSTNAME|app0\d):\d+}{127.0.0.1:$port}g;
     my %seen; # members of a balancer must differ
@@ -46,11 +46,11 @@ while ($text =~ /^\*\*(.*?)\*\*.*?^```apache\n(.*?)^```/msg) {
     my $c = Client->new($httpd, $path, headers => ['Cookie: session=1']);
     $c->text('request');
     my $r = decode_json(($c->message)[1]);
-    is($r->{url}, $target // $path, "$name: the WebSocket reaches the application");
-    is($r->{headers}{cookie}, 'session=1', "$name: with its cookie");
-    like(($httpd->get($page))[2], qr{page of application at \Q@{[$page_target // $page]}\E\n}, "$name: so does a page");
-    ok($httpd->count_log(qr{proxy: connected to (?:ws|http)://127\.0\.0\.1:$port/}), "$name: by this module");
+    is($r->{url}, $target // $path, "$name: a WebSocket reaches the application");
+    is($r->{headers}{cookie}, 'session=1', "$name: the application gets the WebSocket's cookie");
+    like(($httpd->get($page))[2], qr{page of application at \Q@{[$page_target // $page]}\E\n}, "$name: a page request reaches the application");
+    ok($httpd->count_log(qr{proxy: connected to (?:ws|http)://127\.0\.0\.1:$port/}), "$name: the WebSocket is proxied by this module, not by mod_proxy");
     $httpd->stop;
 }
-is_deeply([sort keys %found], [sort keys %recipes], 'all recipes are there');
+is_deeply([sort keys %found], [sort keys %recipes], 'docs/proxying.md has all recipes of this test');
 done_testing;

@@ -56,36 +56,36 @@ my $c = Client->new($httpd, '/plain?channel=news');
 Httpd::wait_for(sub { (curl('/channels/news'))[1]{channels}[0]{subscribers} == 1 }, 'the subscriber');
 
 my ($status, $answer, $head) = curl('/channels/news', '-d', 'hello');
-is($status, 200, 'published');
-is_deeply($answer, { published => [{ channel => 'news', receivers => 1 }] }, 'to one');
+is($status, 200, 'a message is published');
+is_deeply($answer, { published => [{ channel => 'news', receivers => 1 }] }, 'the answer has the number of receivers');
 like($head, qr{^Content-Type: application/json\r?$}m, 'the answer is JSON');
-is_deeply([$c->message], [TEXT, 'hello'], 'the subscriber receives it');
+is_deeply([$c->message], [TEXT, 'hello'], 'the subscriber receives the message');
 curl('/channels/news', '-H', 'Content-Type: application/octet-stream', '--data-binary', "\x01\xff");
-is_deeply([$c->message], [BINARY, "\x01\xff"], 'binary by its type');
+is_deeply([$c->message], [BINARY, "\x01\xff"], 'application/octet-stream is published as a binary message');
 curl('/channels/news', '-H', 'Content-Type: application/json; charset=UTF-8', '-d', '{"a":1}');
-is_deeply([$c->message], [TEXT, '{"a":1}'], 'JSON is text');
+is_deeply([$c->message], [TEXT, '{"a":1}'], 'application/json is published as a text');
 curl('/channels/news', '-H', 'Content-Type:', '--data-binary', 'x');
-is_deeply([$c->message], [BINARY, 'x'], 'without a type it is binary');
+is_deeply([$c->message], [BINARY, 'x'], 'a body without a type is published as a binary message');
 curl('/channels/news', '-H', 'Content-Type: text/plain', '-H', 'Transfer-Encoding: chunked', '-d', 'chunked');
-is_deeply([$c->message], [TEXT, 'chunked'], 'in chunks');
+is_deeply([$c->message], [TEXT, 'chunked'], 'a body in chunks is published');
 curl('/channels/news', '-H', 'Content-Type: text/plain', '-X', 'POST');
-is_deeply([$c->message], [TEXT, ''], 'an empty one');
+is_deeply([$c->message], [TEXT, ''], 'an empty body is published');
 
 # Several at once, and positions.
 my $d = Client->new($httpd, '/plain?channel=kept/a');
 Httpd::wait_for(sub { (curl('/channels/kept/a'))[1]{channels}[0]{subscribers} == 1 }, 'the other subscriber');
 ($status, $answer) = curl('/channels/kept/a?channel=news&channel=kept%2Fb', '-d', 'all');
-is($status, 200, 'to several channels');
+is($status, 200, 'a message is published to several channels');
 my %by = map { $_->{channel} => $_ } @{ $answer->{published} };
-is_deeply([sort keys %by], ['kept/a', 'kept/b', 'news'], 'each has its answer');
-like($by{'kept/a'}{position}, qr/^[0-9a-f]+-1$/, 'with a position where there is a history');
-ok(!exists $by{news}{position}, 'and none without a history');
-is($by{'kept/a'}{receivers}, 1, 'and the number of receivers');
-is(($c->message)[1], 'all', 'the first channel receives it');
-is(($d->message)[1], 'all', 'the second channel, too');
+is_deeply([sort keys %by], ['kept/a', 'kept/b', 'news'], 'the answer has an entry for each channel');
+like($by{'kept/a'}{position}, qr/^[0-9a-f]+-1$/, 'the entry of a channel with a history has a position');
+ok(!exists $by{news}{position}, 'the entry of a channel without a history has no position');
+is($by{'kept/a'}{receivers}, 1, 'the entry of a channel has the number of receivers');
+is(($c->message)[1], 'all', 'a subscriber of the first channel receives the message');
+is(($d->message)[1], 'all', 'a subscriber of the second channel receives the message');
 curl('/channels/kept/a', '-d', 'more');
 my $e = Client->new($httpd, '/plain?channel=kept/a&after=' . $by{'kept/a'}{position});
-is(($e->message)[1], 'more', 'the position can be used to resume');
+is(($e->message)[1], 'more', 'a subscriber can resume from the position in the answer');
 
 # ---- Published once ----
 
@@ -94,24 +94,24 @@ for my $channel ('once', 'kept/once') {
     Httpd::wait_for(sub { (curl("/channels/$channel"))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
     # Each time over another connection, and so in any child.
     my @answers = map { [curl("/channels/$channel", '-H', 'Idempotency-Key: "a 1"', '-d', 'once')] } 1 .. 8;
-    is_deeply([map { $_->[0] } @answers], [(200) x 8], "$channel: published with an id, eight times");
+    is_deeply([map { $_->[0] } @answers], [(200) x 8], "$channel: a message with an id is accepted eight times");
     my @first = map { $_->[1]{published}[0] } @answers;
-    is(scalar(grep { $_->{duplicate} } @first), 7, 'seven are told that it was published before');
-    is_deeply([map { $_->{position} } @first], [($first[0]{position}) x 8], 'at the same position');
-    is_deeply([map { $_->{receivers} } @first], [(1) x 8], 'with the same number of receivers');
+    is(scalar(grep { $_->{duplicate} } @first), 7, "$channel: seven of the eight answers say that it is a duplicate");
+    is_deeply([map { $_->{position} } @first], [($first[0]{position}) x 8], "$channel: all answers have the same position");
+    is_deeply([map { $_->{receivers} } @first], [(1) x 8], "$channel: all answers have the same number of receivers");
     curl("/channels/$channel?id=a+1", '-d', 'by another way');
     curl("/channels/$channel?id=b", '-d', 'another');
-    is(($g->message)[1], 'once', 'it arrives');
-    is(($g->message)[1], 'another', 'once');
+    is(($g->message)[1], 'once', "$channel: the message arrives");
+    is(($g->message)[1], 'another', "$channel: the message does not arrive again");
 
     # Many at the same time: some may be refused because the first one is still in progress.
     my @at_once = map { open my $p, '-|', 'curl', '-s', '-m', 50, '-H', 'Idempotency-Key: c', '-d', 'race',
             'http://127.0.0.1:' . $httpd->port . "/channels/$channel" or die $!; $p } 1 .. 10;
     my @told = map { my $p = $_; decode_json(do { local $/; <$p> })->{published}[0] } @at_once;
-    is(scalar(grep { !$_->{duplicate} && !$_->{error} } @told), 1, 'one of ten simultaneous requests is the first');
+    is(scalar(grep { !$_->{duplicate} && !$_->{error} } @told), 1, "$channel: one of ten simultaneous requests with the same id is the first");
     curl("/channels/$channel", '-d', 'behind');
-    is(($g->message)[1], 'race', 'it arrives');
-    is(($g->message)[1], 'behind', 'once');
+    is(($g->message)[1], 'race', "$channel: the message of the simultaneous requests arrives");
+    is(($g->message)[1], 'behind', "$channel: the message of the simultaneous requests does not arrive again");
     $g->close;
 }
 {
@@ -122,39 +122,39 @@ for my $channel ('once', 'kept/once') {
         do { $o = decode_json(($g->message)[1]) } until defined $o->{id};
         return $o;
     };
-    ok(!$say->(1, 'json')->{duplicate}, 'JSON: published with a key');
-    ok($say->(2, 'json')->{duplicate}, 'and not again');
-    ok($say->(3, 'a 1')->{duplicate}, 'ids are shared with HTTP');
-    is($say->(4, '')->{error}, 'no such channel', 'an empty id is ignored');
+    ok(!$say->(1, 'json')->{duplicate}, 'a message with an idempotency_key is published over WebSocket');
+    ok($say->(2, 'json')->{duplicate}, 'a message with the same idempotency_key is a duplicate');
+    ok($say->(3, 'a 1')->{duplicate}, 'an idempotency_key that was used over HTTP is a duplicate');
+    is($say->(4, '')->{error}, 'no such channel', 'an empty idempotency_key is an error');
     $g->close;
 }
 for ('', '%zz', 'x' x 256) {
     my ($status, $answer) = curl("/channels/once?id=$_", '-d', 'x');
-    is($status, 400, 'an invalid id: ' . substr $_, 0, 4);
-    like($answer->{error}, qr/an id/, 'the error says so');
+    is($status, 400, 'a publication with an invalid id is refused: ' . substr $_, 0, 4);
+    like($answer->{error}, qr/an id/, 'the error is about the id');
 }
-is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a refused request');
-ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'has not used up its id');
+is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a publication to an invalid channel is refused');
+ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'a refused publication does not use up its id');
 
 # The same subscription again, from an earlier position: first the stored messages, then new ones.
 {
     my $g = Client->new($httpd, '/plain?channel=kept/g', protocol => 'channel.v1.json');
-    is(decode_json(($g->message)[1])->{type}, 'subscribed', 'a subscription');
+    is(decode_json(($g->message)[1])->{type}, 'subscribed', 'a client is subscribed');
     my @positions = map { (curl('/channels/kept/g', '-d', "g$_"))[1]{published}[0]{position} } 1 .. 3;
     decode_json(($g->message)[1]) for 1 .. 3;
     $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', after => $positions[0], id => 'again' }));
     my @got = map { decode_json(($g->message)[1]) } 1 .. 3;
-    is(join(' ', map { $_->{data} // $_->{type} } @got), 'g2 g3 subscribed', 'again, from an earlier position');
-    is($got[2]{id}, 'again', 'with the id of the request');
+    is(join(' ', map { $_->{data} // $_->{type} } @got), 'g2 g3 subscribed', 'a second subscription from an earlier position sends the messages from there');
+    is($got[2]{id}, 'again', 'the answer to the second subscription has its id');
     $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', id => 'live' }));
     is_deeply(decode_json(($g->message)[1]),
-        { type => 'subscribed', channel => 'kept/g', id => 'live', position => $positions[2] }, 'and without one');
+        { type => 'subscribed', channel => 'kept/g', id => 'live', position => $positions[2] }, 'a third subscription without a position sends no messages');
     curl('/channels/kept/g', '-d', 'g4');
-    is(decode_json(($g->message)[1])->{data}, 'g4', 'new messages arrive once');
+    is(decode_json(($g->message)[1])->{data}, 'g4', 'after three subscriptions, a new message arrives once');
     $g->text(encode_json({ type => 'subscribe', channel => 'kept/g', after => 'nothing', id => 'wrong' }));
-    is(decode_json(($g->message)[1])->{error}, 'no such position', 'a wrong position is refused');
+    is(decode_json(($g->message)[1])->{error}, 'no such position', 'a subscription with an invalid position is refused');
     curl('/channels/kept/g', '-d', 'g5');
-    is(decode_json(($g->message)[1])->{data}, 'g5', 'and the subscription is kept');
+    is(decode_json(($g->message)[1])->{data}, 'g5', 'after the refused subscription, messages still arrive');
     $g->close;
 }
 
@@ -167,19 +167,19 @@ Httpd::wait_for(
         @{ $here->{members} || [] } == 1;
     },
     'the member');
-is($here->{members}[0]{data}, 'Ann', 'who is there');
-is($here->{subscribers}, 1, 'how many');
-ok($here->{complete}, 'all processes have answered');
+is($here->{members}[0]{data}, 'Ann', 'a GET of a channel lists its members');
+is($here->{subscribers}, 1, 'a GET of a channel has the number of subscribers');
+ok($here->{complete}, 'a GET of a channel is complete');
 
 # Clearing.
 ($status, $answer) = curl('/channels/kept/a', '-X', 'DELETE');
-is($status, 200, 'cleared');
-is_deeply($answer, { cleared => [{ channel => 'kept/a' }] }, 'which');
+is($status, 200, 'a DELETE of a channel clears its history');
+is_deeply($answer, { cleared => [{ channel => 'kept/a' }] }, 'the answer to a DELETE has the channel');
 my $lost = Client->new($httpd, '/plain?channel=kept/a&after=1-2x');
-$lost->expect_close(1008, 'an invalid position');
+$lost->expect_close(1008, 'a client with an invalid position is closed with 1008');
 my $f = Client->new($httpd, '/plain?channel=kept/a&after=all');
 curl('/channels/kept/a', '-d', 'after');
-is(($f->message)[1], 'after', 'the kept messages are gone');
+is(($f->message)[1], 'after', 'after a DELETE, the history has only later messages');
 
 # Errors.
 my $long = 'x' x 101;
@@ -201,14 +201,14 @@ for (
 {
     my ($what, $expected, $why, @request) = @$_;
     my ($got, $text, $answer_head) = curl(@request);
-    is($got, $expected, "$what: $expected");
-    like($text->{error}, $why, "$what: $text->{error}");
-    like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE, OPTIONS\r?$/m, 'with what is allowed') if $expected == 405;
+    is($got, $expected, "$what: answered with $expected");
+    like($text->{error}, $why, "$what: the error is \"$text->{error}\"");
+    like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE, OPTIONS\r?$/m, "$what: the answer lists the allowed methods") if $expected == 405;
 }
-is((curl('/closed/a', '-d', 'x'))[0], 403, "httpd's Require guards it");
-is((curl('/user/a', '-d', 'x'))[0], 401, 'so does its authentication');
-like($httpd->error_log, qr/channels: refused with 413/, 'the log names the refused client');
-is(($httpd->get('/index.html'))[0], 200, 'other URLs are not affected');
+is((curl('/closed/a', '-d', 'x'))[0], 403, "Require refuses a publication");
+is((curl('/user/a', '-d', 'x'))[0], 401, 'AuthType refuses a publication without a password');
+like($httpd->error_log, qr/channels: refused with 413/, 'the log has a line for a refused publication');
+is(($httpd->get('/index.html'))[0], 200, 'other URLs of the server are not affected');
 
 # ---- The examples of docs/channels.md ----
 
@@ -219,16 +219,16 @@ is(($httpd->get('/index.html'))[0], 200, 'other URLs are not affected');
     Httpd::wait_for(sub { (curl('/channels/chat/lobby'))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
     my %example;    # the first of each language
     $example{$1} //= $2 while $text =~ /^```(sh|python|php)\n(.*?)^```$/msg;
-    is_deeply([sort keys %example], [qw(php python sh)], 'there are examples');
+    is_deeply([sort keys %example], [qw(php python sh)], 'docs/channels.md has an example in each language');
     s{https?://www\.example\.org}{$address}g for values %example;
     my ($curl) = $example{sh} =~ /^(curl .*?lobby)$/ms;
     my $output = `$curl 2>/dev/null`;
-    is(decode_json($output)->{published}[0]{receivers}, 1, 'curl publishes');
-    is(($g->message)[1], 'Hello', 'what it says');
+    is(decode_json($output)->{published}[0]{receivers}, 1, 'the example with curl publishes');
+    is(($g->message)[1], 'Hello', 'the message of the example with curl arrives');
     Httpd::write_file($httpd->root . '/publish.py', $example{python});
     $output = `/usr/bin/python3 @{[$httpd->root]}/publish.py 2>&1`;
-    like($output, qr/^1\n/, 'Python publishes');
-    is(($g->message)[1], '{"from": "Python"}', 'what it says');
+    like($output, qr/^1\n/, 'the example in Python publishes');
+    is(($g->message)[1], '{"from": "Python"}', 'the message of the example in Python arrives');
 }
 
 # ---- The directive ----
@@ -249,8 +249,8 @@ for (
     my ($section, $inside) = $line =~ /^(<\w+ \S+>) (.*)/;
     my ($name) = ($section // '') =~ /^<(\w+)/;
     my ($right, $text) = Httpd->check($section ? "$section\n$inside\n</$name>\n" : "$line\n");
-    ok(!$right, "$line is refused");
-    like($text, $why, 'with the reason');
+    ok(!$right, "httpd -t refuses: $line");
+    like($text, $why, "the error says what is wrong in: $line");
 }
 
 done_testing();

@@ -58,15 +58,15 @@ sub is_gone {
         },
         "$name: all to be gone",
         sub {"@left"});
-    pass("$name: no process that it has started remains");
+    pass("$name: no process remains");
     Httpd::wait_for(sub { $kept || !-e $t->{folder} }, "$name: the folder to go");
-    is(!!-e $t->{folder}, !!$kept, "$name: its folder is " . ($kept ? 'kept' : 'gone'));
+    is(!!-e $t->{folder}, !!$kept, "$name: the folder of the test is " . ($kept ? 'kept' : 'gone'));
 }
 
 for (['passes', 0, 0], ['fails', 1, 1], ['dies', 255, 1]) {
     my ($what, $status, $kept) = @$_;
     my $t = start($what);
-    is(($t->{shell}->wait_output(qr/^status (\d+)$/m))[1], $status, "a test that $what: its status");
+    is(($t->{shell}->wait_output(qr/^status (\d+)$/m))[1], $status, "a test that $what: the exit status is $status");
     is_gone($t, "a test that $what", $kept);
 }
 for my $signal (qw(TERM INT HUP)) {
@@ -83,33 +83,33 @@ for my $who (qw(test inner outer)) {
 {
     my $t = start('waits');
     kill 'KILL', $t->{shell}{pid};
-    is_gone($t, 'SIGKILL to what has started the test', 0);
+    is_gone($t, 'SIGKILL to the parent of the test', 0);
 }
 
 # ---- Ports ----
 {
     my @ports = map { Httpd::free_port() } 1 .. 200;
     my %seen;
-    is(scalar(grep { $seen{$_}++ } @ports), 0, 'no port is given twice');
+    is(scalar(grep { $seen{$_}++ } @ports), 0, 'no port is given out twice in a test');
     my $other = fork // die;
     if (!$other) {    # another test at the same time
         my @others = map { Httpd::free_port() } 1 .. 200;
         exit(scalar(grep { $seen{$_} } @others) ? 1 : 0);
     }
     waitpid $other, 0;
-    is($?, 0, 'nor to another test');
-    ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $ports[0]), 'connections to it are refused');
+    is($?, 0, 'no port of a test is given to another test');
+    ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $ports[0]), 'a port that was given out refuses connections');
     ok(IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => $ports[0], ReuseAddr => 1),
-        'until a server listens there');
+        'a server can listen at a port that was given out');
 }
 
 # ---- Waits ----
 {
     local $Patience::SECONDS = 0;
-    ok(!eval { Httpd::wait_for(sub {''}, 'the moon', sub {'clouds'}) }, 'the wait ends after the time limit');
-    like($@, qr/waited 0 s for the moon; last seen: clouds/, 'and the message contains the last state');
-    ok(!eval { Httpd::wait_is(sub {3}, 4, 'moons') }, 'also for a value');
-    like($@, qr/for moons \("4"\); last seen: "3"/, 'with both values');
+    ok(!eval { Httpd::wait_for(sub {''}, 'the moon', sub {'clouds'}) }, 'wait_for ends after the time limit');
+    like($@, qr/waited 0 s for the moon; last seen: clouds/, 'the message of wait_for has the last state');
+    ok(!eval { Httpd::wait_is(sub {3}, 4, 'moons') }, 'wait_is ends after the time limit');
+    like($@, qr/for moons \("4"\); last seen: "3"/, 'the message of wait_is has the expected and the last value');
 }
 
 # ---- The summary ----
@@ -127,21 +127,21 @@ for my $who (qw(test inner outer)) {
         return ($status, Httpd::read_file("$dir/summary"));
     };
     my ($status, $text) = $summary->(qw(fine late));
-    is($status, 0, 'a test that passes in a second run does not fail');
+    is($status, 0, 'a test that passes in the second run does not fail');
     like($text, qr/^PASS some tests: Files=2, .*\n +\S+late\.t .*Failed: 1\), passed in the second run\n +# +Failed test 'it is there'/,
-        'and the summary says so');
+        'the summary says that the test passed in the second run');
     ($status, $text) = $summary->(qw(fine late never));
-    is($status, 1, 'one that fails twice does');
-    like($text, qr/^FAIL some tests: .*\n.*late\.t .*, passed in the second run\n.*never\.t .*Failed: 1\)\n/, 'the summary has both');
+    is($status, 1, 'a test that fails twice fails');
+    like($text, qr/^FAIL some tests: .*\n.*late\.t .*, passed in the second run\n.*never\.t .*Failed: 1\)\n/, 'the summary has both tests');
     ($status, $text) = $summary->(qw(dies));
-    is($status, 1, 'one that dies twice fails');
-    like($text, qr/dies\.t .*\n +waited 60 s for the moon at /, 'the summary says of what it died');
+    is($status, 1, 'a test that dies twice fails');
+    like($text, qr/dies\.t .*\n +waited 60 s for the moon at /, 'the summary says why the test died');
     ($status, $text) = $summary->(qw(races));
-    is($status, 1, 'the report of a sanitizer is final');
-    like($text, qr/^FAIL .*\n.*Failed: 1\)\n/, 'and is not run again');
+    is($status, 1, 'a test with a report of a sanitizer fails');
+    like($text, qr/^FAIL .*\n.*Failed: 1\)\n/, 'a test with a report of a sanitizer is not run again');
     ($status, $text) = $summary->(qw(fine));
-    is($status, 0, 'when all tests pass');
-    like($text, qr/^PASS some tests: Files=1, .*\n\z/, 'the summary has one line');
+    is($status, 0, 'when all tests pass, the status is 0');
+    like($text, qr/^PASS some tests: Files=1, .*\n\z/, 'when all tests pass, the summary has one line');
 }
 
 done_testing;

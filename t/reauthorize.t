@@ -181,16 +181,16 @@ for my $tls (0, 1) {
     my $once = client('/password/once', user => 'bob', tls => $tls);
     $_->echoes('hello') for $alice, $bob;
     write_new('users', "alice:$hash\ncarol:$hash\n");
-    $bob->expect_close(1008, "a user who was removed is closed$over");
-    is($bob->{reason}, 'access was revoked', "with the reason$over");
-    like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "and on_close gets it$over");
+    $bob->expect_close(1008, "a connection of a user who was removed is closed with 1008$over");
+    is($bob->{reason}, 'access was revoked', "the close reason is that access was revoked$over");
+    like($httpd->wait_log(qr/api: closed $bob->{name} .*/), qr/ 1008 /, "on_close of the revoked connection gets 1008$over");
     my $closing = qr{websocket: /password, connection [0-9a-f]{16}: closing: access was revoked, status 401};
     Httpd::wait_for(sub { $httpd->count_log($closing) == $tls + 1 }, 'the log');
-    unlike($httpd->error_log, qr/connection [0-9a-f]{16}: closing.*name=|name=.*: closing/, "and the log$over, without the query string");
-    $alice->echoes('still here', "others go on$over");
-    $once->echoes('still here', "so do those in a section with WebSocketReauthorize off$over");
+    unlike($httpd->error_log, qr/connection [0-9a-f]{16}: closing.*name=|name=.*: closing/, "the log line about the revoked connection has no query string$over");
+    $alice->echoes('still here', "a connection of another user stays open$over");
+    $once->echoes('still here', "a connection in a section with WebSocketReauthorize off stays open$over");
     is((Client->refused($httpd, '/password', tls => $tls, headers => ['Authorization: Basic ' . encode_base64('bob:sesame', '')]))[0],
-        401, "who was removed is not let in either$over");
+        401, "a user who was removed cannot connect again$over");
 }
 
 # ---- A group that changes ----
@@ -199,9 +199,9 @@ for my $tls (0, 1) {
     write_new('users', "alice:$hash\nbob:$hash\n");
     my $second = client('/password/staff', user => 'bob');
     write_new('groups', "staff: bob\n");
-    $alice->expect_close(1008, 'connections of a user who leaves the group are closed');
-    $bob->expect_close(1008, 'all of them');
-    $second->echoes('still here', 'the others stay open');
+    $alice->expect_close(1008, 'a connection of a user who leaves the group is closed');
+    $bob->expect_close(1008, 'another connection of that user is closed, too');
+    $second->echoes('still here', 'a connection of another member of the group stays open');
 }
 
 # ---- Require expr ----
@@ -210,18 +210,18 @@ for my $tls (0, 1) {
     my @c = map { client('/file') } 1 .. 5;
     $_->echoes('in') for @c;
     Httpd::write_file("$dir/flag", 'closed');
-    $_->expect_close(1008, 'an expression that is no longer true') for @c;
+    $_->expect_close(1008, 'when an expression is no longer true, connections are closed') for @c;
 }
 # ---- Same state as at the handshake ----
 {
     my $checks = sub { $httpd->count_log(qr{remote 203\.0\.113\.7:\d+\] \w+: authorization result of Require env ticket ?: granted}) };
     my $c = client('/as-before/here?name=before', headers => ['X-Forwarded-For: 203.0.113.7', 'X-Ticket: valid', 'Cookie: a=1']);
     Httpd::wait_for(sub { $checks->() >= 4 }, 'access to be checked again and again');
-    $c->echoes('still here', 'address, headers, URL and environment are those of the handshake');
+    $c->echoes('still here', 'checks use the address, headers, URL and environment of the handshake');
     $c = client('/https', tls => 1);
     Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require expr %\{HTTPS\} == 'on' && %\{REQUEST_SCHEME\} == 'https': granted/) >= 3 },
         'access over TLS to be checked again');
-    $c->echoes('still here', '%{HTTPS} is that of the handshake');
+    $c->echoes('still here', 'checks use %{HTTPS} of the handshake');
 }
 
 # ---- Changes by modules ----
@@ -232,7 +232,7 @@ for my $tls (0, 1) {
         '/unset'     => [[$basic], qr/Require expr -z %\{HTTP:X-Set\}: granted/, 'RequestHeader unset leaves the password, RequestHeader set comes later'],
         '/session'   => [['Cookie: session=test-user=alice&test-pw=sesame'], qr/Require valid-user ?: granted/, 'SessionCookieRemove leaves the session'],
         '/forwarded' => [['X-Forwarded-For: 198.51.100.1, 203.0.113.9', 'X-Kept: kept'], qr/Require expr %\{CONN_REMOTE_ADDR\} .*: granted/,
-            "address of the client and of its connection are those of the handshake"],
+            "checks use the addresses of the client and of its connection at the handshake"],
     );
     for my $path (sort keys %asked) {
         my ($headers, $granted, $name) = @{ $asked{$path} };
@@ -243,43 +243,43 @@ for my $tls (0, 1) {
     }
     my $c = Client->new($httpd, '/expression', protocol => 'channel.v1.json');
     $c->text('{"type":"subscribe","channel":"a"}');
-    like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees what modules have changed');
+    like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees the changes of modules');
 }
 
 # ---- Bounds ----
 {
     my @large = map { "X-Large-$_: " . 'x' x 8000 } 1 .. 9;
-    is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'access is checked first');
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'a client without access is refused with 403, although its headers are too large');
     Httpd::write_file("$dir/flag", 'open');
-    is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are refused');
+    is((Client->refused($httpd, '/file', headers => \@large))[0], 431, 'headers of more than 64 KiB are refused with 431');
     ok($httpd->wait_log(qr/handshake refused with 431: its headers have 7\d+ bytes, above the limit of 65536 \(WebSocketReauthorize\)/),
-        'the log says why');
-    client('/', headers => \@large)->echoes('hello', 'without checks, they are accepted');
+        'the log says that the headers are too large');
+    client('/', headers => \@large)->echoes('hello', 'without WebSocketReauthorize, large headers are accepted');
 }
 
 # ---- Requests that cannot be checked again ----
 {
     my $c    = client('/certificate', tls => 1, cert => 1);
     my $only = client('/certificate/only', tls => 1, cert => 1);
-    $only->expect_close(1008, 'a certificate cannot be requested again: closed');
+    $only->expect_close(1008, 'a connection that needs a client certificate is closed, since it cannot be requested again');
     Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require env WEBSOCKET_REAUTHORIZE: granted/) >= 2 }, 'the other to be checked');
-    $c->echoes('still here', 'but checks can be exempted');
-    is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'which clients cannot forge');
+    $c->echoes('still here', 'WEBSOCKET_REAUTHORIZE can exempt a connection from a requirement');
+    is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'clients cannot forge WEBSOCKET_REAUTHORIZE');
 }
 {
     write_new('login', "alice:$hash\n");
     my $c = client('/broken', user => 'alice');
     unlink $httpd->root . '/login';
     my (undef, $status) = $httpd->wait_log(qr/cannot check access, status (\d+): the connection stays open \(WebSocketReauthorize\)/);
-    is($status, 500, 'a backend that fails: the log says so');
-    $c->echoes('still here', 'and the connection stays open');
+    is($status, 500, 'the log says that access cannot be checked');
+    $c->echoes('still here', 'while access cannot be checked, the connection stays open');
     write_new('login', "bob:$hash\n");
-    $c->expect_close(1008, 'until the backend works again');
+    $c->expect_close(1008, 'when access can be checked again, a connection without access is closed');
 }
 
 SKIP: {
     skip 'this machine took too long to get to the expression on the time', 1 if !$timed;
-    $timed->expect_close(1008, 'an expression on the time: closed when it is over');
+    $timed->expect_close(1008, 'when an expression on the time is no longer true, the connection is closed');
 }
 
 # ---- Many ----
@@ -289,11 +289,11 @@ SKIP: {
     my @carol = map { client('/password', user => 'carol', tls => $_ % 2) } 1 .. 20;
     $_->drop for splice @alice, 0, 50;
     write_new('users', "carol:$hash\n");
-    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @alice), 50, 'many connections are closed');
+    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @alice), 50, 'all 50 connections of a user who was removed are closed');
     $_->echoes('still here') for @carol;
     $httpd->graceful;
     write_new('users', "nobody:$hash\n");
-    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a stopping child continues to check');
+    is((grep { my ($opcode) = $_->frame; $opcode == 8 } @carol), 20, 'a stopping child closes connections of a user who was removed');
 }
 
 done_testing;

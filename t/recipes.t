@@ -25,7 +25,7 @@ my $redis = -x '/usr/bin/redis-server' ? Redis->start : undef;
 my $page = Httpd::read_file("$Httpd::TOP/docs/recipes.md");
 my %file;
 $file{$1} = $2 while $page =~ /^```\w+ file=(\S+)\n(.*?)^```$/msg;
-is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'every listing of the page is tested');
+is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'every listing of docs/recipes.md is tested');
 
 # Texts of the recipes, and their replacements in this test.
 my @others = (
@@ -35,7 +35,7 @@ my @others = (
     [':6379' => ':' . ($redis ? $redis->{port} : 1)], ['WebSocketReauthorize 10s' => 'WebSocketReauthorize 200ms']);
 for my $other (@others) {
     my ($from, $to) = @$other;
-    cmp_ok(scalar(grep {/\Q$from\E/} values %file), '>', 0, "there is $from");
+    cmp_ok(scalar(grep {/\Q$from\E/} values %file), '>', 0, "docs/recipes.md contains $from");
     s/\Q$from\E/$to/g for values %file;
 }
 
@@ -47,7 +47,7 @@ my %has = (
     'brokers.conf' => 1,
     'publish.conf' => 1,
     'redis.conf'   => $redis && -e "$Httpd::BUILD/mod_websocket_redis.so");
-is_deeply([sort grep {/conf$/} keys %file], [sort keys %has], 'the recipes');
+is_deeply([sort grep {/conf$/} keys %file], [sort keys %has], 'docs/recipes.md has the configurations of this test');
 $has{$_} or diag("left out: $_") for sort keys %has;
 my $httpd = Httpd->new(conf => join "\n", 'WebSocketOrigin any', 'WebSocketPing 5min 5min', "<Directory $dir>\nRequire all granted\n</Directory>",
     map { $has{$_} ? $file{$_} : () } sort keys %has);
@@ -57,7 +57,7 @@ for my $name (grep { !/conf$/ } keys %file) {
     chmod 0755, "$dir/$name";
 }
 my $output = $httpd->run('-k start');
-is($output, '', 'httpd starts with all of them') or Httpd::give_up($output);
+is($output, '', 'httpd starts with all recipes') or Httpd::give_up($output);
 Httpd::wait_for(sub { $httpd->connect }, 'httpd to listen');
 $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pid') =~ /(\d+)/ ? $1 : 0 }, 'the pid file');
 
@@ -67,7 +67,7 @@ sub joins { my ($path, @o) = @_; return Client->new($httpd, $path, protocol => '
 sub ends {
     my ($c, $name, $end) = @_;
     $c->text('{"type":"subscribe","channel":"news"}');
-    like(($c->frame)[1], qr/subscribed/, "$name: permits access");
+    like(($c->frame)[1], qr/subscribed/, "$name: access is permitted");
     $end->();
     my ($opcode, $payload);
     do { ($opcode, $payload) = $c->frame } until !defined $opcode || $opcode == CLOSE;
@@ -85,11 +85,11 @@ sub token {
 SKIP: {
     skip 'no mod_oauth2', 1 if !$has{'jwt.conf'};
     my $secret = 'replace-this-secret-of-32-bytes!';
-    is((Client->refused($httpd, '/jwt'))[0], 401, 'JWT: no token');
-    is((Client->refused($httpd, '/jwt?token=' . token('another secret of 32 bytes......', time + 60)))[0], 401, 'JWT: forged');
-    is((Client->refused($httpd, '/jwt?token=' . token($secret, time - 60)))[0], 401, 'JWT: expired');
+    is((Client->refused($httpd, '/jwt'))[0], 401, 'JWT: a client without a token is refused');
+    is((Client->refused($httpd, '/jwt?token=' . token('another secret of 32 bytes......', time + 60)))[0], 401, 'JWT: a forged token is refused');
+    is((Client->refused($httpd, '/jwt?token=' . token($secret, time - 60)))[0], 401, 'JWT: an expired token is refused');
     my $c = joins('/jwt?token=' . token($secret, time + 600));
-    ok($c, 'JWT: in the query string');
+    ok($c, 'JWT: a token in the query string is accepted');
     my $until = time + 3 + 2 * Patience::factor();
     $c = joins('/jwt', headers => ['Cookie: token=' . token($secret, int $until)]);
     ends($c, 'JWT', sub { });
@@ -114,13 +114,13 @@ php_value[session.save_path] = $dir/sessions
 END
     my $fpm = Program->start($fpm_program, '-n', '-y', "$dir/fpm.conf");
     Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$fpm_port") }, 'php-fpm');
-    is((Client->refused($httpd, '/session'))[0], 403, 'PHP session: no session');
+    is((Client->refused($httpd, '/session'))[0], 403, 'PHP session: a client without a session is refused');
     Httpd::write_file("$dir/sessions/sess_abc123", 'user|s:5:"alice";');
     chmod 0666, "$dir/sessions/sess_abc123";
-    is((Client->refused($httpd, '/session', headers => ['Cookie: PHPSESSID=abc124']))[0], 403, 'PHP session: an unknown session');
+    is((Client->refused($httpd, '/session', headers => ['Cookie: PHPSESSID=abc124']))[0], 403, 'PHP session: an unknown session is refused');
     my $c = joins('/session', headers => ['Cookie: PHPSESSID=abc123']);
     ends($c, 'PHP session', sub { unlink "$dir/sessions/sess_abc123" });
-    like(Httpd::read_file($httpd->root . '/logs/access_log'), qr/ alice "GET \/session/, 'PHP session: the user');
+    like(Httpd::read_file($httpd->root . '/logs/access_log'), qr/ alice "GET \/session/, 'PHP session: the access log has the user');
     kill 'TERM', $fpm->{pid};
     $fpm->finish;
 }
@@ -147,7 +147,7 @@ sub program_prints {
     my ($name, $match, @before) = @_;
     Httpd::write_file("$Httpd::BUILD/t/recipe-$$-$name", join "\n", @before, $file{$name});
     my $p = Program->start('node', "$Httpd::BUILD/t/recipe-$$-$name");
-    ok($p->wait_output($match), "$name prints received messages");
+    ok($p->wait_output($match), "$name prints the messages that it receives");
     kill 'KILL', $p->{pid};
     $p->finish;
     unlink "$Httpd::BUILD/t/recipe-$$-$name";
@@ -198,7 +198,7 @@ SKIP: {
 {
     my $c = joins('/live');
     $c->text('{"type":"subscribe","channel":"news"}');
-    like(($c->frame)[1], qr/subscribed/, 'a subscriber');
+    like(($c->frame)[1], qr/subscribed/, 'a client is subscribed');
     for (['PHP', 'php', 'publish.php'], ['Python', '/usr/bin/python3', 'publish.py'], ['Ruby', 'ruby', 'publish.rb'],
         ['Perl', $^X, 'publish.pl'], ['the shell', 'sh', 'publish.sh'])
     {
@@ -206,8 +206,8 @@ SKIP: {
         SKIP: {
             skip "no $interpreter", 2 if system "command -v $interpreter >/dev/null";
             my ($status, $printed) = Program::run($interpreter, "$dir/$name");
-            like($printed, qr/"receivers":\s*1/, "$language: published");
-            like(($c->frame)[1], qr/hello from $language/, "$language: received");
+            like($printed, qr/"receivers":\s*1/, "$language: the program publishes a message");
+            like(($c->frame)[1], qr/hello from $language/, "$language: the client receives the message");
         }
     }
     $c->close(1000, '');
@@ -219,7 +219,7 @@ SKIP: {
 SKIP: {
     skip 'no redis', 1 if !$has{'redis.conf'};
     Httpd::wait_for(sub { $redis->cli('XREVRANGE', 'connections', '+', '-', 'COUNT', 100) =~ m{"uri":"/live"} }, 'an entry in Redis');
-    pass('Redis: connections are in the log');
+    pass('Redis: the log has an entry for a connection');
 }
 
 $httpd->stop;

@@ -55,33 +55,33 @@ my $x = Client->new($stranger, '/ws?channel=news');
 heard('news', 2);
 subscribed($stranger, 'news');
 my ($status, $answer) = publish($one, 'news', 'from one');
-is($status, 200, 'published');
-is(($a->message)[1], 'from one', 'here');
-is(($b->message)[1], 'from one', 'and on the other');
+is($status, 200, 'a message is published');
+is(($a->message)[1], 'from one', 'a subscriber on the same machine receives the message');
+is(($b->message)[1], 'from one', 'a subscriber on the other machine receives the message');
 publish($two, 'news', 'from two');
-is(($a->message)[1], 'from two', 'once each: the next message on this machine');
-is(($b->message)[1], 'from two', 'and on the other');
+is(($a->message)[1], 'from two', 'a message from the other machine is the next one here: each arrives once');
+is(($b->message)[1], 'from two', 'on the other machine, each message arrives once, too');
 publish($stranger, 'news', 'mine');
-is(($x->message)[1], 'mine', 'another prefix separates the channels');
+is(($x->message)[1], 'mine', 'a different prefix= separates the channels');
 publish($one, 'news', 'x' x 100_000);
-is(length(($b->message)[1]), 100_000, 'a large one');
-is(length(($a->message)[1]), 100_000, 'on this machine, too');
+is(length(($b->message)[1]), 100_000, 'a message of 100 KB arrives on the other machine');
+is(length(($a->message)[1]), 100_000, 'a message of 100 KB arrives on the same machine');
 
 # ---- Lists, wildcards, keys and events across machines ----
 
 my $wild = Client->new($two, '/json', protocol => 'channel.v1.json');
 $wild->text('{"type":"subscribe","channel":"far/*"}');
-is(decode_json(($wild->message)[1])->{type}, 'subscribed', 'a wildcard');
+is(decode_json(($wild->message)[1])->{type}, 'subscribed', 'a client is subscribed to a wildcard');
 heard('far/*', 1);
 my $near = Client->new($one, '/ws?channel=far/a');
 my $far  = Client->new($two, '/ws?channel=far/a');
 heard('far/a', 2);
 publish($one, 'far/a?key=k&event=e', 'seen');
 my $seen = decode_json(($wild->message)[1]);
-is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine');
-is(($far->message)[1], 'seen', 'and by its channel');
+is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine arrives by a wildcard, with its key and event');
+is(($far->message)[1], 'seen', 'a message from the other machine arrives by its channel');
 my $list = (channel_http($one, 'GET', '?prefix=far/', ''))[1];
-is_deeply($list->{channels}, [{ channel => 'far/a', subscribers => 2 }], 'the list counts both machines');
+is_deeply($list->{channels}, [{ channel => 'far/a', subscribers => 2 }], 'the list of channels counts subscribers of both machines');
 publish($one, 'kept/fields?key=k&event=e&ttl=60', 'kept');
 my ($kept) = @{ (channel_http($two, 'GET', 'kept/fields?history', ''))[1]{messages} };
 is_deeply([@$kept{qw(data key event)}], ['kept', 'k', 'e'], 'the history in Redis has key and event');
@@ -98,7 +98,7 @@ Httpd::wait_for(
         return join(',', sort map { $_->{data} } @{ $here->{channels}[0]{members} || [] }) eq 'Ann,Bob';
     },
     'all members, of both');
-pass('members of both machines are seen');
+pass('presence has the members of both machines');
 
 # ---- With a history, while Redis is restarted ----
 
@@ -109,7 +109,7 @@ for my $i (1 .. 20) {
     (undef, $answer) = publish($i % 2 ? $one : $two, 'kept/a', "m$i");
     $first //= $answer->{published}[0]{position};
 }
-like($first, qr/^[0-9a-f]+-1$/, 'positions come from Redis');
+like($first, qr/^[0-9a-f]+-1$/, 'positions are assigned by Redis');
 
 $redis->stop;
 $one->wait_log(qr/redis: .*trying again/);
@@ -117,9 +117,9 @@ $two->wait_log(qr/redis: .*trying again/);
 my $local = Client->new($one, '/ws?channel=local');
 subscribed($one, 'local');
 publish($one, 'local', 'meanwhile');
-is(($local->message)[1], 'meanwhile', 'without Redis, local delivery continues');
+is(($local->message)[1], 'meanwhile', 'while Redis is down, a message arrives on the same machine');
 publish($one, 'news', 'lost');
-is(($a->message)[1], 'lost', 'also for channels with remote subscribers');
+is(($a->message)[1], 'lost', 'while Redis is down, a message to a channel with remote subscribers arrives on the same machine');
 
 # Publishers over WebSocket do not wait, but their messages are queued.
 my @json = map { Client->new($_, '/ws?channel=kept/a', protocol => 'channel.v1.json') } $one, $two;
@@ -138,18 +138,18 @@ for my $r (@readers) {
     my @got = map { ($r->message)[1] } @want;
     push @wrong, "@got" if join(' ', sort @got) ne join(' ', sort @want) || $got[0] ne 'm1' || $got[19] ne 'm20';
 }
-is("@wrong", '', 'nothing is lost or doubled: all readers have all messages, once');
+is("@wrong", '', 'after Redis has restarted, all readers have all messages once');
 
 my $back = Client->new($two, "/ws?channel=kept/a&after=$first");
 my @resumed = map { ($back->message)[1] } 2 .. @want;
-is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'messages of the other machine can be resumed');
-is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'up to the last one, each once');
+is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'a reader resumes with messages published on the other machine');
+is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'a reader that resumes gets all messages up to the last one, each once');
 
 # A message published while Redis was away may still have been in flight when it came back.
 publish($one, 'news', 'again');
 my $next = ($b->message)[1];
 $next = ($b->message)[1] if $next eq 'lost';
-is($next, 'again', 'channels without a history work again');
+is($next, 'again', 'after Redis has restarted, channels without a history work again');
 
 # ---- Published once, or not at all ----
 
@@ -172,10 +172,10 @@ for my $channel ('once', 'kept/once') {
     my @readers = map { Client->new($_, "/ws?channel=$channel&after=all") } $one, $two;
     heard($channel, 2);
     my @first = map { (answer_of(publish_with($_, "$channel?id=x", 'x')))[1]{published}[0] } $one, $two, $one, $two;
-    is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: once on all machines");
-    is($first[1]{position}, $first[0]{position}, 'and the answer has its position') if $channel =~ /kept/;
+    is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: a message with an id is published once on all machines");
+    is($first[1]{position}, $first[0]{position}, "$channel: a duplicate is answered with the position of the first message") if $channel =~ /kept/;
     publish($two, $channel, 'behind');
-    is_deeply([map { ($_->message)[1] } ($_) x 2], ['x', 'behind'], 'each reader has it once') for @readers;
+    is_deeply([map { ($_->message)[1] } ($_) x 2], ['x', 'behind'], "$channel: each reader receives the message once") for @readers;
     $_->close for @readers;
 }
 
@@ -190,17 +190,17 @@ for my $channel ('once', 'kept/once') {
     my $left  = publish_with($one, 'kept/refused', 'left');
     shutdown $left, 1;
     my ($status, $told, $again) = answer_of($left);
-    is($status, 503, 'a client that has closed its side is refused immediately');
-    ok($again, 'and may try again');
+    is($status, 503, 'while Redis is down, a publisher that has shut down its sending side is refused immediately');
+    ok($again, 'while Redis is down, that publisher may try again');
     ($status, $told, $again) = answer_of($waits);
-    is($status, 503, 'a waiting client is refused after the timeout');
-    is($told->{published}[0]{error}, 'try again later', 'with the reason');
-    ok($again, 'and may try again');
-    is((answer_of($claim))[0], 503, 'so is a message whose id cannot be checked');
+    is($status, 503, 'while Redis is down, a waiting publisher is refused after the timeout');
+    is($told->{published}[0]{error}, 'try again later', 'while Redis is down, a waiting publisher is told to try again later');
+    ok($again, 'while Redis is down, a waiting publisher gets Retry-After');
+    is((answer_of($claim))[0], 503, 'while Redis is down, a message whose id cannot be checked is refused');
     $redis->again;
     Httpd::wait_for(sub { (publish($two, 'kept/refused', 'end'))[0] == 200 }, 'Redis');
     heard('kept/refused', 2);
-    ok(!(answer_of(publish_with($one, 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'its id was not used up');
+    ok(!(answer_of(publish_with($one, 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'an id that could not be checked is not used up');
     is(($_->message)[1], 'end', 'no refused message is published later') for @readers;
     $_->close for @readers;
 }
@@ -222,8 +222,8 @@ for my $channel ('once', 'kept/once') {
     $crowd->go_on(200);
     my ($left, $lost, $messages, $faults) = $crowd->result;
     is($left, $subscribers, "$subscribers subscribers in the children of two httpds remain after Redis was killed");
-    cmp_ok($messages, '>=', 400, "$messages messages have come back to their publishers");
-    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    cmp_ok($messages, '>=', 400, "the publishers received $messages messages of their own");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in the order of its publisher');
 }
 
 # ---- A sentinel ----
@@ -241,7 +241,7 @@ for my $channel ('once', 'kept/once') {
     heard('kept/s', 2, $master);
     my (undef, $answer) = publish($both[0], 'kept/s', 'first');
     my $first = $answer->{published}[0]{position};
-    like($first, qr/-1$/, 'a sentinel names the master');
+    like($first, qr/-1$/, 'a sentinel names the master, which assigns a position');
     publish($both[$_ % 2], 'kept/s', "m$_") for 1 .. 10;
 
     my @plain = map { Client->new($_, '/ws?channel=plain') } @both;
@@ -259,15 +259,15 @@ for my $channel ('once', 'kept/once') {
     my @got;
     for my $r (@readers) {
         push @got, [map { ($r->message)[1] } @want];
-        is(join(' ', sort @{ $got[-1] }), $all, 'when a replica was promoted, a reader has all messages, once');
+        is(join(' ', sort @{ $got[-1] }), $all, 'after a replica was promoted, a reader has all messages once');
     }
-    is("@{$got[0]}", "@{$got[1]}", 'in the same order');
+    is("@{$got[0]}", "@{$got[1]}", 'after a replica was promoted, both readers have the messages in the same order');
     my $back = Client->new($both[1], "/ws?channel=kept/s&after=$first");
     is(join(' ', map { ($back->message)[1] } 2 .. @want), "@{$got[0]}[1 .. $#want]",
-        'earlier positions are valid');
+        'after a replica was promoted, earlier positions are valid');
     heard('plain', 2, $replica);
     publish($both[0], 'plain', 'again');
-    is(($_->message)[1], 'again', 'channels without a history work again') for @plain;
+    is(($_->message)[1], 'again', 'after a replica was promoted, channels without a history work again') for @plain;
 }
 
 # A sentinel may require a password, its own or that of the servers.
@@ -284,8 +284,8 @@ for my $channel ('once', 'kept/once') {
     for my $line (sort keys %told) {
         my $refused = httpd($line);
         $refused->wait_log($told{$line});
-        pass("the log says what is wrong with $line");
-        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, 'the log names the wrong user name')
+        pass("the log says what is wrong with: $line");
+        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, "the log says that there is no such master only if its name is wrong: $line")
             if $Httpd::MPM ne 'prefork';
     }
     for my $line ("sentinel://:secret\@$at/mymaster sentinel=other",
@@ -301,7 +301,7 @@ for my $channel ('once', 'kept/once') {
             },
             'a position'
         );
-        like($answer->{published}[0]{position}, qr/-\d+$/, "with a password: $line");
+        like($answer->{published}[0]{position}, qr/-\d+$/, "a sentinel with a password names the master: $line");
     }
 }
 
@@ -342,7 +342,7 @@ END
             my $text;
             push @strange, $text while ($text = ($o->message)[1]) ne 'own';
         }
-        is(scalar(grep {/^to/} @strange), 0, 'others do not receive it');
+        is(scalar(grep {/^to/} @strange), 0, 'other Locations do not receive the broadcast');
     }
 }
 
@@ -356,20 +356,20 @@ my $at     = '127.0.0.1:' . $locked->port;
 my $acl    = httpd("redis://web:pass\@$at prefix=site:");
 my $third  = Client->new($acl, '/ws?channel=kept/b&after=all');
 ($status, $answer) = publish($acl, 'kept/b', 'x');
-like($answer->{published}[0]{position}, qr/-1$/, 'with an ACL user');
-is(($third->message)[1], 'x', 'the user can subscribe');
+like($answer->{published}[0]{position}, qr/-1$/, 'a user with minimal permissions can publish');
+is(($third->message)[1], 'x', 'a user with minimal permissions can subscribe');
 my $again = Client->new($acl, '/ws?channel=kept/b&after=all');
-is(($again->message)[1], 'x', 'and read');
+is(($again->message)[1], 'x', 'a user with minimal permissions can read the history');
 ($status) = channel_http($acl, 'DELETE', 'kept/b', '');
-is($status, 200, 'and clear');
-is($acl->count_log(qr/redis: /), 0, 'without an error in the log');
+is($status, 200, 'a user with minimal permissions can clear the history');
+is($acl->count_log(qr/redis: /), 0, 'a user with minimal permissions causes no error in the log');
 
 my $outside = httpd("redis://w%65b:p%61%73%73\@$at");    # percent-encoded, as in any URL
 ($status) = publish($outside, 'kept/b', 'x');
-is($status, 503, 'the user has no access outside of the prefix');
+is($status, 503, 'a user cannot publish outside of the prefix');
 $outside->wait_log(qr/redis: .*NOPERM.*channel|redis: .*permission.* channel/i);
 $outside->wait_log(qr/redis: .*NOPERM.*key|redis: .*permission.* key/i);
-pass('and the log says so, for channels and keys');
+pass('the log says that the user has no permission for channels and keys');
 my $wrong = httpd("redis://:no\@$at");
 $wrong->wait_log(qr/redis: 127.0.0.1: .*(?:WRONGPASS|invalid)/);
 pass('a wrong password is logged');
@@ -395,8 +395,8 @@ for (
 {
     my ($what, $why) = @$_;
     my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);
-    ok(!$right, "WebSocketBus $what is refused");
-    like($text, $why, 'with the reason');
+    ok(!$right, "httpd -t refuses: WebSocketBus $what");
+    like($text, $why, "the error says what is wrong in: WebSocketBus $what");
 }
 
 # All at the same time, since each takes several seconds.

@@ -36,7 +36,7 @@ sub sharded {
     } 1 .. 6;
     my $at = join ' ', map { '127.0.0.1:' . $_->port } @nodes;
     my $made = `redis-cli --cluster create $at --cluster-replicas 1 --cluster-yes 2>&1`;
-    like($made, qr/All 16384 slots covered/, 'a cluster of three masters and three replicas') or diag $made;
+    like($made, qr/All 16384 slots covered/, 'a cluster of three masters and three replicas is created') or diag $made;
     Httpd::wait_for(sub { $nodes[0]->cli('CLUSTER', 'INFO') =~ /cluster_state:ok/ }, 'the cluster', sub { $nodes[0]->cli('CLUSTER', 'INFO') });
     for my $replica (@nodes[3 .. 5]) {
         Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'a replica');
@@ -47,21 +47,21 @@ sub sharded {
     my @both = map { bus_httpd("$bus\nWebSocketLog $bus/ends \"%U %P %{id}w\"", log_level => 'info', mpm_conf => $big) } 1, 2;
 
     my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
-    ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'channels of several masters') or diag "@slots";
+    ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'the channels of this test belong to several masters') or diag "@slots";
     # From the beginning, since a client without subprotocol does not know when it is subscribed.
     my %reader = map { $_ => Client->new($both[0], "/ws?channel=kept/$_&after=all") } 'a' .. 'f';
     for my $channel ('a' .. 'f') {
         like(position($both[1], "kept/$channel", "to $channel"), qr/-1$/, "kept/$channel has its first position from its master");
-        is(($reader{$channel}->message)[1], "to $channel", 'and its message arrives at the other httpd');
+        is(($reader{$channel}->message)[1], "to $channel", "a message to kept/$channel arrives at the other httpd");
     }
     my $plain = Client->new($both[0], '/ws?channel=plain');
     sharded('plain', 1, @nodes);
     publish($both[1], 'plain', 'everywhere');
-    is(($plain->message)[1], 'everywhere', 'a message without a history goes through the node of its channel only');
+    is(($plain->message)[1], 'everywhere', 'a message without a history is sent by the node of its channel only');
     my @plain = map { Client->new($both[0], "/ws?channel=plain/$_") } 1 .. 20;
     sharded("plain/$_", 1, @nodes) for 1 .. 20;
     publish($both[1], "plain/$_", "to $_") for 1 .. 20;
-    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"to $_"} 1 .. 20), 'channels of all nodes');
+    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"to $_"} 1 .. 20), 'messages to channels of all nodes arrive');
 
     # A slot that is migrating: its node replies ASK for keys that it no longer has.
     my ($slot) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/moved}:m'") =~ /(\d+)/;
@@ -70,14 +70,14 @@ sub sharded {
     my ($from_id, $to_id) = map { $_->cli('CLUSTER', 'MYID') =~ s/\s//gr } $from, $to;
     $to->cli('CLUSTER', 'SETSLOT', $slot, 'IMPORTING', $from_id);
     $from->cli('CLUSTER', 'SETSLOT', $slot, 'MIGRATING', $to_id);
-    like(($both[0]->request('DELETE', '/channels/kept/moved'))[0], qr/^200$/, 'a slot that is being moved: ASK is followed');
+    like(($both[0]->request('DELETE', '/channels/kept/moved'))[0], qr/^200$/, 'while a slot is being moved, ASK is followed');
     my $writer = Client->new($both[0], '/ws?channel=kept/moved', protocol => 'channel.v1.json');
     $writer->text(encode_json({ type => 'publish', channel => 'kept/moved', data => 'x', id => 1 }));
     $_->cli('CLUSTER', 'SETSLOT', $slot, 'NODE', $to_id) for $to, $from, grep { $_ != $from && $_ != $to } @nodes[0 .. 2];
     my $o = {};
     $o = decode_json(($writer->message)[1]) while ($o->{id} // 0) != 1;
-    like($o->{position}, qr/-1$/, 'a script waits until the slot has moved, and follows MOVED');
-    like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, 'at the node that has it now');
+    like($o->{position}, qr/-1$/, 'while a slot is being moved, a script waits, and follows MOVED');
+    like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, "the message is stored at the slot's new node");
 
     # When a slot is moved, its sharded channels move too.
     my $told = Client->new($both[0], '/ws?channel=going');
@@ -92,7 +92,7 @@ sub sharded {
     Httpd::wait_for(sub { $will->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m }, 'the subscription to move',
         sub { join '', map { $_->cli('CLUSTER', 'NODES') =~ /^(.*myself.*)$/m, "\n" } @nodes });
     publish($both[1], 'going', 'gone');
-    is(($told->message)[1], 'gone', 'a slot was moved: its channel is subscribed to at the other node');
+    is(($told->message)[1], 'gone', 'after a slot was moved, its channel is subscribed to at the new node');
 
     my $subscribers = Crowd::size();
     # The master that is killed has both the history and the sharded channel.
@@ -109,19 +109,19 @@ sub sharded {
     $crowd->go_on(200);
     sharded("plain/$_", 1, @left) for 1 .. 20;
     publish($both[1], "plain/$_", "again $_") for 1 .. 20;
-    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"again $_"} 1 .. 20), 'channels without a history continue on the remaining nodes');
+    is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"again $_"} 1 .. 20), 'after a master was killed, channels without a history work on the remaining nodes');
     $both[0]->graceful;
     $crowd->go_on(200);
     my ($all, $lost, $messages, $faults) = $crowd->result;
     is($all, $subscribers, "$subscribers subscribers remain after a master of the cluster was killed and an httpd was reloaded");
-    cmp_ok($messages, '>=', 600, "$messages messages have come back to their publishers");
-    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in order');
+    cmp_ok($messages, '>=', 600, "the publishers received $messages messages of their own");
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in the order of its publisher');
     {
         my @plain_bus = map { bus_httpd("$bus sharded=off prefix=off:") } 1, 2;
         my $reader = Client->new($plain_bus[0], '/ws?channel=plain');
         Httpd::wait_for(sub { grep { $_->cli('PUBSUB', 'NUMSUB', 'off:c:plain') =~ /^1$/m } @left }, 'a subscription');
         publish($plain_bus[1], 'plain', 'to all nodes');
-        is(($reader->message)[1], 'to all nodes', 'sharded=off: any node delivers it');
+        is(($reader->message)[1], 'to all nodes', 'with sharded=off, a message is delivered by any node');
     }
     my $ends = 0;
     Httpd::wait_for(
@@ -132,7 +132,7 @@ sub sharded {
         },
         'WebSocketLog in the cluster to have a record of each subscriber',
         sub {$ends});
-    pass("$ends records of the log are in the cluster");
+    pass("WebSocketLog has $ends records in the cluster");
 }
 
 # ---- TLS ----
@@ -146,13 +146,13 @@ sub sharded {
     my @both = map { bus_httpd($_) } "rediss://localhost:$port $files", "rediss://127.0.0.1:$port/0 name=localhost $files";
     my @readers = map { Client->new($_, '/ws?channel=kept/tls&after=all') } @both;
     subscribed_in_redis('kept/tls', 2, $redis);
-    like(position($both[0], 'kept/tls', 'x' x 300_000), qr/-1$/, 'rediss: a large message');
-    is(length(($_->message)[1]), 300_000, 'which arrives') for @readers;
+    like(position($both[0], 'kept/tls', 'x' x 300_000), qr/-1$/, 'rediss: a message of 300 KB is published');
+    is(length(($_->message)[1]), 300_000, 'rediss: the message of 300 KB arrives') for @readers;
     $redis->stop('KILL');
     $_->wait_log(qr/redis: .*trying again/) for @both;
     $redis->again;
     subscribed_in_redis('kept/tls', 2, $redis);
-    like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'and after a restart');
+    like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'rediss: a message is published after Redis has restarted');
     for (
         ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'an unknown authority'],
         ["rediss://localhost:$port $files name=other.example", qr/TLS: .*[Hh]ostname mismatch/, 'a certificate for another name'],
@@ -184,12 +184,12 @@ sub sharded {
     my @readers = map { Client->new($_, '/ws?channel=kept/s&after=all') } @both;
     subscribed_in_redis('kept/s', 2, $master);
     my $first = position($both[0], 'kept/s', 'one');
-    like($first, qr/-1$/, 'one of several sentinels is down: another one names the master');
-    unlike($both[0]->error_log, qr/redis: .*trying again/, 'without an error in the log');
+    like($first, qr/-1$/, 'when one of three sentinels is down, another one names the master');
+    unlike($both[0]->error_log, qr/redis: .*trying again/, 'a sentinel that is down causes no error in the log');
     $master->stop('KILL');
     subscribed_in_redis('kept/s', 2, $replica);
-    is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'and its replacement');
-    is(join(' ', map { ($_->message)[1] } $readers[0], $readers[0]), 'one two', 'nothing is missing');
+    is(position($both[1], 'kept/s', 'two') =~ s/-.*//r, $first =~ s/-.*//r, 'when the master is down, the sentinels name its replacement');
+    is(join(' ', map { ($_->message)[1] } $readers[0], $readers[0]), 'one two', 'no message is lost when the master is replaced');
 }
 
 # ---- A server that loses acknowledged writes ----
@@ -208,15 +208,15 @@ sub sharded {
     subscribed_in_redis('kept/lost', 1, $redis);
     my @now = map { position($httpd, 'kept/lost', "n$_") } 1 .. 4;
     is_deeply([grep { $given{$_} } @now], [], 'no position is given a second time') or diag join ' ', sort keys %given, @now;
-    isnt($now[0] =~ s/-.*//r, (keys %given)[0] =~ s/-.*//r, 'there is a new epoch');
+    isnt($now[0] =~ s/-.*//r, (keys %given)[0] =~ s/-.*//r, 'after acknowledged writes were lost, there is a new epoch');
     my @types;
     while (1) {
         my $o = decode_json(($reader->message)[1]);
         push @types, $o->{type};
         last if ($o->{data} // '') eq 'n4';
     }
-    like("@types", qr/ gap /, 'and subscribers get a gap');
-    is(position($httpd, 'kept/lost', 'next') =~ s/-.*//r, $now[0] =~ s/-.*//r, 'one');
+    like("@types", qr/ gap /, 'after acknowledged writes were lost, subscribers get a gap');
+    is(position($httpd, 'kept/lost', 'next') =~ s/-.*//r, $now[0] =~ s/-.*//r, 'later messages have the same new epoch');
 }
 
 # ---- httpd -t ----
@@ -232,8 +232,8 @@ for (
 {
     my ($what, $why) = @$_;
     my ($right, $text) = Httpd->check("WebSocketBus $what\n", load => $Redis::LOAD);
-    ok(!$right, "WebSocketBus $what is refused");
-    like($text, $why, 'with the reason');
+    ok(!$right, "httpd -t refuses: WebSocketBus $what");
+    like($text, $why, "the error says what is wrong in: WebSocketBus $what");
 }
 
 stop_bus_httpds();

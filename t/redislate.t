@@ -116,18 +116,18 @@ for my $round (1 .. 3) {
     my ($reader) = subscribed($slow, "kept/$round");
     publish($writer, "kept/$round", 'while Redis does not know of the subscription');
     order('g');
-    is(event($reader, 'message')->{data}, 'while Redis does not know of the subscription', "round $round: the message arrives");
+    is(event($reader, 'message')->{data}, 'while Redis does not know of the subscription', "round $round: a message published before Redis has subscribed the reader arrives");
     publish($writer, "kept/$round", 'next');
-    is(event($reader, 'message')->{data}, 'next', 'and the next one, once each');
+    is(event($reader, 'message')->{data}, 'next', "round $round: the next message arrives, and none twice");
 }
 
 order('h');
 my ($watcher) = subscribed($slow, 'kept/room', watch => JSON::PP::true);
 $watcher->text(encode_json({ type => 'presence', channel => 'kept/room' }));
-is_deeply(event($watcher, 'presence')->{members}, [], 'a channel without members');
+is_deeply(event($watcher, 'presence')->{members}, [], 'a channel has no members at first');
 my ($member) = subscribed($fast, 'kept/room', member => 'late');
 order('g');
-is(event($watcher, 'join')->{data}, 'late', 'a member that joins meanwhile is reported');
+is(event($watcher, 'join')->{data}, 'late', 'a member that joins before Redis has subscribed the watcher is reported');
 
 $_->stop for $slow, $fast;
 is_deeply([map { $_->complaints } $slow, $fast], [], 'no child crashed');

@@ -48,8 +48,8 @@ sub list {
 
 {
     my ($ok, $text) = Httpd->check('WebSocketLog redis://localhost/log');
-    ok(!$ok, 'without mod_websocket_redis, httpd -t refuses the line');
-    like($text, qr/WebSocketLog: a log in Redis needs a module: add "LoadModule websocket_redis_module /, 'with the remedy');
+    ok(!$ok, 'httpd -t without mod_websocket_redis refuses a log in Redis');
+    like($text, qr/WebSocketLog: a log in Redis needs a module: add "LoadModule websocket_redis_module /, 'the error suggests mod_websocket_redis');
 }
 for (
     ['redis://localhost',              qr/add the name of a list after the server/],
@@ -122,15 +122,15 @@ END
     visit($httpd, '/json/a"b?c');
     my ($record) = list($redis, 'the list', 1, '-n', 3);
     my $o = decode_json($record);
-    is("$o->{uri} $o->{args} $o->{code}", '/json/a"b c 1000', 'a list of the database 3: JSON') or diag $record;
+    is("$o->{uri} $o->{args} $o->{code}", '/json/a"b c 1000', 'a record in JSON is in a list of database 3') or diag $record;
     visit($httpd, '/default?x');
     ($record) = list($redis, 'default', 1);
-    like($record, qr{^\[.*\] 127\.0\.0\.1 - localhost "/default\?x" direct v13 .* client 1000 "-"$}, 'the default format');
+    like($record, qr{^\[.*\] 127\.0\.0\.1 - localhost "/default\?x" direct v13 .* client 1000 "-"$}, 'a record in the default format is in a list');
     for my $n (1 .. 5) {
         visit($httpd, "/format/$n");
         Httpd::wait_for(sub { $redis->cli('LINDEX', 'format', -1) =~ m{/format/$n} }, "record $n");
     }
-    is_deeply([list($redis, 'format', 3)], [map {"/format/$_ 1000"} 3 .. 5], 'a format, and the newest three');
+    is_deeply([list($redis, 'format', 3)], [map {"/format/$_ 1000"} 3 .. 5], 'a list has the newest three records, in their format');
     my $entries;
     for my $n (1, 2) {
         visit($httpd, "/stream/$n");
@@ -138,9 +138,9 @@ END
     }
     visit($httpd, '/stream/json');
     Httpd::wait_for(sub { ($entries = $redis->cli('-n', 2, '--raw', qw(XRANGE ends - +))) =~ /"uri":/ }, 'a record of the other line');
-    like($entries, qr{\A\d+-\d+\nrecord\n/stream/2 1000\n\d+-\d+\nrecord\n\{.*\}\n*\z}, 'a stream of two, for two lines');
+    like($entries, qr{\A\d+-\d+\nrecord\n/stream/2 1000\n\d+-\d+\nrecord\n\{.*\}\n*\z}, 'a stream has the newest two records, of two WebSocketLog lines');
     visit($httpd, '/sentinel');
-    is((list($redis, 'master', 1, '-n', 1))[0], '/sentinel', 'a sentinel names the server');
+    is((list($redis, 'master', 1, '-n', 1))[0], '/sentinel', 'a log by a sentinel is written to the server that it names');
     visit($httpd, '/off');
     visit($httpd, '/wrong');
     is(lost($httpd), 0, 'no record is lost');
@@ -162,26 +162,26 @@ WebSocketLog $at/log "%q%q%q%q%q%q%q%q%U"
 </Location>
 END
     visit($httpd, '/first');
-    is((list($redis, 'log', 1))[0], '/first', 'a record');
+    is((list($redis, 'log', 1))[0], '/first', 'a record is written');
     $redis->cli('SET', 'log', 'text');
     visit($httpd, '/refused') for 1, 2;
     Httpd::wait_is(sub { lost($httpd) }, 2, 'records that Redis refuses are counted');
     my $refused = qr/records of WebSocketLog are lost: redis:\S+, list log: \S*WRONGTYPE/;
-    is($httpd->count_log($refused), 1, 'and logged once');
+    is($httpd->count_log($refused), 1, 'records that Redis refuses are logged once');
     $redis->cli('DEL', 'log');
     visit($httpd, '/taken');
-    is((list($redis, 'log', 1))[0], '/taken', 'the next one is written');
+    is((list($redis, 'log', 1))[0], '/taken', 'after a refusal, the next record is written');
     $redis->cli('SET', 'log', 'text');
     visit($httpd, '/refused');
-    Httpd::wait_is(sub { $httpd->count_log($refused) }, 2, 'a later loss is logged again');
+    Httpd::wait_is(sub { $httpd->count_log($refused) }, 2, 'a later refusal is logged again');
     $redis->cli('DEL', 'log');
 
     $redis->stop('KILL');
     visit($httpd, "/kept/$_") for 1 .. 5;
     $httpd->wait_log(qr/redis: 127\.0\.0\.1: .*; trying again/);
     $redis->again;
-    is_deeply([sort(list($redis, 'log', 5))], [map {"/kept/$_"} 1 .. 5], 'Redis was killed: the records arrive after its restart');
-    is(lost($httpd), 3, 'none of them is lost');
+    is_deeply([sort(list($redis, 'log', 5))], [map {"/kept/$_"} 1 .. 5], 'records written while Redis was down arrive after its restart');
+    is(lost($httpd), 3, 'no record is lost while Redis restarts');
     $redis->cli('DEL', 'log');
 
     # A record has 60 KB, so that the queue is full after 70.
@@ -191,20 +191,20 @@ END
     Httpd::wait_for(sub { $httpd->count_log(qr/trying again/) > $before }, 'the next line of the log');
     visit($httpd, "/many/$_?" . 'x' x 7500) for 4 .. 90;
     Httpd::wait_for(sub { lost($httpd) > 4 }, 'a loss');
-    pass('a full queue: further records are lost and counted');
-    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: 4 MiB of records wait to be written/), 1, 'logged once');
+    pass('when the queue is full, further records are counted as lost');
+    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: 4 MiB of records wait to be written/), 1, 'a full queue is logged once');
     visit($httpd, '/file');
     Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/file') eq "/file\n" }, 'a record in a file, which does not wait for Redis');
     $redis->again;
     Httpd::wait_is(sub { $redis->cli('LLEN', 'log') + lost($httpd) - 3 }, 90, 'records that arrive or are counted as lost');
-    cmp_ok($redis->cli('LLEN', 'log'), '>=', 60, 'queued records arrive');
+    cmp_ok($redis->cli('LLEN', 'log'), '>=', 60, 'the queued records arrive when Redis is back');
 
     $redis->stop('KILL');
     visit($httpd, '/last') for 1, 2;
     my $said = $httpd->count_log(qr/records of WebSocketLog are lost/);
     $httpd->stop;
-    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: Redis is unreachable/), 1, 'httpd stops while Redis is down: the log has the number of lost records');
-    is($httpd->count_log(qr/records of WebSocketLog are lost/), $said + 1, 'once');
+    is($httpd->count_log(qr/records of WebSocketLog are lost: .*: Redis is unreachable/), 1, 'when httpd stops while Redis is down, the log has the number of lost records');
+    is($httpd->count_log(qr/records of WebSocketLog are lost/), $said + 1, 'the number of lost records is logged once');
 }
 
 # ---- The bytes of a wrong answer ----
@@ -216,7 +216,7 @@ END
     for my $wrong ("*0\r\n", "\$-1\r\n", "*-1\r\n", ":-1\r\n") {
         $fake->answer(XADD => $wrong);
         visit($httpd, '/x');
-        Httpd::wait_is(sub { lost($httpd) }, ++$lost, 'a wrong answer counts as a loss: ' . $wrong =~ s/\r\n//r);
+        Httpd::wait_is(sub { lost($httpd) }, ++$lost, 'a record with an invalid reply of Redis counts as lost: ' . $wrong =~ s/\r\n//r);
     }
     $fake->answer(XADD => "\$9\r\nxx");
     visit($httpd, '/x');
@@ -226,7 +226,7 @@ END
     my $seen = $fake->seen('XADD');
     visit($httpd, '/x');
     Httpd::wait_for(sub { $fake->seen('XADD') > $seen }, 'the next record');
-    ok(1, 'an invalid reply ends the connection, and the next one works');
+    ok(1, 'after an invalid reply, the connection is made again and the next record is written');
 }
 
 # ---- TLS ----
@@ -239,7 +239,7 @@ END
         '--tls-key-file', "$certs/server.key", '--tls-ca-cert-file', "$certs/ca.crt", '--tls-auth-clients', 'yes']);
     my $httpd = httpd("WebSocketHandler ws_echo.so\nWebSocketLog rediss://localhost:$port/log %U ca=$certs/ca.crt cert=$certs/client.crt key=$certs/client.key");
     visit($httpd, '/secret');
-    is((list($tls, 'log', 1))[0], '/secret', 'rediss: with a client certificate');
+    is((list($tls, 'log', 1))[0], '/secret', 'rediss: a record is written with a client certificate');
 }
 
 $_->stop for @httpds;

@@ -35,8 +35,8 @@ for (1 .. 5) {    # until httpd starts and stops within the timeout of the first
     $httpd->stop;
     last if time - $since < 4.5;
 }
-is($httpd->count_log(qr/redis: .*trying again/), 0, 'the child ended before the connect failed');
-is($httpd->count_log(qr/did not exit/),          0, 'httpd did not have to end it');
+is($httpd->count_log(qr/redis: .*trying again/), 0, 'the child ends before its connect to Redis fails');
+is($httpd->count_log(qr/did not exit/),          0, 'httpd does not have to kill the child');
 is_deeply([$httpd->complaints], [], 'no child crashed');
 
 done_testing();

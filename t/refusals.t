@@ -37,22 +37,22 @@ my $level = qr/\[websocket:warn\][^\n]*\[client 127\.0\.0\.1:\d+\] websocket: /;
 Client->new($httpd, '/limit');
 Httpd::wait_for(sub { (Client->refused($httpd, '/limit?token=secret'))[0] == 503 }, 'the limit');
 ok($httpd->wait_log(qr/${level}handshake refused with 503: the limit is reached, for 127\.0\.0\.1 \(WebSocketLimit handshakes=1 key=address\)/),
-    'a limit on handshakes');
+    'a refusal by WebSocketLimit handshakes= is logged as a warning');
 my $c = Client->new($httpd, '/messages?token=secret');
 $c->text($_) for 1 .. 50;
 ok($httpd->wait_log(qr/\[websocket:warn\][^\n]*\[client 127\.0\.0\.1\] \/messages, connection [0-9a-f]{16}: failing with 1008: more messages than WebSocketLimit allows/),
-    'a limit on messages');
-is((Client->refused($httpd, '/origin?token=secret', origin => 'https://evil.example'))[0], 403, 'an origin');
+    'a connection closed by WebSocketLimit messages= is logged as a warning');
+is((Client->refused($httpd, '/origin?token=secret', origin => 'https://evil.example'))[0], 403, 'a handshake with a wrong origin is refused');
 ok($httpd->wait_log(qr{${level}handshake refused with 403: origin "https://evil\.example" may not connect to localhost:\d+ \(WebSocketOrigin\)}),
-    'with the origin and the directive');
-is(($httpd->get('/events/news?token=secret', 'Origin: https://evil.example'))[0], 403, 'of an event stream');
-ok($httpd->wait_log(qr{${level}channels: refused with 403: origin "https://evil\.example" is not allowed \(WebSocketOrigin\)}), 'likewise');
+    'a handshake with a wrong origin is logged as a warning');
+is(($httpd->get('/events/news?token=secret', 'Origin: https://evil.example'))[0], 403, 'an event stream with a wrong origin is refused');
+ok($httpd->wait_log(qr{${level}channels: refused with 403: origin "https://evil\.example" is not allowed \(WebSocketOrigin\)}), 'an event stream with a wrong origin is logged as a warning');
 SKIP: {
     skip 'prefork has many processes', 2 if $Httpd::MPM eq 'prefork';
     Client->refused($httpd, '/origin', origin => 'https://evil.example') for 1 .. 40;
-    ok($httpd->wait_log(qr/more like this are logged at level info for a minute/), 'many are not logged');
-    cmp_ok($httpd->count_log(qr/may not connect to/), '<', 41, 'more than a few');
+    ok($httpd->wait_log(qr/more like this are logged at level info for a minute/), 'after many refusals, the log says that more are not logged as warnings');
+    cmp_ok($httpd->count_log(qr/may not connect to/), '<', 41, 'not all of many refusals are logged as warnings');
 }
-unlike($httpd->error_log, qr/secret/, 'no line has a query string');
+unlike($httpd->error_log, qr/secret/, 'no log line has a query string');
 $httpd->stop;
 done_testing;

@@ -53,12 +53,12 @@ sub traffic {
     Httpd::wait_for(sub { ask('count', 'echoed') >= $until }, "$n messages");
 }
 
-is(ask("open $connections", 'opened'), $connections, "$connections connections");
+is(ask("open $connections", 'opened'), $connections, "$connections connections are open");
 traffic($connections);
 
 # httpd checks for idle children once a second; children that have served their number of connections stop too.
 Httpd::wait_for(sub { $httpd->count_log(qr/child is stopping; draining \d+ connections/) >= 5 }, 'children to go');
-pass($httpd->count_log(qr/child is stopping; draining/) . ' children had to go, idle or with their number of connections');
+pass($httpd->count_log(qr/child is stopping; draining/) . 'children were stopped, because they were idle or had their number of connections');
 traffic($connections);
 
 my $total = $connections;
@@ -70,18 +70,18 @@ for my $i (1 .. $reloads) {
     $client->wait_output(qr/^opened $total$/m);
     traffic(100);
 }
-pass("$reloads reloads");
+pass("$reloads reloads with traffic");
 traffic($connections);
 
 my $children = () = $httpd->children;
-cmp_ok($children, '>', $reloads, "$children children, old and new");
-is(ask('end', 'ended'), $total, "all $total connections have lived until their end");
+cmp_ok($children, '>', $reloads, "$children old and new children are running");
+is(ask('end', 'ended'), $total, "all $total connections stayed open until the client closed them");
 my $status = $client->finish;
-is($status, 0, 'no message was lost, doubled or out of order, no connection dropped');
+is($status, 0, 'no message was lost, doubled or out of order, and no connection was dropped');
 my @wrong = $client->output =~ /^wrong (.*)$/mg;
-is("@wrong", '', 'nothing went wrong');
+is("@wrong", '', 'the client reports no error');
 Httpd::wait_for(sub { my $n = () = $httpd->children; $n < $children }, 'old children to end');
-pass('old children end when their last connection has gone');
+pass('old children end after their last connection');
 
 # ---- Connections left in the queue of event's workers ----
 
@@ -107,18 +107,18 @@ if ($Httpd::MPM eq 'event') {
     unlink $httpd->root . '/strand';
     $httpd->graceful;
     for (0 .. $#clients) {
-        ok($running[$_]->wait_output($clients[$_][1]), "$clients[$_][0] that no worker had taken: is served");
+        ok($running[$_]->wait_output($clients[$_][1]), "$clients[$_][0] that no worker had taken is served after a reload");
     }
     for (grep { $clients[$_][2] eq 'node' } 0 .. $#clients) {
         $running[$_]->write("end\n");
-        is($running[$_]->finish, 0, "$clients[$_][0]: until its end");
+        is($running[$_]->finish, 0, "$clients[$_][0] that no worker had taken stays open until its end");
     }
-    is($httpd->count_log(qr/accepted a connection without starting/), @clients, 'the log has a line for each');
-    $stays->echoes('still here', 'the other connections are not affected');
+    is($httpd->count_log(qr/accepted a connection without starting/), @clients, 'the log has a line for each of these connections');
+    $stays->echoes('still here', 'another connection is not affected');
     $stays->drop;
     my ($old) = $httpd->error_log =~ /pid (\d+).*accepted a connection without/;
     Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
-    pass('and the old child ends');
+    pass('the old child ends');
 }
 
 # ---- Too few slots for children ----
@@ -136,10 +136,10 @@ if ($Httpd::MPM eq 'event') {
         $full->graceful;
     }
     ok($full->wait_log($told), 'the log says when old children occupy all slots');
-    $_->echoes('still here', 'their connections stay open') for @old;
+    $_->echoes('still here', 'connections of children in all slots stay open') for @old;
     $_->drop for @old;
     Httpd::wait_for(sub { ($full->get('/index.html'))[0] == 200 }, 'a new child');
-    is($full->count_log($told), 1, 'the log has it once');
+    is($full->count_log($told), 1, 'the log says so only once');
 }
 
 done_testing;
