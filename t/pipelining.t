@@ -58,7 +58,7 @@ for my $tls (0, 1) {
                 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='), 'a WebSocket');
         $c->read_answer;
         is($c->status, 101, "a handshake behind other requests is answered ($name)");
-        $c->echoes("a WebSocket behind other requests echoes ($name)");
+        $c->echoes("the WebSocket ($name)", "a WebSocket behind other requests echoes ($name)");
     }
 }
 $httpd->stop;

@@ -58,19 +58,19 @@ for my $tls (0, 1) {
     my $over = $tls ? ', TLS' : '';
     for my $path (qw(/ws /relayed /success /cookie)) {
         my ($status, $c) = Client->refused($httpd, "$path/$split", tls => $tls);
-        is($status, 500, "$path: a handshake is refused$over");
-        unlike($c->head, qr/^X-Split/mi, "$path: nothing is split$over");
+        is($status, 500, "$path: a handshake with a line break in a header is refused$over");
+        unlike($c->head, qr/^X-Split/mi, "$path: the line break adds no header$over");
         $c = Client->new($httpd, "$path/a%20b", tls => $tls);
         my ($value) = map { $c->header($_) // () } 'X-Path', 'Set-Cookie';
-        like($value, qr{$path/a b$}, "$path: other values are sent$over");
-        $c->echoes("$path$over");
+        like($value, qr{$path/a b$}, "$path: a value without a line break is sent$over");
+        $c->echoes("$path$over", "$path: a connection with such a value echoes$over");
     }
     my ($status, $c) = Client->refused($httpd, "/refused/$split", tls => $tls, origin => 'https://other.example');
-    unlike($c->head, qr/^X-Split/mi, "a refusal is not split$over");
+    unlike($c->head, qr/^X-Split/mi, "a refusal with a line break in a header has no added header$over");
 }
 $httpd->wait_log(qr/refused with 500: response header "X-Path": the value contains control characters/);
 my ($status) = Client->refused($httpd, '/ws/%7f%01');
-is($status, 500, 'other control characters');
+is($status, 500, 'a handshake with other control characters in a header is refused');
 
 my $curl = 'curl -s -i -g -m 60 --cacert ' . Httpd::certificates() . '/ca.crt';
 my $https = 'https://localhost:' . $httpd->ssl_port;
@@ -79,13 +79,13 @@ for (['', 'http://127.0.0.1:' . $httpd->port], ['--http1.1', $https], $h2 ? ['--
     for my $accept ('text/event-stream', 'application/json') {
         for my $path (qw(/path-events /relayed-events)) {
             my $answer = `$curl $version -H 'Accept: $accept' '$url$path/news?wait=0&x=$split'`;
-            unlike($answer, qr/^X-Split/mi, "$accept, $version $url$path: not split");
+            unlike($answer, qr/^X-Split/mi, "$accept, $version $url$path: the line break adds no header");
             next if $version eq '--http2';    # there mod_http2 resets the stream, as for any page
-            like($answer, qr{^HTTP/\S+ 500 }, 'but refused with 500') or diag $answer;
-            is(() = $answer =~ m{^HTTP/}mg, 1, 'once');
+            like($answer, qr{^HTTP/\S+ 500 }, "$accept, $version $url$path: the request is refused with 500") or diag $answer;
+            is(() = $answer =~ m{^HTTP/}mg, 1, "$accept, $version $url$path: there is one response");
         }
     }
-    like(`$curl $version '$url/path-events/news?wait=0'`, qr/^x-query: wait=0\r.*"messages":\[\]/msi, "$version $url: other values are sent");
+    like(`$curl $version '$url/path-events/news?wait=0'`, qr/^x-query: wait=0\r.*"messages":\[\]/msi, "$version $url: a value without a line break is sent");
 }
 $httpd->stop;
 done_testing;

@@ -41,28 +41,28 @@ my $url = 'http://127.0.0.1:' . $httpd->port;
 sub curl { my ($path, @arg) = @_; return decode_json(`curl -s -m 60 @arg '$url$path'`) }
 sub publish { my ($channel, $text) = @_; return curl("/channels/$channel", "-H 'Content-Type: text/plain' -d $text")->{published}[0] }
 
-like(($httpd->get('/app/some/page'))[2], qr/the application/, 'the front controller works');
+like(($httpd->get('/app/some/page'))[2], qr/the application/, 'the front controller answers other paths');
 my $first = publish('kept/a', 'one')->{position};
 publish('kept/a', 'two');
 is_deeply([map { $_->{data} } @{ curl("/app/events/kept/a?after=$first&wait=60")->{messages} }],
-    ['two'], 'after= and wait= of a poll');
+    ['two'], 'a poll gets its own after= and wait=');
 is_deeply([map { $_->{channel} } @{ curl('/app/events/kept/a?channel=kept/b', '-d x')->{published} }],
-    ['kept/a', 'kept/b'], 'channel= of a publisher');
+    ['kept/a', 'kept/b'], 'a publisher gets its own channel=');
 
 my $has = sub { my ($channel) = @_; Httpd::wait_for(sub { curl("/channels/$channel")->{channels}[0]{subscribers} }, $channel) };
 my $c = Client->new($httpd, '/app/ws?channel=mine&after=all');
 $has->('mine');
 publish('mine', 'hello');
-is(($c->message)[1], 'hello', 'arguments of a WebSocket');
+is(($c->message)[1], 'hello', 'a WebSocket gets its own channel=');
 $c = Client->new($httpd, '/forced?channel=other');
 $has->('forced');
 publish('other', 'not this');
 publish('forced', 'this');
-is(($c->message)[1], 'this', 'a rule that rewrites the path keeps its arguments');
+is(($c->message)[1], 'this', 'a rule that rewrites the path sets the arguments');
 $c = Client->new($httpd, '/ws?channel=other');
 $has->('named');
 publish('other', 'not this');
 publish('named', 'this');
-is(($c->message)[1], 'this', 'and so does one that leaves the path as it is');
+is(($c->message)[1], 'this', 'a rule that leaves the path unchanged sets the arguments');
 $httpd->stop;
 done_testing;

@@ -58,13 +58,13 @@ for my $round (1 .. $rounds) {
     cmp_ok($sockets, '>=', 60, 'and to ' . ($sockets + 0) . ' sockets');
 
     my ($code, undef, $body) = get('/status', 'Accept: application/json');
-    is($code, 200, 'the status page answers');
-    ok(eval { decode_json($body) }, 'with JSON');
-    is((get('/status?prometheus'))[0], 200, 'and for Prometheus');
+    is($code, 200, 'after that, the status page answers');
+    ok(eval { decode_json($body) }, 'after that, the status page is valid JSON');
+    is((get('/status?prometheus'))[0], 200, 'after that, the metrics for Prometheus are returned');
     get("/scribble?$layout") for 1 .. 2;
 
     my $c = Client->new($httpd, '/');
-    $c->echoes("round $round", 'a new connection');
+    $c->echoes("round $round", 'after that, a new connection echoes');
     $news[$round % @news]->text("round $round");
     $c->drop;
 
@@ -74,9 +74,9 @@ for my $round (1 .. $rounds) {
     my $victim = Httpd::wait_for(sub { (grep { !$holds{$_} } reverse $httpd->children)[0] }, 'a new child');
     $killed += kill 'KILL', $victim;
     Httpd::wait_for(sub { !kill 0, $victim }, 'its end');
-    ok(kill(0, $httpd->pid), 'the parent continues');
+    ok(kill(0, $httpd->pid), 'the parent keeps running');
 }
-$_->echoes('still here', 'an open connection') for @open;
+$_->echoes('still here', 'a connection from the beginning is still open') for @open;
 is($httpd->count_log(qr/exit signal (?!Killed)/), 0, 'no child has crashed');
 is($killed, $rounds, "$killed children were killed meanwhile");
 

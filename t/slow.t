@@ -125,7 +125,7 @@ sub pour {
 }
 
 my $everybody = Client->new($httpd, '/');
-$everybody->echoes('hello', 'somebody else');
+$everybody->echoes('hello', 'another client is connected');
 
 # ---- A client that never reads ----
 
@@ -133,8 +133,8 @@ my $before = memory();
 {
     my $c = pour('/', 3000);
     ok($httpd->wait_log(qr/closing: the client reads too slowly, \d+ bytes wait to be sent \(WebSocketSendQueue\)/),
-        'close: the log says why');
-    $c->expect_close(1008, 'close: the client is told');
+        'close: the log says that the client reads too slowly');
+    $c->expect_close(1008, 'close: the client is closed with 1008');
 }
 for my $policy (qw(newest oldest latest)) {
     no warnings 'numeric';
@@ -152,14 +152,14 @@ for my $policy (qw(newest oldest latest)) {
     }
     ok(@got > 2 && @got < 3000, "$policy: " . @got . ' of 3000 messages arrive, whole');
     if ($policy eq 'latest') {
-        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: finally one message of each key');
+        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: the last messages have one of each key');
     }
     else {
-        is_deeply(\@got, [sort { $b <=> $a } @got], "$policy: in order");
+        is_deeply(\@got, [sort { $b <=> $a } @got], "$policy: messages arrive in order");
     }
-    is($got[0],  2999, "$policy: the first");
-    is($got[-1], 0,    "$policy: the last") if $policy ne 'newest';
-    cmp_ok($got[-1], '>', 0, "$policy: not the last") if $policy eq 'newest';
+    is($got[0],  2999, "$policy: the first message arrives");
+    is($got[-1], 0,    "$policy: the last message arrives") if $policy ne 'newest';
+    cmp_ok($got[-1], '>', 0, "$policy: the last message does not arrive") if $policy eq 'newest';
     ok($httpd->wait_log(qr{/$policy, .*: messages are dropped: the client reads too slowly, \d+ bytes wait}),
         "$policy: the log says so") if $policy ne 'latest';
     ok($httpd->wait_log(qr{/$policy, .*: \d+ messages were dropped \(WebSocketSlowReader\)}),
@@ -168,14 +168,14 @@ for my $policy (qw(newest oldest latest)) {
 {
     my $c = pour('/behind', 100_000_000);
     ok($httpd->wait_log(qr/closing: the client reads too slowly, a message has waited for \d+ ms \(WebSocketSlowReader\)/),
-        'a message that waits too long: the log says so');
+        'behind=: the log says that a message has waited too long');
     while (my ($opcode, $payload) = $c->frame) {
         next if $opcode != CLOSE;
-        is(unpack('n', $payload), 1008, 'a message that waits too long: the connection is closed');
+        is(unpack('n', $payload), 1008, 'behind=: a connection whose message has waited too long is closed with 1008');
         last;
     }
 }
-$everybody->echoes('1', 'somebody else is served');
+$everybody->echoes('1', 'after slow readers, another client is served');
 
 # ---- A client that sends one byte at a time ----
 
@@ -202,8 +202,8 @@ $everybody->echoes('1', 'somebody else is served');
     my $c = Client->new($httpd, '/', rcvbuf => 65536);
     $before = memory();
     my $sent = stuff($c, frame_bytes(PING, 'p' x 125), 20_000_000);
-    $everybody->echoes('2', "while pings come, somebody else is served: $sent bytes of them");
-    little_memory($before, 'pings to answer');
+    $everybody->echoes('2', "while a client sends $sent bytes of pings, another client is served");
+    little_memory($before, 'a client that sends pings and reads nothing');
     my $pongs = 0;
     my $asleep;
     Httpd::wait_for(
@@ -214,7 +214,7 @@ $everybody->echoes('1', 'somebody else is served');
             return $asleep == 20;
         },
         'all threads to sleep');
-    pass('unread input uses no processor time');
+    pass('unread pings use no processor time');
     # The server accepts the rest of the pings only as fast as the client reads the pongs.
     my $rest = $c->{left} . frame_bytes(TEXT, 'end');
     while (my ($opcode, $payload) = $c->frame) {
@@ -232,10 +232,10 @@ $everybody->echoes('1', 'somebody else is served');
     my $c = Client->new($httpd, '/oldest', rcvbuf => 65536);
     $before = memory();
     my $sent = stuff($c, frame_bytes(BINARY, 'e' x 10000), 100_000_000);
-    cmp_ok($sent, '<', 100_000_000, "the server does not read while answers wait, even if they could be dropped: $sent");
-    little_memory($before, 'answers that the client does not read');
+    cmp_ok($sent, '<', 100_000_000, "while answers wait, the server stops reading, even if they could be dropped: $sent bytes");
+    little_memory($before, 'a client that does not read its answers');
 }
-$everybody->echoes('3', 'somebody else is served');
+$everybody->echoes('3', 'while a client does not read its answers, another client is served');
 
 # ---- A client that reads slowly but steadily ----
 
@@ -262,8 +262,8 @@ END
         last if defined $more && !$more || !defined $more && !$!{EAGAIN};
     }
     # The message without its header, and the frames received before or after it: Pings, and Close.
-    is($got =~ tr/s//, $n, "a client that takes ten times the interval of WebSocketPing gets everything");
-    is(substr($got, -4), "\x88\x02\x03\xe8", 'and then Close');
+    is($got =~ tr/s//, $n, "a client that takes ten times the interval of WebSocketPing to read gets all data");
+    is(substr($got, -4), "\x88\x02\x03\xe8", 'a client that reads slowly gets the Close frame at the end');
 }
 
 done_testing;

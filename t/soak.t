@@ -15,13 +15,13 @@ my $soak = Program->start($^X, "$Httpd::TOP/bench/soak", $seconds, $connections,
 my $status = $soak->finish(8 * $Httpd::DEADLINE);
 my $output = $soak->output;
 my @echoes = $output =~ /echoes (\d+)/g;
-is(scalar(grep { $_ > 0 } @echoes), 6, 'six rounds, each with echoes');
-is(join("\n", $output =~ /^(.*(?:wrong: |GROWS|httpd: ).*)$/mg), '', 'nothing went wrong or grew');
+is(scalar(grep { $_ > 0 } @echoes), 6, 'bench/soak reports echoes in each of six rounds');
+is(join("\n", $output =~ /^(.*(?:wrong: |GROWS|httpd: ).*)$/mg), '', 'bench/soak reports no error and no growth');
 for my $half ('without reloads', 'with reloads') {
     for my $process ('the parent', 'a child') {
         like($output, qr/^$half: descriptors of $process [^\n]*: flat$/m, "$half: descriptors of $process are flat");
     }
 }
-is($status, 0, 'the soak ends with 0') or diag($output);
+is($status, 0, 'bench/soak exits with 0') or diag($output);
 
 done_testing;

@@ -59,7 +59,7 @@ sub type_of { return ($_[0]->header('Content-Type') // '') =~ s/\s//gr }
 
 sub is_not_cached {
     my ($r, $what) = @_;
-    is $r->header('Cache-Control'), 'no-store, no-cache, must-revalidate, max-age=0', "$what is not kept";
+    is $r->header('Cache-Control'), 'no-store, no-cache, must-revalidate, max-age=0', "$what must not be cached";
     is $r->header('Expires'), undef, "$what has no Expires";
     is $r->header('Last-Modified'), undef, "$what has no Last-Modified";
     return;
@@ -68,16 +68,16 @@ sub is_not_cached {
 sub is_cors {
     my ($r, $origin, $what) = @_;
     is $r->header('Access-Control-Allow-Origin'), $origin eq 'null' ? '*' : $origin, "$what allows $origin";
-    is $r->header('Access-Control-Allow-Credentials'), $origin =~ /^(?:null|\*)$/ ? undef : 'true', 'and credentials accordingly';
+    is $r->header('Access-Control-Allow-Credentials'), $origin =~ /^(?:null|\*)$/ ? undef : 'true', "$what allows credentials only for a certain origin";
     return;
 }
 
 sub is_wrong_method {
     my ($r, $what) = @_;
     is $r->status, 405, "$what: 405";
-    ok $r->header('Allow'), 'with Allow';
-    is $r->header('Content-Type'), undef, 'without Content-Type';
-    is $r->body, '', 'and without a body';
+    ok $r->header('Allow'), "$what: the 405 has Allow";
+    is $r->header('Content-Type'), undef, "$what: the 405 has no Content-Type";
+    is $r->body, '', "$what: the 405 has no body";
     return;
 }
 
@@ -89,7 +89,7 @@ subtest 'The base URL greets' => sub {
         is $r->body, "Welcome to SockJS!\n";
         is $r->header('Set-Cookie'), undef;
     }
-    is ask('GET', "/echo$_")->status, 404, "$_ is nothing" for qw(/a /a.html // /// //?a=b /a/a /a/a/ /a/);
+    is ask('GET', "/echo$_")->status, 404, "$_ is not found" for qw(/a /a.html // /// //?a=b /a/a /a/a/ /a/);
 };
 
 subtest 'The connection of whole answers is kept, in HTTP/1.0 on request' => sub {
@@ -118,9 +118,9 @@ subtest 'The page for iframes' => sub {
         is $again->header('Content-Type'), undef;
     }
     is ask('GET', "/echo$_")->status, 404, $_ for qw(/iframe.htm /iframe /IFRAME.HTML /iframe.HTML /iframe.xml /iframe-/.html);
-    is ask('GET', '/relayed/iframe.html')->status, 404, 'none where no client is named';
-    is ask('GET', '/echo/iframe.html')->header('Content-Security-Policy'), undef, 'any page may hold it where any may connect';
-    is ask('GET', '/same/iframe.html')->header('Content-Security-Policy'), q(frame-ancestors 'self'), 'else only those that may';
+    is ask('GET', '/relayed/iframe.html')->status, 404, 'without client=, there is no page for iframes';
+    is ask('GET', '/echo/iframe.html')->header('Content-Security-Policy'), undef, 'where any origin may connect, any page may embed the iframe';
+    is ask('GET', '/same/iframe.html')->header('Content-Security-Policy'), q(frame-ancestors 'self'), 'where only some origins may connect, only their pages may embed the iframe';
 };
 
 subtest '/info' => sub {
@@ -134,7 +134,7 @@ subtest '/info' => sub {
     ok !$info->{cookie_needed};
     is_deeply $info->{origins}, ['*:*'];
     like $info->{entropy}, qr/^\d+$/;
-    isnt decode_json(ask('GET', '/echo/info')->body)->{entropy}, $info->{entropy}, 'entropy differs';
+    isnt decode_json(ask('GET', '/echo/info')->body)->{entropy}, $info->{entropy}, 'entropy differs in each answer';
     ok !decode_json(ask('GET', '/disabled_websocket_echo/info')->body)->{websocket};
     ok decode_json(ask('GET', '/cookie_needed_echo/info')->body)->{cookie_needed};
     is_wrong_method(ask('PUT', '/echo/info', body => ''), 'PUT');
@@ -185,7 +185,7 @@ subtest 'xhr: a session by polling, whatever the server part' => sub {
     is_cors($r, 'http://test', 'a send');
     is_not_cached($r, 'a send');
     is post('/echo' . $s =~ s/000/999/r . '/xhr')->body, qq(a["x"]\n);
-    is post('/echo' . SockJS::session() . '/xhr_send', '["x"]')->status, 404, 'a session that does not exist';
+    is post('/echo' . SockJS::session() . '/xhr_send', '["x"]')->status, 404, 'a send to an unknown session is not found';
     is_wrong_method(ask('GET', "/echo$s/xhr"), 'GET of a poll');
     is_wrong_method(ask('GET', "/echo$s/xhr_send"), 'GET of a send');
 };
@@ -203,8 +203,8 @@ subtest 'Bodies that are refused, and those that are not' => sub {
     for (@types) {
         is post("/echo$s/xhr_send", '["a"]', headers => { 'Content-Type' => $_ })->status, 204, "type \"$_\"";
     }
-    is post("/echo$s/xhr_send", '[]')->status, 204, 'no message';
-    is post("/echo$s/xhr_send", ' [ "b" , "c" ] ')->status, 204, 'spaces';
+    is post("/echo$s/xhr_send", '[]')->status, 204, 'a send of an empty array is accepted';
+    is post("/echo$s/xhr_send", ' [ "b" , "c" ] ')->status, 204, 'a send with spaces between the strings is accepted';
     my $got = '';
     while ((() = $got =~ /"/g) < 2 * @types + 4) {
         $got .= post("/echo$s/xhr")->body;
@@ -226,14 +226,14 @@ subtest 'A second request for frames is refused, the first goes on' => sub {
     is $stream->chunk, qq(a["still"]\n);
     $stream->close;
     $httpd->wait_log(qr{/echo, connection \w+: end, code 1006});
-    is post("/echo$s/xhr")->body, qq(c[1002,"Connection interrupted"]\n), 'a client that goes ends its session';
+    is post("/echo$s/xhr")->body, qq(c[1002,"Connection interrupted"]\n), 'a client that disconnects ends its session';
 };
 
 subtest 'A handler that closes: every request tells code and reason, for a while' => sub {
     my $s = SockJS::session();
     is post("/close$s/xhr")->body, "o\n";
     is post("/close$s/xhr")->body, qq(c[3000,"Go away!"]\n) for 1, 2;
-    is post("/close$s/xhr_send", '["x"]')->status, 404, 'nothing is taken any more';
+    is post("/close$s/xhr_send", '["x"]')->status, 404, 'a send after the close is not found';
     $httpd->wait_log(qr/service close: closed with 3000 "Go away!"/);
     $s = SockJS::session();
     for (0, 1) {
@@ -259,9 +259,9 @@ subtest 'Streaming: prelude, frames in chunks, the limit' => sub {
         is post("/echo$s/xhr_send", "[$message]")->status, 204;
         is $r->chunk, "a[$message]\n";
     }
-    is $r->chunk, '', 'the response ends behind its limit';
-    is $r->rest, '', 'and so does the connection';
-    is post("/echo$s/xhr_send", '["on"]')->status, 204, 'the session does not';
+    is $r->chunk, '', 'the response ends when its limit is reached';
+    is $r->rest, '', 'the connection ends with the response';
+    is post("/echo$s/xhr_send", '["on"]')->status, 204, 'the session continues after the response';
     is post("/echo$s/xhr")->body, qq(a["on"]\n);
 };
 
@@ -300,7 +300,7 @@ subtest 'htmlfile' => sub {
     is post("/echo$s/xhr_send", '["x"]')->status, 204;
     is $r->chunk, qq(<script>\np("a[\\"x\\"]");\n</script>\r\n);
     is post("/echo$s/xhr_send", '["</script><b>"]')->status, 204;
-    is $r->chunk, qq(<script>\np("a[\\"\\u003c/script>\\u003cb>\\"]");\n</script>\r\n), 'a message does not end the script';
+    is $r->chunk, qq(<script>\np("a[\\"\\u003c/script>\\u003cb>\\"]");\n</script>\r\n), 'a message cannot end the script element';
 };
 
 subtest 'Callbacks are checked' => sub {
@@ -353,8 +353,8 @@ subtest 'JSESSIONID, where it is switched on' => sub {
     is ask('GET', '/cookie_needed_echo/info')->header('Set-Cookie'), undef;
     my $at = sub { '/cookie_needed_echo' . SockJS::session() . "/$_[0]" };
     $is_cookie->(post($at->('xhr')), 'dummy', 'xhr');
-    $is_cookie->(post($at->('xhr'), '', headers => { Cookie => 'a=b; JSESSIONID=abcdef' }), 'abcdef', 'a value of its own');
-    $is_cookie->(post($at->('xhr'), '', headers => { Cookie => 'JSESSIONID=a,b' }), 'dummy', 'no value');
+    $is_cookie->(post($at->('xhr'), '', headers => { Cookie => 'a=b; JSESSIONID=abcdef' }), 'abcdef', 'the value that the client sent is kept');
+    $is_cookie->(post($at->('xhr'), '', headers => { Cookie => 'JSESSIONID=a,b' }), 'dummy', 'a value with a comma is replaced');
     $is_cookie->(post($at->('xhr_streaming')), 'dummy', 'xhr_streaming');
     $is_cookie->(ask('GET', $at->('eventsource')), 'dummy', 'eventsource');
     $is_cookie->(ask('GET', $at->('htmlfile?c=x')), 'dummy', 'htmlfile');
@@ -372,11 +372,11 @@ subtest 'Characters that browsers change are escaped, and all escapes are read' 
     is post("/echo$s/xhr")->body, 'a["' . join('', map { sprintf '\\u%04x', $_ } @codes) . qq("]\n);
     utf8::encode(my $plain = join '', map { chr } 0x80, 0xff, 0x7ff, 0x800, 0x200b, 0x2010, 0x2027, 0x2030, 0x205f, 0x2070, 0xffef, 0x10000, 0x10ffff);
     is post("/echo$s/xhr_send", qq(["$plain"]))->status, 204;
-    is post("/echo$s/xhr")->body, qq(a["$plain"]\n), 'their neighbours are not';
+    is post("/echo$s/xhr")->body, qq(a["$plain"]\n), 'characters next to these ranges are not escaped';
     is post("/echo$s/xhr_send", '["\\u0041\\ud83d\\ude00\\/\\b\\f\\t\\\\\\"\\u0000"]')->status, 204;
     is post("/echo$s/xhr")->body, qq(a["A\xf0\x9f\x98\x80/\\b\\f\\t\\\\\\"\\u0000"]\n);
     is post("/echo$s/xhr_send", '["\\ud800","\\udc00x","\\ud800\\u0041"]')->status, 204;
-    is post("/echo$s/xhr")->body, 'a["\\ufffd","\\ufffdx","\\ufffdA"]' . "\n", 'half a pair is U+FFFD';
+    is post("/echo$s/xhr")->body, 'a["\\ufffd","\\ufffdx","\\ufffdA"]' . "\n", 'half of a surrogate pair becomes U+FFFD';
 };
 
 subtest 'Text that is not UTF-8 ends the session' => sub {
@@ -418,7 +418,7 @@ subtest 'A handler that pauses delays the answer to what it does not take' => su
             $got .= $r->chunk while $got !~ /\]\n\z/;
         }
     }
-    ok $got eq qq(a["$long"]\n), 'and nothing is lost';
+    ok $got eq qq(a["$long"]\n), 'no data of the paused handler is lost';
 };
 
 subtest 'Heartbeats' => sub {
@@ -430,7 +430,7 @@ subtest 'Heartbeats' => sub {
     $r->close;
     $s = SockJS::session();
     is post("/beat$s/xhr")->body, "o\n";
-    is post("/beat$s/xhr")->body, "h\n", 'answer a poll, too';
+    is post("/beat$s/xhr")->body, "h\n", 'a poll is answered with a heartbeat, too';
 };
 
 subtest 'Sessions and bodies are bounded' => sub {
@@ -439,7 +439,7 @@ subtest 'Sessions and bodies are bounded' => sub {
     my $full = 0;
     $full += post('/few' . SockJS::session() . '/xhr')->status == 503 for 1 .. 40;
     ok $full, 'too many sessions of a Location: 503' if $Httpd::MPM ne 'prefork' || $full;
-    is post("/few$s/xhr_send", '["' . 'x' x 2000 . '"]')->status, 413, 'a body larger than a message may be: 413';
+    is post("/few$s/xhr_send", '["' . 'x' x 2000 . '"]')->status, 413, 'a body above the message limit: 413';
 };
 
 subtest 'Pages of other origins' => sub {
@@ -449,12 +449,12 @@ subtest 'Pages of other origins' => sub {
     is post("/same$s/$_", '', %from)->status, 403, $_ for qw(xhr xhr_streaming xhr_send);
     is ask('GET', "/same$s/eventsource", %from)->status, 403, 'eventsource';
     for my $t (qw(jsonp htmlfile)) {
-        is ask('GET', "/same$s/$t?c=x")->status, 403, "$t without a sign of its page";
-        is ask('GET', "/same$s/$t?c=x", headers => { Referer => 'http://evil.example/x' })->status, 403, "$t of another site's page";
+        is ask('GET', "/same$s/$t?c=x")->status, 403, "$t without Origin and Referer is refused";
+        is ask('GET', "/same$s/$t?c=x", headers => { Referer => 'http://evil.example/x' })->status, 403, "$t from a page of another site is refused";
         is ask('GET', '/same' . SockJS::session() . "/$t?c=x", headers => { Referer => "http://127.0.0.1:$port/page.html" })->status, 200,
             "$t of a page of this server";
     }
-    is post("/same$s/xhr", '', headers => { Origin => "http://127.0.0.1:$port" })->body, "o\n", 'a page of this server';
+    is post("/same$s/xhr", '', headers => { Origin => "http://127.0.0.1:$port" })->body, "o\n", 'a poll from a page of this server is accepted';
 };
 
 subtest 'Headers of other modules are sent' => sub {
@@ -476,23 +476,23 @@ subtest 'WebSockets with frames' => sub {
     my $c = Client->new($httpd, '/echo' . SockJS::session() . '/websocket');
     is(($c->message)[1], 'o');
     $c->text($_) for '', '[]', '["a"]';
-    is(($c->message)[1], 'a["a"]', 'nothing, no message, one');
+    is(($c->message)[1], 'a["a"]', 'an empty message and an empty array are ignored');
     $c->text('["b","c"]');
     my $got = ($c->message)[1];
     $got .= ($c->message)[1] if $got !~ /c/;
-    is $got =~ s/\]a\[/,/r, 'a["b","c"]', 'two in one frame';
+    is $got =~ s/\]a\[/,/r, 'a["b","c"]', 'two messages in one frame come back';
     $c->text('"d"');
-    is(($c->message)[1], 'a["d"]', 'one without an array');
+    is(($c->message)[1], 'a["d"]', 'a message without an array comes back');
     my $long = 'x' x 300_000;
     $c->text(qq(["$long"]));
-    ok(($c->message)[1] eq qq(a["$long"]), 'a long one');
+    ok(($c->message)[1] eq qq(a["$long"]), 'a long message comes back');
     $c->close(4321, 'enough');
     $c->expect_close(4321);
     $httpd->wait_log(qr{/echo, connection \w+: end, code 4321});
 
     $c = Client->new($httpd, '/close' . SockJS::session() . '/websocket');
     is(($c->message)[1], 'o');
-    is(($c->message)[1], 'c[3000,"Go away!"]', 'the end is a frame');
+    is(($c->message)[1], 'c[3000,"Go away!"]', "the handler's close is sent as a frame");
     $c->expect_close(3000);
 
     for (['["a', 1007], ['{}', 1007]) {
@@ -516,7 +516,7 @@ subtest 'WebSockets with frames' => sub {
     is(($c->message)[1], 'a["sockjs-websocket"]');
     my $two = Client->new($httpd, '/echo/000/same/websocket');
     my $one = Client->new($httpd, '/echo/000/same/websocket');
-    is(($_->message)[1], 'o', 'the id of a session may be used again') for $one, $two;
+    is(($_->message)[1], 'o', 'a second WebSocket with the same session id is a new session') for $one, $two;
 };
 
 subtest 'Version 76, whose 101 comes before the last bytes of the handshake' => sub {
@@ -531,17 +531,17 @@ subtest 'Version 76, whose 101 comes before the last bytes of the handshake' => 
     is $r->header('Sec-WebSocket-Origin'), "http://$host";
     is $r->header('Content-Length'), undef;
     $r->{socket}->syswrite('abcdefgh');
-    is $r->read_bytes(16), md5(pack('NN', 12345678 / 3, 987654320 / 2) . 'abcdefgh'), 'the answer to both keys';
-    is $r->read_until(qr/\xff/), "\0o\xff", 'the session is open';
+    is $r->read_bytes(16), md5(pack('NN', 12345678 / 3, 987654320 / 2) . 'abcdefgh'), 'the server answers both keys';
+    is $r->read_until(qr/\xff/), "\0o\xff", 'the session opens';
     $r->{socket}->syswrite("\0[\"a\"]\xff");
-    is $r->read_until(qr/\xff/), qq(\0a["a"]\xff), 'an echo';
+    is $r->read_until(qr/\xff/), qq(\0a["a"]\xff), 'a message comes back';
 };
 
 subtest 'WebSockets without frames' => sub {
     my $c = Client->new($httpd, '/echo/websocket');
-    $c->echoes('Hello!', 'an echo');
+    $c->echoes('Hello!', 'a raw WebSocket echoes');
     $c = Client->new($httpd, '/transport/websocket');
-    is(($c->message)[1], 'websocket', 'no transport of SockJS');
+    is(($c->message)[1], 'websocket', 'the transport of a raw WebSocket is websocket');
     $c = Client->new($httpd, '/close/websocket');
     $c->expect_close(3000, 'Go away!');
 };
@@ -578,9 +578,9 @@ subtest 'With a bus, a session belongs to one machine: others answer 404' => sub
     my ($here, $there) = map { Httpd->start(conf => $bus . SockJS::services()) } 1, 2;
     my $s     = SockJS::session();
     my $send  = sub { SockJS->new(port => $_[0]->port)->ask('POST', "/echo$s/$_[1]", body => $_[2] // '') };
-    is $send->($here, 'xhr')->body, "o\n", 'a session here';
-    is $send->($there, $_, '["x"]')->status, 404, "$_ there" for qw(xhr_send jsonp_send);
-    is $send->($here, 'xhr_send', '["x"]')->status, 204, 'which goes on here';
+    is $send->($here, 'xhr')->body, "o\n", 'a session is opened on the first machine';
+    is $send->($there, $_, '["x"]')->status, 404, "$_ on the second machine is not found" for qw(xhr_send jsonp_send);
+    is $send->($here, 'xhr_send', '["x"]')->status, 204, 'the session continues on the first machine';
 };
 
 done_testing;

@@ -78,16 +78,16 @@ while ($small && keys %of < $children && $sessions < 600) {    # few sessions ma
     %of = map { split /:/ } split ' ', ask('pids', 'pids');
 }
 cmp_ok(scalar keys %of, '>=', $children, "in $children children or more: " . join ' ', values %of);
-is(ask('rounds 1', 'done'), $sessions, 'all of them send and receive');
+is(ask('rounds 1', 'done'), $sessions, 'all sessions send and receive');
 
 $httpd->graceful;
 is(ask('rounds 2', 'done'), $sessions, 'after a reload, too: their requests reach other children') or diag ask('why', 'why');
-is(ask('ended', 'ended'), '', 'none has ended');
+is(ask('ended', 'ended'), '', 'after a reload, no session has ended');
 
 my ($victim) = sort { $of{$a} <=> $of{$b} } keys %of;
 kill 'KILL', $victim;
 is(ask('rounds 2', 'done'), $sessions - $of{$victim}, 'all sessions except those of a killed child continue');
-is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'and those end with 1006');
+is(ask('ended', 'ended'), "$victim:1006:$of{$victim}", 'the sessions of the killed child end with 1006');
 is(ask('wrong', 'wrong'), '0 ', 'no message is lost, doubled or out of order');
 $client->write("quit\n");
 $client->finish;

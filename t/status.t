@@ -89,7 +89,7 @@ sub grown {
     $tls->frame;
     ok(grown($before, messages_total_in => 2, messages_total_out => 2, message_bytes_total_in => 1005,
         message_bytes_total_out => 1005, wire_bytes_total_in => 5 + 6 + 1000 + 8,
-        wire_bytes_total_out => 5 + 2 + 1000 + 4), 'messages and bytes are counted, both ways');
+        wire_bytes_total_out => 5 + 2 + 1000 + 4), 'messages and bytes are counted in both directions');
     $plain[0]->close(1000);
     $plain[0]->frame;
     $plain[1]->close(4321);
@@ -97,11 +97,11 @@ sub grown {
     undef $tls;
     ok(grown($before, close_received_total_1000 => 1, close_received_total_other => 1,
         close_sent_total_1000 => 1, close_sent_total_other => 1, abnormal_total => 1),
-        'Close frames are counted by code, and connections without one');
+        'Close frames are counted by code, and connections that end without one');
     undef @plain;
     undef $relayed;
     ok(grown($before, connections_direct => 0, connections_tls => 0, connections_relay => 0,
-        connections_total_direct => 2), 'open connections go down again, totals do not');
+        connections_total_direct => 2), 'when connections end, the open ones decrease, and the totals do not');
 }
 {
     my $before = values_at_rest();
@@ -114,13 +114,13 @@ sub grown {
     Client->refused($httpd, '/full');
     ok(grown($before, map { ("handshakes_refused_total_$_" => 1) } qw(version request origin subprotocol handler limit)),
         'refused handshakes are counted by reason');
-    is($httpd->count_log(qr/handshake refused with \d+: |handler never refuses with 402/), 6, 'and each is explained in the log');
+    is($httpd->count_log(qr/handshake refused with \d+: |handler never refuses with 402/), 6, 'each refused handshake has a line in the log');
 }
 {
     my (undef, undef, $body) = $httpd->get('/server-status');
-    like($body, qr{<h2>WebSockets</h2>}, 'the page of mod_status has a section');
+    like($body, qr{<h2>WebSockets</h2>}, 'the page of mod_status has a section for WebSockets');
     like($body, qr{<th align="left">messages_total</th><td>in <b>\d+</b> out <b>\d+</b>},
-        'with the counters');
+        'the section for WebSockets has the counters');
 }
 
 # Find the child that has a connection.
@@ -132,7 +132,7 @@ sub grown {
         $c->text('hello');
         $c->frame;
     }
-    ok(grown($before, connections_direct => 6, messages_total_in => 6), 'before a child dies');
+    ok(grown($before, connections_direct => 6, messages_total_in => 6), 'six connections and their messages are counted');
     my $open = $httpd->each_child(\&sockets);
     my ($victim) = sort { $open->{$b} - ($none->{$b} // 0) <=> $open->{$a} - ($none->{$a} // 0) } keys %$open;
     kill 'KILL', $victim;
@@ -142,9 +142,9 @@ sub grown {
     ok(grown($before, connections_direct => 6 - $lost), "open connections of a killed child are subtracted ($lost)");
     my $now = values_now();
     is($now->{websocket_messages_total_in} - $before->{websocket_messages_total_in}, 6 + 6 - $lost,
-        'and its counts remain');
+        'messages of a killed child remain counted');
     is($now->{websocket_connections_total_direct} - $before->{websocket_connections_total_direct}, 6,
-        'totals never decrease');
+        'connections of a killed child remain in the total');
 }
 
 # The number of sockets of a process. The process with the largest increase has the connections.
@@ -160,7 +160,7 @@ sub ping_answered {
 {
     my $before = values_at_rest();
     my $old = Client->new($httpd, '/echo');
-    ok(grown($before, connections_direct => 1), 'before a reload');
+    ok(grown($before, connections_direct => 1), 'a connection is counted before a reload');
     $httpd->graceful;
     $old->text('over there');
     $old->frame;

@@ -72,11 +72,11 @@ for my $tls (0, 1) {
         SKIP: {
             skip 'a sanitizer has a memory of its own', 2 if $sanitized;
             note "$before KiB before, at most $peak, $after after";
-            cmp_ok($peak - $before,  '<', $allowed, "$way, $name{$what}: the child does not grow meanwhile");
-            cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: nor has it grown at the end");
+            cmp_ok($peak - $before,  '<', $allowed, "$way, $name{$what}: the child does not grow during the transfer");
+            cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: the child has not grown after the transfer");
         }
     }
 }
-is_deeply([$httpd->children], \@children, 'it is still the same child');
+is_deeply([$httpd->children], \@children, 'the child did not change during the test');
 
 done_testing;

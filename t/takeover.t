@@ -44,18 +44,18 @@ for (@transports) {
     my ($name, $tls) = @$_;
     for my $size (20_000, 60_000, 1_000_000) {
         my ($bytes, @messages) = frames($size);
-        is(length $bytes, $size, "$name: there are $size bytes");
+        is(length $bytes, $size, "$name: the frames for the test have $size bytes");
         my $c = Client->new($httpd, '/echo', tls => $tls, behind => $bytes);
         my @got = map { ($c->message)[1] } @messages;
-        is_deeply(\@got, \@messages, "$name: $size bytes behind the handshake are echoed");
-        $c->echoes('and more', "$name: and what comes later");
+        is_deeply(\@got, \@messages, "$name: $size bytes sent together with the handshake are echoed");
+        $c->echoes('and more', "$name: later messages are echoed, too");
     }
     my $frame = frame_bytes(TEXT, 'in pieces');
     my $c = Client->new($httpd, '/echo', tls => $tls, behind => substr $frame, 0, 5);
     $c->raw(substr $frame, 5);
-    is(($c->message)[1], 'in pieces', "$name: 5 bytes of a frame behind the handshake, the others later");
+    is(($c->message)[1], 'in pieces', "$name: 5 bytes of a frame are sent together with the handshake, the others later: the message is echoed");
     $c->close(1000);
-    $c->expect_close(1000, "$name: the end is in order");
+    $c->expect_close(1000, "$name: the connection closes cleanly");
 }
 
 # ---- What httpd logs and sends ----
@@ -63,12 +63,12 @@ for (@transports) {
 {
     my $c = Client->new($httpd, '/echo?logged');
     is($c->header('X-Always'), 'always set', '"Header always set" applies to the 101');
-    is($c->header('X-Set'), 'set', '"Header set" too');
-    is(join('|', $c->header('Set-Cookie')), 'one=1|two=2', 'cookies are sent one by one');
+    is($c->header('X-Set'), 'set', '"Header set" applies to the 101');
+    is(join('|', $c->header('Set-Cookie')), 'one=1|two=2', 'two cookies in the 101 are separate headers');
     ok($httpd->wait_log(qr{"GET /echo\?logged HTTP/1\.1" 101 -}, 1),
-        'the access log has the 101 while the connection is open, and no abort');
-    is($c->header('Date') ? 1 : 0, 0, 'no header of an ordinary response');
-    is($c->header('Content-Length'), undef, 'nor a length');
+        'the access log has the 101 while the connection is open, not marked as aborted');
+    is($c->header('Date') ? 1 : 0, 0, 'the 101 has no Date header');
+    is($c->header('Content-Length'), undef, 'the 101 has no Content-Length');
 }
 
 # ---- httpd's resources are released ----
@@ -84,18 +84,18 @@ sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
     ok(Httpd::wait_for($idle, 'the workers to be free'),
         'with 150 open connections, only the worker of the status request is busy');
     $_->text('all live') for @open;
-    is((grep { ($_->message)[1] eq 'all live' } @open), 150, 'all 150 echo');
-    is(($httpd->get('/index.html'))[0], 200, 'an ordinary request is answered');
+    is((grep { ($_->message)[1] eq 'all live' } @open), 150, 'all 150 connections echo');
+    is(($httpd->get('/index.html'))[0], 200, 'while they are open, an ordinary request is answered');
     SKIP: {
         skip 'only event counts connections', 1 if $Httpd::MPM ne 'event';
         ok(Httpd::wait_for(sub { $httpd->status_value('ConnsTotal') <= 1 }, 'httpd to forget them'),
-            'httpd does not count any of the connections');
+            'httpd does not count any of the 150 connections');
     }
     $_->close(1000) for @open[0 .. 74];
-    is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of them close');
+    is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of the connections close cleanly');
     $_->drop for @open;
     # One socket may remain: the connection of the last request, which httpd closes later.
-    $httpd->none_grows($before, \&sockets, 'when they have ended, no socket is left', 1);
+    $httpd->none_grows($before, \&sockets, 'after all connections have ended, no socket is left open', 1);
 }
 
 # ---- TLS continues ----
@@ -145,11 +145,11 @@ sub key_update {
     $s->write(frame_bytes(TEXT, 'together'));
     Httpd::wait_for(sub { unread() > $before }, 'the message to be sent');
     kill 'CONT', $httpd->children;
-    ok($s->wait_output(qr/\x81\x08together/), "TLS 1.3: $_[1], a key update and a message in one piece");
+    ok($s->wait_output(qr/\x81\x08together/), "TLS 1.3: $_[1], with the key update and a message in one read");
 }
 key_update('k', 'a client that updates its key');
 key_update('K', "a client that updates its key and asks for the server's");
-like(Httpd::read_file("$keys"), qr/^CLIENT_TRAFFIC_SECRET_0 /m, 'meanwhile, keys were logged');
+like(Httpd::read_file("$keys"), qr/^CLIENT_TRAFFIC_SECRET_0 /m, 'the TLS secrets of the key updates are logged');
 
 {
     # httpd refuses it, and nothing else must fail because of it.
@@ -157,7 +157,7 @@ like(Httpd::read_file("$keys"), qr/^CLIENT_TRAFFIC_SECRET_0 /m, 'meanwhile, keys
     $s->write("R\n");
     $s->wait_output(qr/RENEGOTIATING/);
     isnt($s->finish, 0, 'TLS 1.2: a renegotiation ends the connection');
-    Client->new($httpd, '/echo', tls => 'TLSv1_2')->echoes('x', 'and no other');
+    Client->new($httpd, '/echo', tls => 'TLSv1_2')->echoes('x', 'TLS 1.2: a renegotiation does not affect other connections');
 }
 
 # ---- Client certificates ----
@@ -185,22 +185,22 @@ END
 for (grep { $_->[1] } @transports) {
     my ($name, $tls) = @$_;
     my $c = Client->new($mutual, '/', tls => $tls, cert => 1, behind => frame_bytes(TEXT, ' at once'));
-    is(($c->message)[1], 'client at once', "$name: a client with a certificate, and its name");
+    is(($c->message)[1], 'client at once', "$name: a client with a certificate: the handler gets its name");
     $c->text(' later');
-    is(($c->message)[1], 'client later', "$name: and later");
+    is(($c->message)[1], 'client later', "$name: a client with a certificate: a later message is answered");
     $c->close(1000);
-    $c->expect_close(1000, "$name: and to the end");
-    is((Client->refused($mutual, '/', tls => $tls))[0], 403, "$name: a client without one is refused");
+    $c->expect_close(1000, "$name: a client with a certificate closes cleanly");
+    is((Client->refused($mutual, '/', tls => $tls))[0], 403, "$name: a client without a certificate is refused");
 }
 {
     # If only the Location requires a certificate, a second handshake takes place inside the connection.
     my $c = Client->new($asking, '/', tls => 'TLSv1_2', cert => 1);
     $c->text(' asked');
-    is(($c->message)[1], 'client asked', 'TLS 1.2: a certificate that the Location asks for');
+    is(($c->message)[1], 'client asked', 'TLS 1.2: a Location requests a certificate, and the handler gets its name');
     my $s = s_client($asking, '/', '-tls1_3', '-enable_pha', '-cert', "$certs/client.crt",
         '-key', "$certs/client.key");
     $s->write(frame_bytes(TEXT, ' asked'));
-    ok($s->wait_output(qr/\x01\x06client\x80\x06 asked/), 'TLS 1.3: a certificate that the Location asks for');
+    ok($s->wait_output(qr/\x01\x06client\x80\x06 asked/), 'TLS 1.3: a Location requests a certificate, and the handler gets its name');
 }
 
 done_testing;

@@ -151,22 +151,22 @@ for pid in map(int, sys.argv[2:]):
 
 {
     my ($c, $s) = bridge('/fixed');
-    is($c->header('Sec-WebSocket-Protocol'), undef, 'without a subprotocol');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'a client without a subprotocol is connected without one');
     print $s "RFB 003.008\n";
-    is(user_timeout($s->peerport), 120_000, 'a service that acknowledges nothing for two minutes is dropped (TCP_USER_TIMEOUT)');
-    is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'the service speaks first: bytes are binary messages');
+    is(user_timeout($s->peerport), 120_000, 'the connection to the service has TCP_USER_TIMEOUT of two minutes');
+    is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'bytes from the service become a binary message');
     $c->binary("RFB 003.008\n");
-    is(read_exactly($s, 12), "RFB 003.008\n", 'and messages are bytes');
+    is(read_exactly($s, 12), "RFB 003.008\n", 'a binary message becomes bytes');
     $c->text('plain text');
-    is(read_exactly($s, 10), 'plain text', 'those of text, too');
+    is(read_exactly($s, 10), 'plain text', 'a text message becomes bytes');
     $c->raw(join '', frame_bytes(BINARY, 'in ', fin => 0), frame_bytes(CONTINUATION, '', fin => 0),
         frame_bytes(CONTINUATION, 'pieces'));
-    is(read_exactly($s, 9), 'in pieces', 'in fragments, too');
-    ok($httpd->wait_log(qr/service \Q$at\E is connected/), 'the log has the beginning');
+    is(read_exactly($s, 9), 'in pieces', 'a message in fragments becomes bytes');
+    ok($httpd->wait_log(qr/service \Q$at\E is connected/), 'the log says that the service is connected');
     $c->close(1000);
-    $c->expect_close(1000, 'the client closes');
-    is(ending($s), 'end', 'the service reads the end');
-    ok($httpd->wait_log(qr/service \Q$at\E is closed: 31 bytes to it, 12 bytes from it/), 'the log has the end');
+    $c->expect_close(1000, 'the client closes, and gets the same code');
+    is(ending($s), 'end', 'when the client closes, the service reads the end');
+    ok($httpd->wait_log(qr/service \Q$at\E is closed: 31 bytes to it, 12 bytes from it/), 'the log has the numbers of bytes');
 }
 for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token?token=desk', $service, 'a token'],
     ['/token?a=b&token=local&token=desk', $unix, 'the first of two tokens'],
@@ -175,7 +175,7 @@ for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token
     my ($path, $listener, $name) = @$_;
     my ($c, $s) = bridge($path, service => $listener);
     $c->binary('hello');
-    is(read_exactly($s, 5), 'hello', "to $name");
+    is(read_exactly($s, 5), 'hello', "the bridge connects to $name");
 }
 for (['/token', 403, qr/has no parameter token/], ['/token?token=', 403, qr/has no parameter token/],
     ['/token?token=127.0.0.1:22', 403, qr/no service for this token: it is not in the file/], ['/token?token=des', 403, qr/it is not in the file/],
@@ -183,59 +183,59 @@ for (['/token', 403, qr/has no parameter token/], ['/token?token=', 403, qr/has 
 {
     my ($path, $status, $log) = @$_;
     is((Client->refused($httpd, $path))[0], $status, "$path is refused with $status");
-    ok($httpd->wait_log($log), 'and the log says why');
+    ok($httpd->wait_log($log), "$path: the log says why");
 }
 Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
 {
     my ($c, $s) = bridge('/token?token=new');
     $c->binary('hello');
-    is(read_exactly($s, 5), 'hello', 'a token that was added while httpd runs');
-    is((Client->refused($httpd, '/token?token=desk'))[0], 403, 'and one that was taken away');
-    is((Client->refused($httpd, '/token?token=bad'))[0], 500, 'a token with an invalid target');
-    ok($httpd->wait_log(qr/line 2 of \Q$tokens\E: takes host:port/), 'the log says where');
+    is(read_exactly($s, 5), 'hello', 'a token that was added while httpd runs connects');
+    is((Client->refused($httpd, '/token?token=desk'))[0], 403, 'a token that was removed while httpd runs is refused');
+    is((Client->refused($httpd, '/token?token=bad'))[0], 500, 'a token with an invalid target is refused with 500');
+    ok($httpd->wait_log(qr/line 2 of \Q$tokens\E: takes host:port/), 'the log has the line of the invalid target');
     rename $tokens, "$tokens.gone";
-    is((Client->refused($httpd, '/token?token=new'))[0], 500, 'a deleted file');
-    ok($httpd->wait_log(qr/\Q$tokens\E cannot be read/), 'is named in the log');
+    is((Client->refused($httpd, '/token?token=new'))[0], 500, 'without the token file, a token is refused with 500');
+    ok($httpd->wait_log(qr/\Q$tokens\E cannot be read/), 'the log says that the token file cannot be read');
     rename "$tokens.gone", $tokens;
     $c->binary('still');
-    is(read_exactly($s, 5), 'still', 'open bridges are not affected');
+    is(read_exactly($s, 5), 'still', 'an open bridge does not depend on the token file');
 }
 
 # ---- Subprotocols ----
 
 {
     my ($c, $s) = bridge('/fixed', protocol => 'base64, binary');
-    is($c->header('Sec-WebSocket-Protocol'), 'binary', 'binary, where a client offers both');
+    is($c->header('Sec-WebSocket-Protocol'), 'binary', 'a client that offers binary and base64 gets binary');
     print $s "\0\xff";
-    is_deeply([$c->message], [BINARY, "\0\xff"], 'is bytes');
+    is_deeply([$c->message], [BINARY, "\0\xff"], 'with binary, bytes from the service are a binary message');
 
     ($c, $s) = bridge('/fixed', protocol => 'base64');
-    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'base64, if the client offers only that');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'a client that offers only base64 gets base64');
     for my $bytes ("\0", "\0\xff", "\0\xff\x10", join '', map { chr } 0 .. 255) {
         print $s $bytes;
         my ($type, $text) = $c->message;
-        is("$type $text", TEXT . ' ' . encode_base64($bytes, ''), length($bytes) . ' bytes come as text');
+        is("$type $text", TEXT . ' ' . encode_base64($bytes, ''), length($bytes) . ' bytes from the service become base64');
         $c->text(encode_base64($bytes, ''));
-        is(read_exactly($s, length $bytes), $bytes, 'and are sent as text');
+        is(read_exactly($s, length $bytes), $bytes, 'base64 from the client becomes bytes');
     }
     $c->raw(join '', frame_bytes(TEXT, 'aGV', fin => 0), frame_bytes(CONTINUATION, 'sb', fin => 0),
         frame_bytes(CONTINUATION, 'G8'));
-    is(read_exactly($s, 5), 'hello', 'in arbitrary pieces, and without padding');
+    is(read_exactly($s, 5), 'hello', 'base64 in arbitrary pieces and without padding becomes bytes');
     my $much = join '', map { chr(rand 256) } 1 .. 300_000;
     $c->text(encode_base64($much, ''));
-    is(sha1_hex(read_exactly($s, length $much)), sha1_hex($much), 'a large message');
+    is(sha1_hex(read_exactly($s, length $much)), sha1_hex($much), 'a large base64 message becomes bytes');
     $c->binary('aGVsbG8=');
-    $c->expect_close(1003, 'a binary message is refused');
-    is(ending($s), 'end', 'and the service reads the end');
+    $c->expect_close(1003, 'with base64, a binary message closes the connection with 1003');
+    is(ending($s), 'end', 'with base64, after a binary message the service reads the end');
     for my $wrong ('a', 'aG=', 'a===', 'aGVsbG8=x', 'aGVs bG8=', '=', 'aGVsbG8==') {
         ($c, $s) = bridge('/fixed', protocol => 'base64');
         $c->text($wrong);
-        $c->expect_close(1007, "'$wrong' is not base64");
+        $c->expect_close(1007, "invalid base64 closes the connection with 1007: $wrong");
     }
     ($c, $s) = bridge('/base64-only', protocol => 'binary, base64');
-    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'protocol= decides');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'protocol=base64: a client that offers both gets base64');
     print $s 'x';
-    is_deeply([$c->message], [TEXT, 'eA=='], 'also for the bytes');
+    is_deeply([$c->message], [TEXT, 'eA=='], 'protocol=base64: bytes from the service become base64');
     ($c, $s) = bridge('/fixed', protocol => 'mine');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
 }
@@ -248,11 +248,11 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     substr $c->{in}, 0, 16, '';
     print $s 'old';
     $c->fill while length $c->{in} < 6;
-    is($c->{in}, "\0b2xk\xff", 'version 76 has base64');
+    is($c->{in}, "\0b2xk\xff", 'version 76 with base64: bytes from the service become base64');
     $request =~ s/^Sec-WebSocket-Protocol.*?\n//m;
     $c = Client->new($httpd, '/fixed', request => $request);
     $c->fill while length $c->{in} < 18;
-    is(substr($c->{in}, 16), "\xff\0", 'without it, the connection is closed');
+    is(substr($c->{in}, 16), "\xff\0", 'version 76 without base64: the connection is closed');
 }
 
 # ---- Unreachable services ----
@@ -263,15 +263,15 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     my ($path, $code, $why) = @$_;
     my $c = Client->new($httpd, $path);
     $c->binary('is anybody there?');
-    $c->expect_close($code, "$path: closed with $code");
-    like($c->{reason}, qr/^the service cannot be reached: $why/, 'with a reason');
-    ok($httpd->wait_log(qr/$path, connection \w+: the service \S+ cannot be reached: $why/), 'the log has it, too');
+    $c->expect_close($code, "$path: a service that cannot be reached closes the connection with $code");
+    like($c->{reason}, qr/^the service cannot be reached: $why/, "$path: the close reason says why the service cannot be reached");
+    ok($httpd->wait_log(qr/$path, connection \w+: the service \S+ cannot be reached: $why/), "$path: the log says why the service cannot be reached");
 }
 {
     my $c = Client->new($httpd, '/deaf');
     $c->drop;
     ok(Httpd::wait_for(sub { $httpd->count_log(qr{/deaf, connection \w+: end, code 1014}) == 2 }, 'its end'),
-        'a client that disconnects while its bridge connects');
+        'a client that disconnects while its bridge connects: on_close gets 1014');
 }
 
 # ---- Ends ----
@@ -280,43 +280,43 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     my ($c, $s) = bridge('/fixed');
     print $s 'last words';
     close $s;
-    is_deeply([$c->message], [BINARY, 'last words'], 'the service closes: all its data is delivered first');
-    $c->expect_close(1000, 'then the connection is closed with 1000');
-    is($c->{reason}, 'the service has closed the connection', 'and a reason');
+    is_deeply([$c->message], [BINARY, 'last words'], 'when the service closes, all its data is delivered first');
+    $c->expect_close(1000, 'when the service closes, the connection is closed with 1000');
+    is($c->{reason}, 'the service has closed the connection', 'when the service closes, the close reason says so');
 
     ($c, $s) = bridge('/fixed');
     print $s 'half';
     shutdown $s, SHUT_WR;
-    is_deeply([$c->message], [BINARY, 'half'], 'the service shuts down its sending side');
-    $c->expect_close(1000, 'the bridge closes both directions: 1000');
-    is(ending($s), 'end', 'the service reads the end');
+    is_deeply([$c->message], [BINARY, 'half'], 'when the service shuts down its sending side, its data is delivered');
+    $c->expect_close(1000, 'when the service shuts down its sending side, the connection is closed with 1000');
+    is(ending($s), 'end', 'when the service shuts down its sending side, it reads the end, too');
 
     ($c, $s) = bridge('/fixed');
     $c->echoes($_, 'a word both ways') for map { print $s $_; $_ } 'x';
     is(read_exactly($s, 1), 'x', 'the token is accepted');
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     close $s;
-    $c->expect_close(1014, 'a service whose connection breaks: 1014');
-    like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'with a reason');
+    $c->expect_close(1014, 'when the service resets its connection, the client is closed with 1014');
+    like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'when the service resets its connection, the close reason says so');
 
     ($c, $s) = bridge('/fixed');
     $c->binary('x');
-    is(read_exactly($s, 1), 'x', 'a client');
+    is(read_exactly($s, 1), 'x', 'a client that will disconnect sends a byte');
     $c->drop;
-    like(ending($s), qr/reset/, 'that breaks: the service gets a reset, because data may be missing');
+    like(ending($s), qr/reset/, "when a client's connection breaks, the service gets a reset");
 
     ($c, $s) = bridge('/unix', service => $unix);
     $c->binary('x');
-    is(read_exactly($s, 1), 'x', 'the same');
+    is(read_exactly($s, 1), 'x', 'a client of a unix socket that will disconnect sends a byte');
     $c->drop;
-    is(ending($s), 'end', 'on a unix socket is the end');
+    is(ending($s), 'end', "when a client's connection breaks, a service at a unix socket reads the end");
 
     ($c, $s) = bridge('/fixed');
     print $s 'y' x 100_000;    # nobody reads it
     $c->binary('z' x 300_000);
     $c->close(1000);
-    is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'a client sends much data and closes: all of it arrives');
-    is(ending($s), 'end', 'and then the end, although data of the service was not read');
+    is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'when a client sends much data and closes, all of it reaches the service');
+    is(ending($s), 'end', 'after that data, the service reads the end, although its own data was not read');
 }
 
 # ---- Back-pressure ----
@@ -349,21 +349,21 @@ my $sum = sha1_hex($bytes);
     my ($c, $s) = bridge('/fixed');
     my $frame = frame_bytes(BINARY, $bytes, mask => "\0\0\0\0");
     my $done = fill_up($c->socket, $frame);
-    cmp_ok($done, '<', length $frame, 'a service that does not read: the client has to wait');
+    cmp_ok($done, '<', length $frame, 'when the service does not read, the client has to wait');
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         $c->raw(substr $frame, $done);
         POSIX::_exit(0);
     }
-    is(sha1_hex(read_exactly($s, $much)), $sum, 'when it reads, all data arrives');
+    is(sha1_hex(read_exactly($s, $much)), $sum, 'when the service reads again, all data arrives');
     waitpid $pid, 0;
     print $s 'thanks';
-    is_deeply([$c->message], [BINARY, 'thanks'], 'and the bridge continues');
+    is_deeply([$c->message], [BINARY, 'thanks'], 'after that, data from the service arrives');
 }
 for my $path ('/fixed', '/small') {
     my ($c, $s) = bridge($path, rcvbuf => 65536);
     my $done = fill_up($s, $bytes);
-    cmp_ok($done, '<', $much, "$path: a client that does not read: the service has to wait");
+    cmp_ok($done, '<', $much, "$path: when the client does not read, the service has to wait");
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         $s->blocking(1);
@@ -373,8 +373,8 @@ for my $path ('/fixed', '/small') {
         POSIX::_exit(0);
     }
     my ($data, $types) = messages($c, $much);
-    is(sha1_hex($data), $sum, 'when it reads, all data arrives, regardless of WebSocketSlowReader');
-    is($types, BINARY, 'as binary messages');
+    is(sha1_hex($data), $sum, "$path: when the client reads again, all data arrives, regardless of WebSocketSlowReader");
+    is($types, BINARY, "$path: the data arrives as binary messages");
     waitpid $pid, 0;
 }
 
@@ -393,15 +393,15 @@ for (['', 'to=TARGET or tokens=FILE'], ["to=$at tokens=$dir/good", 'to=TARGET or
 {
     my ($keys, $text) = @$_;
     my ($right, $said) = Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so $keys\n</Location>");
-    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*(?:$text)/s, "ws_tcp.so $keys: refused");
+    like($said, qr/Syntax error on line \d+ of .*httpd\.conf:\s.*(?:$text)/s, "httpd -t refuses: ws_tcp.so $keys");
 }
 ok((Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so to=[::1]:80 connect-timeout=1min\n</Location>"))[0],
-    'an address of IPv6');
+    'httpd -t accepts an IPv6 address in to=');
 
 # ---- No leaks ----
 
 Httpd::wait_for(sub { $httpd->count_log(qr/is closed: /) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
 my $open = `cat /proc/net/tcp | awk '\$4 == "01"' | grep -ci ":@{[sprintf '%04X', $service->sockport]} "`;
-is($open + 0, 0, 'no bridge is left open');
+is($open + 0, 0, 'no connection to the service is left open');
 $httpd->stop;
 done_testing;

@@ -171,7 +171,7 @@ sub ask {
 for (['HS256', 'secret'], ['RS256', 'rsa.pem'], ['ES256', 'ec.pem'], ['EdDSA', 'ed.pem']) {
     my ($algorithm, $key) = @$_;
     my $answer = ask(live('/live', mint({}, $algorithm, $key)), type => 'subscribe', channel => 'news', id => 1);
-    is("@$answer{qw(type channel id)}", 'subscribed news 1', "$algorithm: a channel of the token is subscribed to");
+    is("@$answer{qw(type channel id)}", 'subscribed news 1', "$algorithm: a channel of the token can be subscribed to");
 }
 
 my %by = (
@@ -181,31 +181,31 @@ my %by = (
 );
 for my $how (sort keys %by) {
     my $client = live('/live', undef, $by{$how}->(mint({})));
-    is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the real subprotocol is chosen");
-    is(ask($client, type => 'subscribe', channel => 'team/a/b')->{type}, 'subscribed', "$how: the token is found");
-    is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', 'other channels are refused');
+    is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the real subprotocol is agreed on");
+    is(ask($client, type => 'subscribe', channel => 'team/a/b')->{type}, 'subscribed', "$how: the token permits its channels");
+    is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', "$how: the token permits no other channels");
 }
 
 is(ask(live('/live'), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
-    'without a token the channel is closed');
+    'without a token, the subscription is refused');
 is(ask(live('/none', mint({})), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
-    'WebSocketSubscribe none applies to tokens, too');
+    'WebSocketSubscribe none refuses a subscription in spite of the token');
 
 # publish: true, and a list of its own
 for ([{ publish => JSON::PP::true }, 'news'], [{ publish => ['out*'] }, 'out/1']) {
     my ($claims, $channel) = @$_;
     my $client = live('/live', mint($claims));
     is(ask($client, type => 'publish', channel => $channel, data => 'x', id => 7)->{type}, 'published',
-        "publish permits $channel");
+        "the claim publish permits $channel");
     is(ask($client, type => 'publish', channel => 'elsewhere', data => 'x', id => 8)->{error}, 'not allowed',
-        'and nothing else');
+        'the claim publish does not permit another channel');
 }
 is(ask(live('/live', mint({})), type => 'publish', channel => 'news', data => 'x', id => 7)->{error}, 'not allowed',
-    'channels alone does not permit publishing');
+    'the claim channels does not permit publishing');
 is(ask(live('/live', mint({ channels => 'news' })), type => 'subscribe', channel => 'news')->{type}, 'subscribed',
-    'channels may be one text');
+    'the claim channels can be one string');
 is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscribe', channel => 'news')->{error},
-    'not allowed', 'the star is the only wildcard');
+    'not allowed', 'in the claim channels, only * is a wildcard');
 
 # ---- The user ----
 
@@ -213,16 +213,16 @@ is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscri
     my $client = live('/private', mint({}));
     my $answer = ask($client, type => 'presence', channel => 'user:alice', id => 1);
     my $page = ($httpd->get('/status', 'Accept: application/json'))[2];
-    like($page, qr/"user": ?"alice"/, 'the status page shows the user');
+    like($page, qr/"user": ?"alice"/, "the status page shows the token's user");
     while ($answer->{type} ne 'presence') { $answer = decode_json(($client->message)[1]) }
-    is($answer->{members}[0]{user}, 'alice', 'presence and %{user} contain it');
+    is($answer->{members}[0]{user}, 'alice', "presence and %{user} have the token's user");
     my ($status, $refused) = Client->refused($httpd, '/private', headers => ['Authorization: Bearer ' . mint({})]);
-    is($status, 503, 'WebSocketLimit counts by it');
+    is($status, 503, "WebSocketLimit counts by the token's user");
     my $other = live('/private', mint({ sub => 'bob' }));
-    is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', 'another user is admitted');
+    is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', "another token's user has a separate count");
     $client->close(1000);
     Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/websocket_log') =~ /alice/ }, 'WebSocketLog to have it');
-    like($httpd->access_log, qr{ alice "GET /private HTTP}, 'and so has the access log');
+    like($httpd->access_log, qr{ alice "GET /private HTTP}, "the access log has the token's user");
 }
 
 # ---- What is refused ----
@@ -287,19 +287,19 @@ sub confused { return hs256({ alg => 'HS256' }, encode_json({ exp => time + 3600
 for (@refused) {
     my ($path, $what, $why, $token) = @$_;
     my ($status, $client) = Client->refused($httpd, $path, headers => ["Authorization: Bearer $token"]);
-    is($status, 401, "$what is refused");
+    is($status, 401, "a token is refused: $what");
     is($client->header('WWW-Authenticate'), qq(Bearer error="invalid_token", error_description="$why"), $why);
 }
 $httpd->wait_log(qr/refused with 401: not a signed token \(JWS in compact form\) \(WebSocketTokenKey\)/);
 {
     my ($status, $client) = Client->refused($httpd, '/only-rsa');
-    is($status, 401, 'WebSocketTokenRequired refuses requests without a token');
-    is($client->header('WWW-Authenticate'), 'Bearer', 'and explains how to send one');
+    is($status, 401, 'WebSocketTokenRequired refuses a request without a token');
+    is($client->header('WWW-Authenticate'), 'Bearer', 'the refusal of a request without a token asks for a Bearer token');
 }
 live('/live', mint({ exp => time - 1 }))->close;
-pass('a clock may differ by WebSocketTokenLeeway');
+pass('a token that expired within WebSocketTokenLeeway is accepted');
 ok(Client->new($httpd, '/echo?token=' . mint({ aud => ['x', 'live'], iss => 'https://app.example.org' }))->echoes('a'),
-    'one of several audiences is enough');
+    'a token with one of several audiences is accepted');
 
 # ---- Keys of a JWKS, and rotation ----
 
@@ -312,7 +312,7 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
 }
 {
     my ($status) = Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, undef, 'newer', { kid => 'new' })]);
-    is($status, 401, 'a key that is not in the file yet is refused');
+    is($status, 401, 'a token with a key that is not in the JWKS is refused');
     write_jwks($ec2, { kty => 'oct', kid => 'new', k => encode_base64url("newer-$secret") });
     $httpd->graceful;
     Httpd::wait_for(
@@ -320,11 +320,11 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
             (Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, undef, 'newer', { kid => 'new' })]))[0] == 101;
         },
         'the new key to be accepted after a reload');
-    pass('a reload reads new keys');
+    pass('after a reload, a token with a new key is accepted');
     Client->new($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'ES256', 'ec2.pem', { kid => 'ec2' })])->close;
-    pass('beside the old ones');
+    pass('after a reload, a token with an old key is accepted');
     ($status) = Client->refused($httpd, '/jwks', headers => ['Authorization: Bearer ' . mint({}, 'RS256', 'rsa.pem', { kid => 'rsa' })]);
-    is($status, 401, 'a removed key is refused');
+    is($status, 401, 'after a reload, a token with a removed key is refused');
 }
 
 # ---- A token for one channel ----
@@ -332,22 +332,22 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
 {
     my $client = live('/quick');
     my $answer = ask($client, type => 'subscribe', channel => 'news', token => 'x.y.z', id => 'a');
-    is("@$answer{qw(type channel id error)}", q(error news a the token's header is not a JSON object), 'a subscription says why its token is refused');
+    is("@$answer{qw(type channel id error)}", q(error news a the token's header is not a JSON object), 'a subscription with an invalid token is answered with the reason');
     $answer = ask($client, type => 'subscribe', channel => 'other', token => mint({}), id => 'b');
-    is($answer->{error}, 'the token does not name this channel', 'or that it is for other channels');
+    is($answer->{error}, 'the token does not name this channel', 'a subscription with a token for other channels is answered with the reason');
     is(ask($client, type => 'subscribe', channel => 'news', token => mint({ publish => JSON::PP::true }), id => 'c')->{type},
-        'subscribed', 'the token of a request permits its channel');
+        'subscribed', 'the token of a subscription permits its channel');
     $client->text(encode_json({ type => 'publish', channel => 'news', data => 'x', id => 'd' }));
-    is(until_type($client, 'published')->{id}, 'd', 'and publishing to it');
-    is(ask($client, type => 'subscribe', channel => 'team/1', id => 'e')->{error}, 'not allowed', 'but no other');
+    is(until_type($client, 'published')->{id}, 'd', 'the token of a subscription permits publishing to its channel');
+    is(ask($client, type => 'subscribe', channel => 'team/1', id => 'e')->{error}, 'not allowed', 'the token of a subscription permits no other channel');
     my (undef, undef, $page) = $httpd->get('/status', 'Accept: application/json');
-    like($page, qr/"user": ?"alice"/, 'it sets the user of a connection without one');
+    like($page, qr/"user": ?"alice"/, 'the token of a subscription sets the user of a connection without one');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => 'bob' }), id => 'f')->{error},
-        'the token belongs to another user (sub)', 'and the user does not change');
+        'the token belongs to another user (sub)', 'the token of a subscription cannot change the user');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => undef }), id => 'f')->{type},
-        'subscribed', 'a token without a user works for any user');
-    is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh needs a token');
-    is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'and a name');
+        'subscribed', 'the token of a subscription may have no user');
+    is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh without a token is an error');
+    is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'refresh with an invalid channel is an error');
 }
 
 # ---- Sessions of SockJS ----
@@ -362,15 +362,15 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
         return "$status $text";
     };
     my $alice = mint({});
-    is($poll->('xhr', $alice), "200 o\n", 'a session with a token');
-    is($poll->('xhr_send', $alice, '["hers"]'), '204 ', 'with the token in each request');
-    like($poll->('xhr_send', undef, '["x"]'), qr/^401 /, 'others cannot send to it without a token');
-    like($poll->('xhr_send', mint({}, undef, 'newer'), '["x"]'), qr/^401 /, 'with a forged one');
-    like($poll->('xhr_send', mint({ sub => 'bob' }), '["x"]'), qr/^404 /, 'or with one of another user');
-    like($poll->('xhr'), qr/^401 /, 'nor read from it');
-    is($poll->('xhr', mint({ sub => 'bob' })), "200 o\n", 'another user can have a session with the same id');
-    like($poll->('xhr', mint({ sub => 'carol', exp => time - 9 })), qr/^401 /, 'an expired token starts no session');
-    is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'but reaches a session that a newer token has prolonged');
+    is($poll->('xhr', $alice), "200 o\n", 'SockJS: a session is opened with a token');
+    is($poll->('xhr_send', $alice, '["hers"]'), '204 ', 'SockJS: a message with the token is accepted');
+    like($poll->('xhr_send', undef, '["x"]'), qr/^401 /, 'SockJS: a message without a token is refused with 401');
+    like($poll->('xhr_send', mint({}, undef, 'newer'), '["x"]'), qr/^401 /, 'SockJS: a message with a forged token is refused with 401');
+    like($poll->('xhr_send', mint({ sub => 'bob' }), '["x"]'), qr/^404 /, "SockJS: a message with another user's token does not find the session");
+    like($poll->('xhr'), qr/^401 /, 'SockJS: a poll without a token is refused with 401');
+    is($poll->('xhr', mint({ sub => 'bob' })), "200 o\n", 'SockJS: another user can open a session with the same id');
+    like($poll->('xhr', mint({ sub => 'carol', exp => time - 9 })), qr/^401 /, 'SockJS: an expired token cannot open a session');
+    is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'SockJS: an expired token reaches a session that a newer token has extended');
 }
 
 # ---- The end ----
@@ -392,33 +392,33 @@ my $untold = live('/quick', short(), protocol => undef);
 {
     my $client = live('/quick');
     ask($client, type => 'subscribe', channel => 'news', token => short(), id => 1);
-    is(until_type($client, 'expiring')->{channel}, 'news', 'a client is told before the token of a subscription ends');
-    is(until_type($client, 'expired')->{channel}, 'news', 'the subscription ends with its token');
-    is(ask($client, type => 'subscribe', channel => 'news', id => 2)->{error}, 'not allowed', 'and so does the permission');
+    is(until_type($client, 'expiring')->{channel}, 'news', 'a client is notified before the token of a subscription expires');
+    is(until_type($client, 'expired')->{channel}, 'news', 'the subscription ends when its token expires');
+    is(ask($client, type => 'subscribe', channel => 'news', id => 2)->{error}, 'not allowed', 'when the token has expired, its channel can no longer be subscribed to');
     ask($client, type => 'subscribe', channel => 'news', token => short(), id => 3);
     until_type($client, 'expiring');
-    is(ask($client, type => 'refresh', channel => 'news', token => mint({}), id => 4)->{type}, 'refreshed', 'a newer token replaces it');
+    is(ask($client, type => 'refresh', channel => 'news', token => mint({}), id => 4)->{type}, 'refreshed', 'a subscription is refreshed with a newer token');
     ask($client, type => 'subscribe', channel => 'team/1', token => short(), id => 5);
-    is(until_type($client, 'expired')->{channel}, 'team/1', 'only what has not been refreshed ends');
+    is(until_type($client, 'expired')->{channel}, 'team/1', 'another subscription, which was not refreshed, expires');
 }
-is(until_type($told, 'expiring')->{channel}, undef, 'a client is told before the token of the connection ends');
-is(until_type($told, 'expired')->{channel}, undef, 'and when it has');
-$told->expect_close(1008, 'expired');
+is(until_type($told, 'expiring')->{channel}, undef, 'a client is notified before the token of its connection expires');
+is(until_type($told, 'expired')->{channel}, undef, 'a client is notified when the token of its connection has expired');
+$told->expect_close(1008, 'when the token of its connection has expired, a client is closed with 1008');
 {
     my $client = live('/quick', short());
     ask($client, type => 'subscribe', channel => 'news', id => 1);
     ask($client, type => 'subscribe', channel => 'team/1', id => 2);
     until_type($client, 'expiring');
     is(ask($client, type => 'refresh', token => mint({ sub => 'bob' }), id => 3)->{error}, 'the token belongs to another user (sub)',
-        'a refresh needs the same user');
+        "a refresh with another user's token is refused");
     $client->text(encode_json({ type => 'refresh', id => 4, token => mint({ channels => ['news'] }) }));
-    is(until_type($client, 'expired')->{channel}, 'team/1', 'subscriptions that the newer token does not permit end');
-    is(until_type($client, 'refreshed')->{id}, 4, 'the connection has the newer token');
-    is(ask($client, type => 'subscribe', channel => 'team/1', id => 5)->{error}, 'not allowed', 'with its channels');
+    is(until_type($client, 'expired')->{channel}, 'team/1', 'after a refresh, a subscription that the newer token does not permit expires');
+    is(until_type($client, 'refreshed')->{id}, 4, 'after that, the refresh is confirmed');
+    is(ask($client, type => 'subscribe', channel => 'team/1', id => 5)->{error}, 'not allowed', "after a refresh, only the newer token's channels can be subscribed to");
     ask($client, type => 'subscribe', channel => 'team/2', token => short({ channels => ['team/2'] }), id => 6);
-    is(until_type($client, 'expired')->{channel}, 'team/2', 'it is open longer than the old token was valid');
+    is(until_type($client, 'expired')->{channel}, 'team/2', 'after a refresh, the connection stays open until the newer token expires');
 }
-$untold->expect_close(1008, 'expired');
+$untold->expect_close(1008, 'when the token has expired, a client without the subprotocol is closed with 1008');
 pass('a client without the subprotocol is closed, too');
 
 # ---- HTTP ----
@@ -430,29 +430,29 @@ sub curl {
 }
 my $publisher = mint({ publish => ['news'] });
 push @tokens, $publisher;
-like(curl('/http/news'), qr/^HTTP\/1.1 403.*"error":"WebSocketPublish does not allow it, nor does a token"/s, 'HTTP is refused without a token');
-like(curl('/http/news', '-d', 'x'), qr/^HTTP\/1.1 403/, 'publishing, too');
+like(curl('/http/news'), qr/^HTTP\/1.1 403.*"error":"WebSocketPublish does not allow it, nor does a token"/s, 'an HTTP request without a token is refused');
+like(curl('/http/news', '-d', 'x'), qr/^HTTP\/1.1 403/, 'publishing over HTTP without a token is refused');
 like(curl("/http/news?token=$publisher", '-d', 'hello', '-H', 'Content-Type: text/plain'), qr/"receivers":/, 'a token in the query string permits publishing');
-like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "Authorization: Bearer $publisher"), qr/"receivers":/, 'or a token in the header');
-like(curl('/http/team/a', '-d', 'x', '-H', "Authorization: Bearer $publisher"), qr/403.*nor does a token/s, 'for its channels');
-like(curl("/http/news?token=$publisher"), qr/"channel":"news","subscribers":/, 'and counting');
-like(curl('/http/news', '-X', 'DELETE', '-H', "Authorization: Bearer $publisher"), qr/^HTTP\/1.1 403/, 'but not clearing the history');
+like(curl('/http/news', '-d', 'more', '-H', 'Content-Type: text/plain', '-H', "Authorization: Bearer $publisher"), qr/"receivers":/, 'a token in the header permits publishing');
+like(curl('/http/team/a', '-d', 'x', '-H', "Authorization: Bearer $publisher"), qr/403.*nor does a token/s, 'the token does not permit publishing to another channel');
+like(curl("/http/news?token=$publisher"), qr/"channel":"news","subscribers":/, 'the token permits counting subscribers');
+like(curl('/http/news', '-X', 'DELETE', '-H', "Authorization: Bearer $publisher"), qr/^HTTP\/1.1 403/, 'the token does not permit clearing the history');
 like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the token's header is not a JSON object"/s, 'an invalid token is refused with the reason');
 {
     my $reader = mint({});
     push @tokens, $reader;
-    like(curl("/http/news?after=all&token=$reader"), qr/"data":"hello".*"data":"more"/, 'a poll with a token');
-    like(curl("/http/news?token=$reader", '-d', 'x'), qr/403/, 'which does not permit publishing');
+    like(curl("/http/news?after=all&token=$reader"), qr/"data":"hello".*"data":"more"/, 'a poll with a token returns the history');
+    like(curl("/http/news?token=$reader", '-d', 'x'), qr/403/, 'a token for subscribing does not permit publishing');
     my $short = short();
     push @tokens, $short;
     like(curl("/http/news?token=$short", '-H', 'Accept: text/event-stream', '-N'), qr/event: live\n.*event: expired\ndata:\n\n\z/s,
-        'an event stream ends with its token');
-    like(curl("/http/news?token=$short", '-H', 'Accept: text/event-stream', '-N'), qr/^HTTP\/1.1 401.*the token has expired/s, 'after which it is refused');
+        'an event stream ends when its token expires');
+    like(curl("/http/news?token=$short", '-H', 'Accept: text/event-stream', '-N'), qr/^HTTP\/1.1 401.*the token has expired/s, 'a new event stream with the expired token is refused');
     $short = short();
     push @tokens, $short;
     my $all = curl("/http/news?token=$reader&after=all&wait=0");
     my ($position) = $all =~ /.*"position":"([^"]+)"\}/;
-    like(curl("/http/news?token=$short&wait=2min&after=$position"), qr/"messages":\[\]/, 'a poll ends with its token');
+    like(curl("/http/news?token=$short&wait=2min&after=$position"), qr/"messages":\[\]/, 'a waiting poll is answered when its token expires');
 }
 
 # ---- js/channel.js ----
@@ -463,7 +463,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
         last if $word eq 'done';
         ok($word eq 'ok', $rest);
     }
-    is($node->finish, 0, 'the program ends');
+    is($node->finish, 0, 'the program that uses js/channel.js exits with 0');
 }
 
 # ---- Logs ----
@@ -471,17 +471,17 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 {
     my $hidden = mint({});
     push @tokens, $hidden;
-    like(curl("/page/x?a=1&token=$hidden&b=2"), qr/403/, 'access control is checked first');
+    like(curl("/page/x?a=1&token=$hidden&b=2"), qr/403/, 'a client that access control refuses has its token removed from the log');
     $httpd->wait_log(qr{GET /page/x\?a=1&b=2 HTTP}, 1);
-    like(curl("/live?%74oken=$hidden", '-H', 'Upgrade: websocket'), qr/HTTP/, 'an encoded name is the same argument');
-    like(curl("/open?token=$hidden"), qr/HTTP/, 'sections without keys are not affected');
+    like(curl("/live?%74oken=$hidden", '-H', 'Upgrade: websocket'), qr/HTTP/, 'a token in an encoded argument name is removed from the log');
+    like(curl("/open?token=$hidden"), qr/HTTP/, 'sections without keys ignore a token');
     $httpd->wait_log(qr{GET /open\?token=\Q$hidden\E HTTP}, 1);
     my $client = live('/private', mint({ sub => 'carol' }));
     my $pages = join '', map { ($httpd->get($_))[2] } '/server-status', '/status';
     $client->close;
     my $logs = join '', map { Httpd::read_file($_) =~ s{GET /open\S+}{}gr } glob $httpd->root . '/logs/*_log';
     my @found = grep { index($logs, $_) >= 0 || index($pages, $_) >= 0 } @tokens;
-    is(scalar @found, 0, scalar(@tokens) . ' tokens of query strings stand in no log and on no status page');
+    is(scalar @found, 0, scalar(@tokens) . ' tokens of query strings are in no log and on no status page');
 }
 
 # ---- httpd -t ----
@@ -508,7 +508,7 @@ for (
     my ($words, $says, $what) = @$_;
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_echo.so\nWebSocketTokenKey $words\n</Location>\n");
     ok(!$right, "httpd -t refuses $what");
-    like($output, $says, 'and says what to do');
+    like($output, $says, "httpd -t says what to do about $what");
 }
 for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
     ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/])
@@ -518,13 +518,13 @@ for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], 
 }
 {
     my ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/open\n");
-    ok($right, 'a secret that all users can read is accepted');
-    like($output, qr/every user of this machine can read the secret in .*open.*chmod 600/, 'with a warning');
-    is(scalar(() = $output =~ /chmod/g), 1, 'once');
+    ok($right, 'httpd -t accepts a secret that all users can read');
+    like($output, qr/every user of this machine can read the secret in .*open.*chmod 600/, 'httpd -t warns about a secret that all users can read');
+    is(scalar(() = $output =~ /chmod/g), 1, 'httpd -t warns about that secret once');
     ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/secret\nWebSocketTokenKey RS256 $keys/rsa.pub\n");
-    is($output, "Syntax OK\n", 'other files cause no warning');
+    is($output, "Syntax OK\n", 'httpd -t does not warn about other files');
     ($right, $output) = Httpd->check("<Location /c>\nWebSocketChannelHTTP publish\nWebSocketTokenKey HS256 $keys/secret\n</Location>\n");
-    ok($right, 'a token key counts as a rule for publishing by HTTP');
+    ok($right, 'httpd -t accepts a token key as the rule for publishing over HTTP');
 }
 
 $httpd->stop;

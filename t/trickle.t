@@ -97,15 +97,15 @@ my $sender = Program->start('sh', '-c',
     "head -c $upload /dev/zero | tr '\\0' x | \"\$0\" --ping=1 -c 1 ws://127.0.0.1:$port/", "$Httpd::BUILD/bin/wsclient");
 
 my ($reader, $got) = slow_reader();
-cmp_ok($got, '<', $download, 'a slow reader has not read everything yet');
+cmp_ok($got, '<', $download, 'after twice the time of a ping, a slow reader has not read all data');
 my ($type, $message) = $reader->message;
-is(length($message // ''), $download, 'and then gets the whole message');
+is(length($message // ''), $download, 'a slow reader gets the whole message');
 $reader->text('four');
-is(($reader->message)[1], '4', 'and is still connected');
-unlike($httpd->error_log, qr/no answer to a ping/, 'it was never considered dead');
+is(($reader->message)[1], '4', 'after a slow download, the connection still works');
+unlike($httpd->error_log, qr/no answer to a ping/, 'the log does not report a missing answer to a ping');
 
 is($sender->finish, 0, 'a slow upload succeeds');
-like($sender->output, qr/^$upload$/m, 'and arrives completely');
+like($sender->output, qr/^$upload$/m, 'all data of a slow upload arrives');
 kill 'KILL', $line;
 waitpid $line, 0;
 

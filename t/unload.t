@@ -60,7 +60,7 @@ sub reload {
     $httpd->{load}      = $with ? $httpd->{load_all} : undef;
     $httpd->write_conf($with ? $httpd->{full} : '');
     $httpd->graceful;
-    ok(kill(0, $httpd->pid), ($with ? 'with' : 'without') . ' the module: the parent keeps running');
+    ok(kill(0, $httpd->pid), ($with ? 'with' : 'without') . ' the module, the parent keeps running after a reload');
 }
 
 sub status {
@@ -87,12 +87,12 @@ sub total {
 sub connections {
     my ($httpd, $name) = @_;
     my @c = map { Client->new($httpd, $_) } qw(/echo /pipe);
-    $c[0]->echoes('one', "$name: echo");
-    $c[1]->echoes('two', "$name: echo with a log of its own");
+    $c[0]->echoes('one', "$name: a connection echoes");
+    $c[1]->echoes('two', "$name: a connection with its own log echoes");
     push @c, Client->new($httpd, '/news', protocol => 'channel.v1.json');
     event($c[2], 'subscribed');
     publish($c[2], "from $name");
-    is(event($c[2], 'message')->{data}, "from $name", "$name: channel with a history");
+    is(event($c[2], 'message')->{data}, "from $name", "$name: a channel with a history delivers a message");
     return @c;
 }
 
@@ -116,10 +116,10 @@ my ($total, @old) = (0);
 for my $cycle (1 .. 3) {
     my @c = connections($httpd, "cycle $cycle");
     $total += @c;
-    is(total($httpd), $total, "cycle $cycle: $total connections ever");
+    is(total($httpd), $total, "cycle $cycle: the total is $total connections");
     reload($httpd, 0);
-    is(($httpd->get('/index.html'))[0], 200, 'ordinary requests are served');
-    $c[$_]->echoes('still here', 'a connection of an old child') for 0, 1;
+    is(($httpd->get('/index.html'))[0], 200, 'without the module, an ordinary request is served');
+    $c[$_]->echoes('still here', 'without the module, a connection of an old child echoes') for 0, 1;
     if ($cycle == 2) {
         # Children that end while the parent has not loaded the module.
         my @before = $httpd->children;
@@ -133,17 +133,17 @@ for my $cycle (1 .. 3) {
     push @old, @c;
     Httpd::wait_for(sub { open_now($httpd) == @old }, 'connections of old children to be counted');
     pass('open connections: ' . @old . ', of old children');
-    is(total($httpd), $total, "$total connections ever");
+    is(total($httpd), $total, "after the old children have ended, the total is $total connections");
 }
 reload($httpd, 1);
 my @late = connections($httpd, 'at last');
 $total += @late;
-$old[0]->echoes('still here', 'the oldest connection');
+$old[0]->echoes('still here', 'the oldest connection still echoes');
 publish($old[2], 'to all');
-is(event($late[2], 'message')->{data}, 'to all', 'an old child publishes to a new one');
+is(event($late[2], 'message')->{data}, 'to all', 'a message of an old child reaches a new one');
 drop(@old);
 Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
-is(total($httpd), $total, "the totals include the connections of ended children: $total");
+is(total($httpd), $total, "the total includes the connections of ended children: $total");
 drop(@late);
 Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all to be gone');
 my @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
@@ -151,7 +151,7 @@ Httpd::wait_for(sub {
     @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
     @log == $total;
 }, 'the logs');
-pass("both logs have all records, $total");
+pass("both logs have a record of each of the $total connections");
 
 # ---- Children killed while the module is not loaded ----
 {
@@ -162,7 +162,7 @@ pass("both logs have all records, $total");
     Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to be gone');
     reload($httpd, 1);
     Httpd::wait_for(sub { open_now($httpd) == 0 }, 'nothing of the killed children is left');
-    is(total($httpd), $total + @c, 'the totals include their connections');
+    is(total($httpd), $total + @c, 'the total includes the connections of killed children');
 }
 
 # ---- The Redis module alone ----
@@ -183,7 +183,7 @@ SKIP: {
         reload($both, $_) for 0, 1;
         push @c, connections($both, 'all again');
     }
-    $c[0]->echoes('still here', 'the oldest connection');
+    $c[0]->echoes('still here', 'with and without the Redis module, the oldest connection still echoes');
     Httpd::wait_for(sub { open_now($both) == @c }, 'all to be counted: ' . @c);
     pass('open connections: ' . @c);
     drop(@c);
@@ -211,9 +211,9 @@ SKIP: {
         my %has  = map { $_ => 1 } @{ $at{"$phase order"} };
         my %both = map { $_ => 1 } grep { $has{$_} } @init;
         is(join(' ', grep { $both{$_} } @{ $at{"$phase order"} }), join(' ', reverse grep { $has{$_} } @init),
-            "$phase: the reverse of child_init");
+            "$phase: the subsystems are released in the reverse order of child_init");
     }
-    is($init[0], 'shm', 'a child starts with its slot');
+    is($init[0], 'shm', 'child_init begins with shm');
     my @before = ([qw(child_init counters engine)], [qw(child_init ipc channels)], [qw(child_init engine channels)],
         [qw(child_init channels handlers)], [qw(child_stop channels ipc)], [qw(child_stop ipc engine)],
         [qw(child_stop engine connection_log)], [qw(child_stop engine reauthorize)], [qw(child_exit handlers engine)], [qw(child_exit channel_stores handlers)],
@@ -221,12 +221,12 @@ SKIP: {
     for (@before) {
         my ($phase, $first, $then) = @$_;
         ok(defined $at{$phase}{$first} && defined $at{$phase}{$then} && $at{$phase}{$first} < $at{$phase}{$then},
-            "$phase: $first before $then");
+            "$phase: $first comes before $then");
     }
     my ($stop) = grep { $lines[$_] =~ /child_exit: / } 0 .. $#lines;
-    ok(!grep({/child_stop: /} @lines[$stop .. $#lines]), 'all have stopped before the first is released');
+    ok(!grep({/child_stop: /} @lines[$stop .. $#lines]), 'in a child, all subsystems stop before the first is released');
     my @parent = $traced->error_log =~ /websocket: parent_init: (\w+)/g;
-    is($parent[0], 'shm', 'the parent starts with the slots');
+    is($parent[0], 'shm', 'the parent begins with shm');
 }
 
 done_testing;

@@ -135,9 +135,9 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
         $crowd->write("$_[0]\n");
         return ($crowd->wait_output(qr/^$_[1] (\d+)$/m))[1];
     };
-    is($ask->('open 100', 'opened'), 100, "$name: 100 connections");
+    is($ask->('open 100', 'opened'), 100, "$name: 100 connections are open");
     my @old = listeners($httpd);
-    news(@old, "$name: a channel before");
+    news(@old, "$name: a channel works before the upgrade");
     my $descriptors = descriptors($httpd);
     my @children    = $httpd->children;
 
@@ -145,36 +145,36 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
     $httpd->graceful;
     my $echoed = $ask->('count', 'echoed');
     Httpd::wait_for(sub { $ask->('count', 'echoed') >= $echoed + 200 }, 'traffic');
-    is($httpd->count_log($said), 1, 'the log says once that counters start at zero');
-    news(@old, 'a channel of old children still works');
+    is($httpd->count_log($said), 1, "$name: the log says once that counters start at zero");
+    news(@old, 'after the upgrade, a channel of old children still works');
 
     my $first = counters($httpd);
     delete $first->{children};
-    is_deeply($first, {}, 'all counters are 0');
+    is_deeply($first, {}, 'the new children start with all counters at 0');
     my @new = map { Client->new($httpd, '/') } 1 .. 3;
     for my $c (@new) {
-        $c->echoes("message $_", 'new children serve') for 1 .. 2;
+        $c->echoes("message $_", 'after the upgrade, a new connection echoes') for 1 .. 2;
     }
     my $seen = counters($httpd);
     my %expected = (
         'connections direct' => 3, 'connections_total direct' => 3, 'messages_total in' => 6, 'messages_total out' => 6,
         'message_bytes_total in' => 54, 'message_bytes_total out' => 54);
-    is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'they count correctly, and no counter is mixed up');
+    is_deeply({ map { $_ => $seen->{$_} } keys %expected }, \%expected, 'the new children count correctly');
     my @others = grep { !exists $expected{$_} && !/^(?:children|wire_bytes_total|queued|memory)/ } keys %$seen;
-    is("@others", '', 'all other counters are 0');
+    is("@others", '', 'the new children leave all other counters at 0');
     my @both = listeners($httpd);
-    news(@both, 'a channel of new children works');
+    news(@both, 'after the upgrade, a channel of new children works');
 
     $httpd->graceful;
-    is($httpd->count_log($said), 1, 'another reload of the same build finds its tables');
-    is(counters($httpd)->{'connections direct'}, 5, 'and counts the connections of its old children');
+    is($httpd->count_log($said), 1, 'after another reload, the same build uses its tables again');
+    is(counters($httpd)->{'connections direct'}, 5, "after another reload, the connections of the build's old children are counted");
 
-    is($ask->('end', 'ended'), 100, 'all connections of the previous build stayed open until their end');
-    is($crowd->finish, 0, 'no message was lost, doubled or out of order');
+    is($ask->('end', 'ended'), 100, 'all connections of the previous build stayed open until the client closed them');
+    is($crowd->finish, 0, 'no message of these connections was lost, doubled or out of order');
     $_->drop for @old;
     Httpd::wait_for(sub { !grep { kill 0, $_ } @children }, 'children of the previous build to end');
-    pass('its children end');
-    is(counters($httpd)->{'connections direct'}, 5, 'and are not counted at their end, either');
+    pass('the children of the previous build end');
+    is(counters($httpd)->{'connections direct'}, 5, 'the connections of the previous build are not counted at their end either');
 
     if ($from ne 'an old release') {
         for (1 .. 3) {
@@ -183,13 +183,13 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
             install($dir, @{ $build{$to} });
             $httpd->graceful;
         }
-        is($httpd->count_log($said), 7, 'back and forth');
+        is($httpd->count_log($said), 7, 'each of several upgrades in both directions is logged');
         cmp_ok(descriptors($httpd), '<=', $descriptors + 8, 'the parent keeps no sockets of previous builds');
         my ($c) = Client->new($httpd, '/');
-        $c->echoes('in the end', 'the build serves requests');
-        is(counters($httpd)->{'connections direct'}, 1, 'and counts them');
+        $c->echoes('in the end', 'after several upgrades, a connection echoes');
+        is(counters($httpd)->{'connections direct'}, 1, 'after several upgrades, the connection is counted');
     }
-    $_->echoes('still', 'connections of all builds are open') for @new;
+    $_->echoes('still', 'after several upgrades, connections of all builds are open') for @new;
 }
 
 done_testing;

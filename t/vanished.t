@@ -73,12 +73,12 @@ for my $way ('', '/relayed') {
 for my $c (@clients) {
     Httpd::wait_for(sub { subscribers($c->[1]) == 1 }, "$c->[1] to be subscribed");
 }
-ok(ip("link set ${name}a down"), 'the cable is pulled');
+ok(ip("link set ${name}a down"), 'the network link of the clients goes down');
 $httpd->request('POST', "/channels/$_-told", 'Content-Length: 0') for qw(events relayed);
 for my $c (@clients) {
     my ($program, $channel, $test) = @$c;
     ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "$channel to be noticed"), "$test ($channel): the loss is detected");
 }
-ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is occupied');
+ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is occupied by a vanished client');
 
 done_testing;

@@ -39,9 +39,9 @@ for my $tls (0, 1) {
     Httpd::write_file($asleep, '');
     $sleeper->text("sleep while $asleep");
     Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the line of the watchdog');
-    is($httpd->count_log($over), $ended, "the log names a callback that still runs$over_tls");
+    is($httpd->count_log($over), $ended, "the log has the handler whose callback is still running$over_tls");
     my @named = $httpd->error_log =~ /$late/g;
-    is($named[-1], $id, "and its connection$over_tls");
+    is($named[-1], $id, "the log has the connection whose callback is still running$over_tls");
 
     for my $i (1 .. 200) {
         $_->text("message $i") for @others;
@@ -53,13 +53,13 @@ for my $tls (0, 1) {
             $right++ if ($c->message)[1] eq "message $i";
         }
     }
-    is($right, 200 * @others, "messages of others are answered afterwards, in order$over_tls");
-    is(($sleeper->message)[1], 'slept', "the connection that has slept continues$over_tls");
+    is($right, 200 * @others, "when the callback has returned, messages of other connections are answered in order$over_tls");
+    is(($sleeper->message)[1], 'slept', "the connection whose callback was slow continues$over_tls");
     Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to see the end');
     my ($who, $ms) = @{[$httpd->error_log =~ /$over/g]}[-2, -1];
-    is($who, $id, "the log says when it has returned$over_tls");
-    cmp_ok($ms, '>=', 100, "and after how long$over_tls");
-    is($httpd->count_log($late), $told + 1, "once for each blocked call$over_tls");
+    is($who, $id, "the log says that the callback has returned$over_tls");
+    cmp_ok($ms, '>=', 100, "the log has the duration of the callback$over_tls");
+    is($httpd->count_log($late), $told + 1, "each slow callback is logged once$over_tls");
     $_->echoes('still here') for $sleeper, @others;
 }
 {
@@ -71,21 +71,21 @@ for my $tls (0, 1) {
     }
     my $sleeper = client('/blocking');
     $sleeper->text('sleep 800');
-    $c->echoes('at once', 'a blocking handler delays no other connection');
-    is(($sleeper->message)[1], 'slept', 'its answer arrives later');
+    $c->echoes('at once', 'a callback of a blocking handler delays no other connection');
+    is(($sleeper->message)[1], 'slept', 'the blocking handler answers later');
     $c->text('timer 0 0 2');
-    is(($c->message)[1], 'tick', 'other callbacks are watched, too');
+    is(($c->message)[1], 'tick', 'a timer callback that is slow answers');
     $c->text('sleep 1000');
     $c->message;
     Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the next line of the watchdog');
-    ok($httpd->error_log !~ m{/blocking.*WebSocketWatchdog}, 'the blocking handler is not named');
+    ok($httpd->error_log !~ m{/blocking.*WebSocketWatchdog}, 'the log does not report the blocking handler');
 }
 {
     my $quiet = Httpd->start(conf => "WebSocketThreads 1\nWebSocketWatchdog off\nWebSocketHandler $api\n");
     my $c = Client->new($quiet, '/');
     $c->text('sleep 1500');
-    is(($c->message)[1], 'slept', 'WebSocketWatchdog off');
-    is($quiet->count_log(qr/WebSocketWatchdog/), 0, 'logs nothing');
+    is(($c->message)[1], 'slept', 'with WebSocketWatchdog off, a slow callback answers');
+    is($quiet->count_log(qr/WebSocketWatchdog/), 0, 'with WebSocketWatchdog off, a slow callback is not logged');
 }
 
 done_testing;

@@ -249,7 +249,7 @@ sub echoes {
     my ($self, $text, $name) = @_;
     $self->text($text);
     my ($type, $got) = $self->message;
-    return is($got, $text, $name // 'echoed');
+    return is($got, $text, $name // 'a message is echoed');
 }
 
 # Disconnect without a Close frame.
