@@ -94,8 +94,8 @@ sub bench {
 sub right {
     my ($name, @arguments) = @_;
     my ($status, $r) = bench(@arguments);
-    is($status, 0, "$name: ends with 0") or diag(explain($r));
-    is_deeply([ @$r{qw(failed lost wrong problem)} ], [ 0, 0, 0, undef ], "$name: all went well");
+    is($status, 0, "$name: wsbench exits with 0") or diag(explain($r));
+    is_deeply([ @$r{qw(failed lost wrong problem)} ], [ 0, 0, 0, undef ], "$name: no connection failed, and no message was lost or wrong");
     return $r;
 }
 
@@ -114,16 +114,16 @@ sub until_right {
 # ---- Echo ----
 
 my $r = until_right('echo', sub { $_[0]{messages} > 40 }, '-c', 10, '-m', 4, '-P', $httpd->root . '/httpd.pid', "$ws/echo");
-is($r->{opened}, 10, '10 connections');
-cmp_ok($r->{messages}, '>', 40, 'more messages than were in flight at first');
-cmp_ok(abs($r->{messages} / $r->{seconds} / $r->{rate} - 1), '<', 0.01, 'the rate is that of messages');
+is($r->{opened}, 10, '10 connections are opened');
+cmp_ok($r->{messages}, '>', 40, 'more messages are sent than were in flight at first');
+cmp_ok(abs($r->{messages} / $r->{seconds} / $r->{rate} - 1), '<', 0.01, 'the rate is messages divided by seconds');
 my @latency = @{ $r->{latency_us} }{qw(p50 p90 p99 p99.9 max)};
-is("@latency", join(' ', sort { $a <=> $b } @latency), 'percentiles rise');
-cmp_ok($latency[0], '>', 0, 'from more than zero');
-cmp_ok($latency[-1], '<', ($r->{seconds} + 60) * 1e6, 'to less than the duration');
-cmp_ok($r->{$_}, '>', 0, "$_ is known") for qw(server_cpu server_cpu_us_each server_memory_kib own_cpu);
+is("@latency", join(' ', sort { $a <=> $b } @latency), 'the percentiles of latency rise');
+cmp_ok($latency[0], '>', 0, 'the lowest latency is more than zero');
+cmp_ok($latency[-1], '<', ($r->{seconds} + 60) * 1e6, 'the highest latency is less than the duration');
+cmp_ok($r->{$_}, '>', 0, "$_ is measured") for qw(server_cpu server_cpu_us_each server_memory_kib own_cpu);
 cmp_ok(abs($r->{server_cpu} * $r->{seconds} * 1e6 / $r->{messages} / $r->{server_cpu_us_each} - 1),
-    '<', 0.01, 'processor time for each message is that of all');
+    '<', 0.01, 'processor time for each message is the total divided by the messages');
 
 for (
     [ 'nothing',         qw(-s 0) ],
@@ -135,16 +135,16 @@ for (
     [ 'two workers',     qw(-j 2 -c 5) ])
 {
     my ($name, @arguments) = @$_;
-    cmp_ok(until_right($name, \&any, @arguments, "$ws/echo")->{messages}, '>', 0, "$name: messages");
+    cmp_ok(until_right($name, \&any, @arguments, "$ws/echo")->{messages}, '>', 0, "$name: messages are echoed");
 }
 
-cmp_ok(until_right('TLS', \&any, '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages');
-is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'distributed to both');
+cmp_ok(until_right('TLS', \&any, '-s', '40k', '-m', 3, '--cacert', $ca, "$wss/echo")->{messages}, '>', 0, 'TLS: messages are echoed');
+is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'two URLs: all connections are opened');
 for my $how ('on', 'takeover') {
     my $option = $how eq 'on' ? '--deflate' : "--deflate=$how";
     $r = until_right("compressed, $how", \&any, $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
-    is($r->{deflate}, $how, "compressed: $how");
-    cmp_ok($r->{messages}, '>', 0, "compressed, $how: messages");
+    is($r->{deflate}, $how, "--deflate, $how: the report says so");
+    cmp_ok($r->{messages}, '>', 0, "--deflate, $how: messages are echoed");
 }
 
 # ---- A faulty server ----
@@ -154,10 +154,10 @@ for (my $time = 0.2; ; $time *= 2) {
     ($status, $r) = bench('-c', 5, '-t', $time, "$ws/wrong");
     last if $r->{messages} > 10 || $time > $Httpd::DEADLINE;
 }
-is($status, 1, 'changed messages: ends with 1');
-cmp_ok($r->{wrong}, '>', 0, 'they are counted');
-cmp_ok($r->{wrong}, '<', $r->{messages}, 'the others are not');
-like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first one is reported');
+is($status, 1, 'changed messages: wsbench exits with 1');
+cmp_ok($r->{wrong}, '>', 0, 'changed messages are counted');
+cmp_ok($r->{wrong}, '<', $r->{messages}, 'unchanged messages are not counted as wrong');
+like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first changed message is reported');
 
 for (
     [ 'no WebSocket here',       qr/^handshake: the server answered 404 /, 8, "$ws/nothing" ],
@@ -169,8 +169,8 @@ for (
 {
     my ($name, $problem, $failed, @arguments) = @$_;
     ($status, $r) = bench('-c', 8, @arguments);
-    is($status, 1, "$name: ends with 1");
-    like($r->{problem}, $problem, "$name: reported");
+    is($status, 1, "$name: wsbench exits with 1");
+    like($r->{problem}, $problem, "$name: the problem is reported");
     is($r->{failed}, $failed, "$name: all affected connections are counted");
 }
 
@@ -226,7 +226,7 @@ for my $case (
 {
     my ($what, $echo) = @$case;
     my ($child, $port) = server(sub { answer(@_, $offered) }, $echo);
-    cmp_ok(right($what, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")->{messages}, '>', 0, "$what: messages");
+    cmp_ok(right($what, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")->{messages}, '>', 0, "$what: messages are echoed");
 }
 for my $case (
     ['a parameter that was not offered', qr/client_max_window_bits, which was not offered/, "$offered; client_max_window_bits=10"],
@@ -237,8 +237,8 @@ for my $case (
     my ($what, $problem, $header) = @$case;
     my ($child, $port) = server(sub { answer(@_, $header) }, sub { });
     my ($status, $r) = bench('-z', '-c', 1, "ws://127.0.0.1:$port/");
-    is($status, 1, "$what: ends with 1");
-    like($r->{problem}, $problem, "$what: reported");
+    is($status, 1, "$what: wsbench exits with 1");
+    like($r->{problem}, $problem, "$what: the problem is reported");
 }
 {
     my ($child, $port) = server(
@@ -249,8 +249,8 @@ for my $case (
 {
     my ($child, $port) = server(sub { syswrite $_[0], "HTTP/1.1 403 \e]0;x\a\xc2\x9b\x9b\r\n\r\n" }, sub { });
     my ($status, $output) = Program::run($program, qw(-t 0.1 -c 1), "ws://127.0.0.1:$port/");
-    unlike($output, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'data of a server does not control the terminal');
-    like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'its reason phrase is shown escaped');
+    unlike($output, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'a reason phrase of the server cannot control the terminal');
+    like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'a reason phrase of the server is shown escaped');
 }
 {
     # A name service for the test, with two addresses, of which the first refuses or does not answer.
@@ -279,7 +279,7 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
     return real(name, port, hints, found);
 }
 END
-    is(system("gcc -shared -fPIC -o $shim.so $shim.c"), 0, 'a name service');
+    is(system("gcc -shared -fPIC -o $shim.so $shim.c"), 0, 'a name service for the test is built');
     for my $case (['refuses', '127.0.0.9:1'], ['is silent', '127.0.0.1:' . $hole->sockport]) {
         local @ENV{qw(LD_PRELOAD FIRST_ADDRESS)} = ("$shim.so", $case->[1]);
         local $ENV{ASAN_OPTIONS} = 'verify_asan_link_order=0';
@@ -299,20 +299,20 @@ END
     my $p = Program->start($program, qw(--json -t 60 -w 0 -c 4), "$ws/echo?interrupted");
     Httpd::wait_for(sub { $httpd->access_log =~ /interrupted/ }, 'the handshakes');
     kill 'INT', $p->{pid};
-    is($p->finish, 130, 'Ctrl-C ends with 130');
+    is($p->finish, 130, 'Ctrl-C: wsbench exits with 130');
     my $r = decode_json($p->output);
-    ok($r->{interrupted}, 'and prints the results so far');
-    is($r->{problem}, undef, 'without a problem');
-    cmp_ok($r->{seconds}, '<', 60, 'for the time that they took');
+    ok($r->{interrupted}, 'Ctrl-C: the results so far are printed');
+    is($r->{problem}, undef, 'Ctrl-C: no problem is reported');
+    cmp_ok($r->{seconds}, '<', 60, 'Ctrl-C: the duration in the results is the elapsed time');
     ($status, my $text) = Program::run('sh', '-c', "$program -c 1 ws://127.0.0.1:1/ 2>&1; $program --size=99999999999 x 2>&1; $program -c 5000000 x");
-    unlike($text, qr/\de\+/, 'limits are plain numbers');
-    like($text, qr/whole number from 1 to 4000000/, 'in words');
+    unlike($text, qr/\de\+/, 'error texts have limits as plain numbers, not with exponents');
+    like($text, qr/whole number from 1 to 4000000/, 'error texts have the limits in words');
 }
 
 # ---- A rate ----
 
 $r = right('a rate', qw(-r 200 -c 10 -t 1), "$ws/echo");
-cmp_ok($r->{messages}, '<=', 200 * ($r->{seconds} + 0.1) + 10, 'no more messages than the rate');
+cmp_ok($r->{messages}, '<=', 200 * ($r->{seconds} + 0.1) + 10, '--rate: no more messages than the rate are sent');
 my $closed = until_right('slow server, closed loop', \&any, '-c', 1, "$ws/slow");
 my $most   = 5 * $closed->{latency_us}{p50};
 my $open   = until_right('slow server, open loop', sub { $_[0]{latency_us} && $_[0]{latency_us}{max} > $most },
@@ -330,24 +330,24 @@ for (
     my ($name, $loop, @arguments) = @$_;
     $r = until_right("fan-out, $name", sub { $_[0]{deliveries} >= 20 && (!$loop || $_[0]{to_last_us}) },
         qw(-f -c 20 -s 100), @arguments, "$ws/all");
-    is($r->{opened}, 21, 'subscribers and a publisher');
-    cmp_ok($r->{deliveries}, '>=', 20, 'deliveries');
+    is($r->{opened}, 21, "fan-out, $name: 20 subscribers and a publisher are connected");
+    cmp_ok($r->{deliveries}, '>=', 20, "fan-out, $name: deliveries are counted");
     $loop
-        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, 'the last one is later than the first')
-        : is($r->{to_last_us}, undef, 'with a rate there are no batches');
+        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, "fan-out, : the last delivery is not before the first")
+        : is($r->{to_last_us}, undef, "fan-out, : there are no batches");
 }
 right('fan-out, behind a greeting', qw(-f -c 4 --hello hello --skip 1), "$ws/all");
 
 # ---- Idle, connect, sources ----
 
 $r = right('idle', '--idle', '-c', 50, '--pid', $httpd->pid, "$ws/echo");
-is($r->{messages}, 0, 'idle: nothing while it was measured');
-ok(defined $r->{server_bytes_per_connection}, 'memory of a connection');
+is($r->{messages}, 0, '--idle: no messages are sent');
+ok(defined $r->{server_bytes_per_connection}, '--idle: memory of a connection is measured');
 $r = until_right('connect', sub { $_[0]{handshakes} > 4 }, '--connect', '-c', 4, '-k', "$ws/echo", "$wss/echo");
-cmp_ok($r->{handshakes}, '>', 4, 'connections are opened again');
+cmp_ok($r->{handshakes}, '>', 4, '--connect: connections are opened again and again');
 $r = right('sources', qw(-c 6 -S 127.0.0.5-127.0.0.7), "$ws/echo?source");
 my %from = map { $_ => 1 } $httpd->access_log =~ m{^(\S+) .*/echo\?source}mg;
-is_deeply([ sort keys %from ], [qw(127.0.0.5 127.0.0.6 127.0.0.7)], 'from each of three addresses');
+is_deeply([ sort keys %from ], [qw(127.0.0.5 127.0.0.6 127.0.0.7)], '--sources: connections come from each of three addresses');
 
 # ---- Text ----
 
@@ -355,12 +355,12 @@ my $text = '';
 for (my $time = 0.2; $text !~ /^latency/m && $time <= $Httpd::DEADLINE; $time *= 2) {
     (undef, $text) = Program::run($program, qw(-c 2 --pid), $httpd->pid, '-t', $time, "$ws/echo");
 }
-like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, [\d.]+ s$/m, 'text: what was done');
-like($text, qr/^messages +\d+, \d+ a second, [\d.]+ MB a second$/m, 'messages');
-like($text, qr/^latency +p50 [\d.]+ (?:us|ms|s), p90 [\d.]+ (?:us|ms|s), p99 [\d.]+ (?:us|ms|s), p99\.9 [\d.]+ (?:us|ms|s), max [\d.]+ (?:us|ms|s)$/m, 'latency');
-like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 'the server');
-like($text, qr/^load +1 worker, [\d.]+ of a processor, the busiest [\d.]+/m, 'itself');
-unlike($text, qr/\r/, 'no progress where there is no terminal');
+like($text, qr/^echo +2 connections, 20 bytes binary, 1 in flight, [\d.]+ s$/m, 'the report in text has a line for the load');
+like($text, qr/^messages +\d+, \d+ a second, [\d.]+ MB a second$/m, 'the report in text has a line for the messages');
+like($text, qr/^latency +p50 [\d.]+ (?:us|ms|s), p90 [\d.]+ (?:us|ms|s), p99 [\d.]+ (?:us|ms|s), p99\.9 [\d.]+ (?:us|ms|s), max [\d.]+ (?:us|ms|s)$/m, 'the report in text has a line for the latency');
+like($text, qr/^server +[\d.]+ of a processor, [\d.]+ us for each message$/m, 'the report in text has a line for the server');
+like($text, qr/^load +1 worker, [\d.]+ of a processor, the busiest [\d.]+/m, 'the report in text has a line for wsbench itself');
+unlike($text, qr/\r/, 'without a terminal, no progress is shown');
 
 # ---- The command line, and its documentation ----
 
@@ -378,23 +378,23 @@ for (
 {
     my ($name, $text, @arguments) = @$_;
     my ($status, $output) = Program::run($program, @arguments);
-    is($status, 2, "wrong command line, $name: ends with 2");
-    like($output, $text, "$name: reported");
-    like($output, qr/wsbench --help/, "$name: help is named");
+    is($status, 2, "wrong command line, $name: wsbench exits with 2");
+    like($output, $text, "wrong command line, $name: the error is reported");
+    like($output, qr/wsbench --help/, "wrong command line, $name: the error refers to --help");
 }
 ($status, my $help) = Program::run($program, '--help');
-is($status, 0, '--help');
+is($status, 0, 'wsbench --help exits with 0');
 my %option = map { $_ => 1 } $help =~ /(--[a-z][a-z-]+)/g;
 my $page = Httpd::read_file('docs/man/wsbench.1');
-is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '', 'the man page has each option');
+is(join(' ', grep { $page !~ /^\.(?:BR?|TP) .*\Q$_\E\b/m } sort keys %option), '', 'the man page of wsbench has each option');
 (undef, my $completed) = Program::run('bash', '-c',
     "PATH=$Httpd::BUILD/bin:\$PATH; . tools/completion/bash/wsbench; COMP_WORDS=(wsbench --conn) COMP_CWORD=1; _wsbench; "
         . 'echo "${COMPREPLY[*]}"');
-is($completed, "--connect --connections\n", 'completion');
+is($completed, "--connect --connections\n", 'the shell completion of wsbench completes options');
 
 ($status, my $output) = Program::run('bash', '-c', 'exec "$0" "$@" >/dev/full', $program, qw(-c 1 -t 0.1), "$ws/echo");
-is($status, 1, 'a full disk: ends with 1');
-like($output, qr/^wsbench: cannot write the report$/m, 'and says why');
+is($status, 1, 'with a full disk, wsbench exits with 1');
+like($output, qr/^wsbench: cannot write the report$/m, 'with a full disk, wsbench says why');
 
 $httpd->stop;
 
@@ -404,11 +404,11 @@ $httpd->stop;
     local @ENV{qw(BENCH CELLS SERVERS ROUNDS DURATION JSON PEER)} =
         ('utf8', 'text', 'ours,raw,nobody', 1, 0.1, $httpd->root . '/results.json', 'nobody=/nonexistent');
     ($status, my $table) = Program::run($^X, 'bench/compare');
-    is($status, 0, 'bench/compare');
-    like($table, qr/^missing: nobody: it has ended/m, 'a server that does not start is reported');
-    like($table, qr/^\| 16 KiB, text \| [\d.]+ \| [\d.]+ \| \d+\.\d+ \| - \|$/m, 'a row of the table');
+    is($status, 0, 'bench/compare exits with 0');
+    like($table, qr/^missing: nobody: it has ended/m, 'bench/compare reports a server that does not start');
+    like($table, qr/^\| 16 KiB, text \| [\d.]+ \| [\d.]+ \| \d+\.\d+ \| - \|$/m, 'bench/compare prints a row of the table');
     my $json = decode_json(Httpd::read_file($ENV{JSON}));
-    cmp_ok($json->{medians}{'utf8: 16 KiB, text'}{$_}, '>', 0, "JSON: the median of $_") for qw(ours raw);
+    cmp_ok($json->{medians}{'utf8: 16 KiB, text'}{$_}, '>', 0, "bench/compare writes the median of $_ as JSON") for qw(ours raw);
 }
 
 done_testing;

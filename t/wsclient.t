@@ -67,48 +67,48 @@ sub talk {
 
 # ---- Messages ----
 
-is_deeply([talk("one\n\ntwo\nlast", "$ws/echo")], [0, "one\n\ntwo\nlast\n", ''], 'a line is a message');
-is_deeply([talk('', "127.0.0.1:$port/echo")], [0, '', ''], 'no input, no message; ws:// can be omitted');
+is_deeply([talk("one\n\ntwo\nlast", "$ws/echo")], [0, "one\n\ntwo\nlast\n", ''], 'each line of input is a message');
+is_deeply([talk('', "127.0.0.1:$port/echo")], [0, '', ''], 'no input sends no message, and ws:// can be omitted');
 my $long = 'wörd' x 50_000;
 is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a long line is sent in parts');
 {
     my ($status, $output, $error) = talk("right\nwr\xffng\n", "$ws/echo");
-    is($status, 5, 'bytes that are not UTF-8: exit code');
-    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'and the remedy');
+    is($status, 5, 'input that is not UTF-8: exit code 5');
+    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'input that is not UTF-8: the error suggests --binary');
 }
-is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex');
-is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'mistakes in its input');
-is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'are reported');
+is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex sends and prints bytes');
+is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", '--hex: invalid input is reported');
+is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, '--hex: invalid input: exit code 5');
 {
     my ($status, $output) = talk("a\"\\\tb\n", '--json', "$ws/echo");
-    is($status, 0, '--json');
-    is($output, <<'END', 'tells open, message and close');
+    is($status, 0, '--json: exit code 0');
+    is($output, <<'END', '--json prints open, message and close');
 {"event":"open","peer":"127.0.0.1","version":13}
 {"event":"message","text":"a\"\\\u0009b"}
 {"event":"close","code":1000,"reason":"","clean":true}
 END
-    is((split /\n/, (talk("00ff\n", '-j', '--hex', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', 'bytes in base64');
+    is((split /\n/, (talk("00ff\n", '-j', '--hex', "$ws/echo"))[1])[1], '{"event":"message","base64":"AP8="}', '--json prints bytes in base64');
     like((talk('', '--json', "$ws/nothing"))[1],
         qr/^\{"event":"failure","reason":"handshake: server answered 404","status":404,"answer":"Not Found","headers":\[\["Date",.*\]\],"body":"\\u003c!DOCTYPE.*"\}$/,
-        'and a failure, with the answer');
+        '--json prints a failure, with the answer');
     ($status, $output) = Program::run('/usr/bin/python3', '-c', <<'END', $program, "$ws/echo");
 import json, subprocess, sys
 text = "".join(map(chr, range(1, 128))).replace("\n", "") + "\u20ac\U0001f600"
 out = subprocess.run([sys.argv[1], "--json", sys.argv[2]], input=text.encode(), stdout=subprocess.PIPE).stdout
 print([json.loads(l) for l in out.splitlines()][1] == {"event": "message", "text": text})
 END
-    is($output, "True\n", 'every character survives JSON');
+    is($output, "True\n", '--json prints every character so that Python can read it');
 }
 like((talk('', '--count=2', "$ws/time"))[1], qr/^20[^\n]+\n20[^\n]+\n$/, '--count waits for that number of messages');
-is((talk('0123456789a', "$ws/small"))[0], 1, 'the server closes with an error: exit code');
-like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'and why');
-is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay stays, until --timeout');
-is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet prints nothing');
+is((talk('0123456789a', "$ws/small"))[0], 1, 'the server closes with an error: exit code 1');
+like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'the server closes with an error: the code is reported');
+is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay keeps the connection open until --timeout');
+is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet prints no errors');
 
-is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'without standard input');
-like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'there is nothing to send');
-is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code');
-is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'and why');
+is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'closed standard input: exit code 0');
+like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'closed standard input: the connection closes cleanly');
+is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code 5');
+is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'output that cannot be written: the error is reported');
 
 # ---- Large amounts of data ----
 
@@ -147,11 +147,11 @@ thread.join()
 print(client.wait(), sent.digest() == came.digest())
 print("bounded" if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < (400 << 10) else "memory")
 END
-    is($output, "held\n0 True\nbounded\n", "$name: 64 MiB go through echo and a slow reader unchanged, in bounded memory")
+    is($output, "held\n0 True\nbounded\n", "$name: 64 MiB are echoed to a slow reader unchanged, in bounded memory")
         or diag($status);
 }
 my $text = join '', map {"line $_\n"} 1 .. 20_000;
-is_deeply([talk($text, '--deflate', "$ws/echo")], [0, $text, ''], 'many lines, compressed');
+is_deeply([talk($text, '--deflate', "$ws/echo")], [0, $text, ''], '--deflate: many lines are echoed');
 
 # ---- Output ----
 
@@ -159,19 +159,19 @@ like((talk("hi\n", '--frames', "$ws/echo"))[2],
     qr/^-> text fin, 2 bytes: "hi"\n<- text fin, 2 bytes: "hi"\n|^-> text fin.*-> close fin/s, '--frames');
 {
     my ($status, undef, $error) = talk("say \"it\"\n\n\\\n", "--record=$dir/echo.transcript", '-o', 'http://here', '-s', 'b,a', '-H', 'X: y', "$ws/agreed?q");
-    is($status, 0, '--record') or diag($error);
+    is($status, 0, '--record: exit code 0') or diag($error);
     my $transcript = Httpd::read_file("$dir/echo.transcript");
     like($transcript, qr{^connect /agreed\?q\n    Origin: http://here\n    Sec-WebSocket-Protocol: b,a\n    X: y\n< 101\n    Sec-WebSocket-Protocol: b$}m,
-        'has the handshake');
+        '--record writes the handshake');
     my ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", "$Httpd::BUILD/websocket/ws_echo.so", 'protocol=a,b',
         "$dir/echo.transcript");
-    is($played, 0, 'and is a valid transcript') or diag($transcript, $output);
+    is($played, 0, '--record writes a transcript that wshandler-test accepts') or diag($transcript, $output);
     talk('', "--record=$dir/idle.transcript", '--count=1', "$ws/idle");
     $transcript = Httpd::read_file("$dir/idle.transcript");
-    like($transcript, qr/^wait \d+ms\n< text "Are you there\?"$/m, 'a pause of the server is a wait');
+    like($transcript, qr/^wait \d+ms\n< text "Are you there\?"$/m, '--record writes a pause of the server as a wait');
     ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", $idle, 'patience=300', "$dir/idle.transcript");
-    is($played, 0, 'and is a valid transcript') or diag($transcript, $output);
-    is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, 'a file that cannot be written');
+    is($played, 0, '--record writes a transcript with a wait that wshandler-test accepts') or diag($transcript, $output);
+    is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, '--record to a file that cannot be written: exit code 5');
 }
 
 # ---- Handshake ----
@@ -201,20 +201,20 @@ sub server {
     my ($status, undef, $error) = talk('', '--protocol-version=8', '-H', 'X-Test:1', '--header', 'X-More: a b', '--origin', 'http://x',
         '-s', 'chat,b', '-z',
         "ws://me:secret\@127.0.0.1:$own/p?q");
-    is($status, 3, 'refused: exit code');
-    is($error, "wsclient: handshake: server answered 403\n", 'and why');
+    is($status, 3, 'a refused handshake: exit code 3');
+    is($error, "wsclient: handshake: server answered 403\n", 'a refused handshake: the status is reported');
     my $request = $told->();
     like($request, qr/^\Q$_\E\r$/m, "the request has $_")
         for 'GET /p?q HTTP/1.1', 'X-Test: 1', 'X-More: a b', 'Sec-WebSocket-Version: 8', 'Sec-WebSocket-Origin: http://x',
         'Authorization: Basic bWU6c2VjcmV0';
-    like($request, qr/^Sec-WebSocket-Protocol: chat, ?b\r$/m, 'subprotocols');
-    like($request, qr/^Sec-WebSocket-Extensions: permessage-deflate/m, 'and extensions');
+    like($request, qr/^Sec-WebSocket-Protocol: chat, ?b\r$/m, 'the request has the subprotocols');
+    like($request, qr/^Sec-WebSocket-Extensions: permessage-deflate/m, 'the request has the extensions');
 }
 {
     my ($own, $told) = server(sub {"HTTP/1.1 502 No\r\n\r\n"});
     my ($status, undef, $error) = talk('', "--proxy=http://127.0.0.1:$own", 'ws://far.test/');
-    is($status, 3, '--proxy');
-    like($told->(), qr/^CONNECT far\.test:80 HTTP/, 'is asked');
+    is($status, 3, '--proxy: a refusal of the proxy: exit code 3');
+    like($told->(), qr/^CONNECT far\.test:80 HTTP/, '--proxy: the proxy gets a CONNECT request');
 }
 {
     my $accept = sub {
@@ -224,10 +224,10 @@ sub server {
     };
     my ($own, $told) = server($accept);
     my ($status, $output, $error) = talk('', '--stay', "ws://127.0.0.1:$own/");
-    is_deeply([$status, $output, $error], [1, "half\n", "wsclient: the connection broke\n"], 'a connection that breaks');
+    is_deeply([$status, $output, $error], [1, "half\n", "wsclient: the connection broke\n"], 'a connection that breaks is reported, with exit code 1');
     $told->();
     ($own, $told) = server($accept);
-    is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, 'fewer messages than --count wants');
+    is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, '--count with fewer messages than requested: exit code 1');
     $told->();
 }
 # ---- Server data cannot control the terminal ----
@@ -276,18 +276,18 @@ else:
 sys.stdout.buffer.write(out + b"|" + err)
 END
     my ($out, $err) = $output =~ /\A(.*)\|(.*)\z/s;
-    like($out, $match, "a message of the server on $what");
-    unlike($out =~ s/\r\n/\n/gr, $acts, 'without anything that acts') if $where eq 'terminal' || @$options;
-    unlike($err, $acts, 'nor is there anything on standard error');
-    like($err, qr/closed the connection: 4000 \Q$tame\E/, 'where the close reason is shown') if !grep { $_ eq '--json' } @$options;
+    like($out, $match, "a message of the server is shown on $what");
+    unlike($out =~ s/\r\n/\n/gr, $acts, "a message on $what cannot control the terminal") if $where eq 'terminal' || @$options;
+    unlike($err, $acts, "standard error on $what cannot control the terminal");
+    like($err, qr/closed the connection: 4000 \Q$tame\E/, "the close reason is shown escaped on $what") if !grep { $_ eq '--json' } @$options;
     $told->();
 }
 {
     my ($own, $told) = server(sub { "HTTP/1.1 403 $evil\x9b\r\nX-Header: \xc2\x9b2J\xe2\x80\xae\x9b\r\n\r\nbody $evil\x9b\n" });
     my (undef, undef, $error) = talk('', '-v', "ws://127.0.0.1:$own/");
-    unlike($error, $acts, 'reason phrases, headers and bodies of refusals');
-    like($error, qr/^< 403 \Q$tame\E\\x9b$/m, 'are shown escaped');
-    like($error, qr/^body \Q$tame\E\\x9b$/m, 'with their bodies');
+    unlike($error, $acts, "a refusal's reason phrase, headers and body cannot control the terminal");
+    like($error, qr/^< 403 \Q$tame\E\\x9b$/m, "a refusal's reason phrase is shown escaped");
+    like($error, qr/^body \Q$tame\E\\x9b$/m, "a refusal's body is shown escaped");
     $told->();
 }
 
@@ -302,8 +302,8 @@ for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has se
     my $request = do { local $/ = "\r\n\r\n"; <$client> };
     print $client upgraded($request), $more;
     $client->flush;
-    is($p->finish, 1, "a server that $what and does not answer our Close is dropped");
-    like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, 'and this is reported');
+    is($p->finish, 1, "a server that $what and does not answer the Close frame is disconnected");
+    like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, "a server that $what and does not answer the Close frame is reported");
 }
 
 # ---- Connecting ----
@@ -311,32 +311,32 @@ for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has se
 {
     my ($own, $told) = server(sub {"HTTP/1.1 401 No\r\nX-Why: because\r\nContent-Length: 9\r\n\r\nlog in\r\n\n"});
     my ($status, undef, $error) = talk('', '--verbose', '-H', 'X-Mine: 1', "ws://127.0.0.1:$own/p");
-    is($status, 3, '--verbose');
+    is($status, 3, '--verbose, a refusal: exit code 3');
     like($error, qr{^> GET /p HTTP/1\.1\n(?:> .*\n)*> X-Mine: 1\n> \n< 401 No\n< X-Why: because\n< Content-Length: 9\nlog in\n}m,
-        'shows request, answer and body');
+        '--verbose shows request, answer and body of a refusal');
     $told->();
-    like((talk('', '-v', "$ws/echo"))[2], qr/^< 101 Switching Protocols\n(?:< .*\n)*< Sec-WebSocket-Accept: /m, 'also of a 101');
+    like((talk('', '-v', "$ws/echo"))[2], qr/^< 101 Switching Protocols\n(?:< .*\n)*< Sec-WebSocket-Accept: /m, '--verbose shows the answer 101');
 }
-is_deeply([talk("not\n", '-x', 'one', '--execute=two', '-c', '2', "$ws/echo")], [0, "one\ntwo\n", ''], '--execute in place of input');
-is_deeply([talk('', '-x', 'one', "$ws/echo")], [0, "one\n", ''], 'its answer is waited for');
-is_deeply([talk('', '--hex', '-x', '00 ff', "$ws/echo")], [0, "00 ff\n", ''], 'in hexadecimal');
+is_deeply([talk("not\n", '-x', 'one', '--execute=two', '-c', '2', "$ws/echo")], [0, "one\ntwo\n", ''], '--execute sends messages instead of the input');
+is_deeply([talk('', '-x', 'one', "$ws/echo")], [0, "one\n", ''], '--execute waits for the answer');
+is_deeply([talk('', '--hex', '-x', '00 ff', "$ws/echo")], [0, "00 ff\n", ''], '--execute with --hex sends bytes');
 is_deeply([talk('x', "--resolve=far.test:80:127.0.0.9,127.0.0.1", "--connect-to=far.test:80::$port", "ws://far.test/echo")]->[0], 3,
     'the first entry for a host counts');
 is_deeply([talk('x', "--resolve=far.test:$port:127.0.0.9,127.0.0.1", "ws://far.test:$port/echo")], [0, "x\n", ''],
-    '--resolve with two addresses, of which one answers');
-is_deeply([talk('x', "--connect-to=far.test::127.0.0.1:$port", 'ws://far.test/echo')], [0, "x\n", ''], '--connect-to');
+    '--resolve tries two addresses, of which one answers');
+is_deeply([talk('x', "--connect-to=far.test::127.0.0.1:$port", 'ws://far.test/echo')], [0, "x\n", ''], '--connect-to connects to another address');
 is_deeply([talk('x', "--cacert=$certs/ca.crt", "--connect-to=localhost.::127.0.0.1:", "wss://localhost.:$ssl_port/echo")], [0, "x\n", ''],
-    'a dot at the end of the host');
+    'a host with a dot at its end is connected, and its certificate accepted');
 SKIP: {
     skip 'built without libidn2', 1 if `ldd $program` !~ /libidn2/;
     is_deeply([talk('x', "--connect-to=xn--bcher-kva.test::127.0.0.1:$port", "ws://b\xc3\xbccher.test/echo")], [0, "x\n", ''],
-        'a host with letters beyond ASCII');
-    like((talk('', "ws://a\xef\xbc\x8fb.test/"))[2], qr/^wsclient: url: the host "/, 'one that hides a slash');
+        'a host with letters beyond ASCII is connected');
+    like((talk('', "ws://a\xef\xbc\x8fb.test/"))[2], qr/^wsclient: url: the host "/, 'a host that contains an encoded slash is refused');
 }
 {
     local $ENV{SSLKEYLOGFILE} = "$dir/keys";
-    is_deeply([talk('x', '-k', "$wss/echo")], [0, "x\n", ''], 'SSLKEYLOGFILE');
-    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_/m, 'has the secrets');
+    is_deeply([talk('x', '-k', "$wss/echo")], [0, "x\n", ''], 'with SSLKEYLOGFILE, a message is echoed');
+    like(Httpd::read_file("$dir/keys"), qr/^CLIENT_/m, 'SSLKEYLOGFILE has the TLS secrets');
 }
 for my $case (
     ['http_proxy', 'ws://far.test/', 1], ['HTTP_PROXY', 'ws://far.invalid/', 0], ['https_proxy', 'wss://far.test/', 1],
@@ -354,11 +354,11 @@ for my $case (
     my (undef, undef, $error) = talk('', $url);
     my $name = "$variable for $url" . (defined $no ? " and no_proxy=$no" : '');
     if ($used) {
-        is($error, "wsclient: proxy: it answered 502\n", "$name: is asked");
-        like((talk('', '--proxy=', 'ws://127.0.0.1:1/'))[2], qr/connect: /, '--proxy= uses no proxy');
+        is($error, "wsclient: proxy: it answered 502\n", "$name: the proxy is used");
+        like((talk('', '--proxy=', 'ws://127.0.0.1:1/'))[2], qr/connect: /, 'with --proxy= no proxy is used');
     }
     else {
-        like($error, qr/^wsclient: (?:lookup|connect): /, "$name: is not asked");
+        like($error, qr/^wsclient: (?:lookup|connect): /, "$name: the proxy is not used");
         IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $own)->close;
     }
     $told->();
@@ -384,20 +384,20 @@ for my $case (
     $request = do { local $/ = "\r\n\r\n"; <$client> };
     print $client "HTTP/1.1 403 No\r\n\r\n";
     close $client;
-    is($p->finish, 3, '--reconnect, until a permanent refusal');
-    like($p->output, qr/wsclient: handshake: server answered 403/, 'which is reported');
+    is($p->finish, 3, '--reconnect continues until a permanent refusal');
+    like($p->output, qr/wsclient: handshake: server answered 403/, '--reconnect reports the permanent refusal');
 }
 
-is((talk('', "$ws/old"))[0], 3, 'a redirect is not followed');
-is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'but with --location');
-is((talk('x', "$wss/echo"))[0], 3, 'an unknown CA');
-like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'is reported');
-is_deeply([talk('x', "--cacert=$certs/ca.crt", "$wss/echo")], [0, "x\n", ''], '--cacert');
-is_deeply([talk('x', '--insecure', "$wss/echo")], [0, "x\n", ''], '--insecure');
-is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that requires a certificate');
+is((talk('', "$ws/old"))[0], 3, 'without --location, a redirect is not followed');
+is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'with --location, a redirect is followed');
+is((talk('x', "$wss/echo"))[0], 3, 'an unknown CA: exit code 3');
+like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'an unknown CA is reported');
+is_deeply([talk('x', "--cacert=$certs/ca.crt", "$wss/echo")], [0, "x\n", ''], '--cacert accepts a certificate of that CA');
+is_deeply([talk('x', '--insecure', "$wss/echo")], [0, "x\n", ''], '--insecure accepts any certificate');
+is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that requires a client certificate: exit code 3');
 is_deeply([talk('x', '-k', "--cert=$certs/client.crt", "--key=$certs/client.key", "$wss/certified")], [0, "x\n", ''],
-    '--cert and --key');
-is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, '--server-name');
+    '--cert and --key send a client certificate');
+is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, '--server-name for another host: exit code 3');
 
 # ---- Ends ----
 
@@ -405,15 +405,15 @@ is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo")
     my $p = Program->start($program, '--json', '--stay', "$ws/echo");
     $p->wait_output(qr/"open"/);
     kill 'INT', $p->{pid};
-    is($p->finish, 130, 'SIGINT ends it');
-    like($p->output, qr/"close","code":1001,.*"clean":true/, 'with a Close frame');
-    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that closes the pipe');
-    is(Httpd::read_file("$dir/out"), "y\n", 'has received its data');
+    is($p->finish, 130, 'SIGINT: exit code 130');
+    like($p->output, qr/"close","code":1001,.*"clean":true/, 'SIGINT closes the connection with a Close frame');
+    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that closes the pipe: exit code 0');
+    is(Httpd::read_file("$dir/out"), "y\n", 'a reader that closes the pipe has received its data');
 }
 for (['--ping=0.05', "$ws/echo"]) {
     my $p = Program->start($program, '--frames', '--stay', @$_);
     $p->wait_output(qr/-> ping.*<- pong/s);
-    pass('--ping');
+    pass('--ping sends pings, which are answered');
 }
 
 # ---- A terminal ----
@@ -449,7 +449,7 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
         POSIX::_exit(0);
     }
     close $tells;
-    for my $how ('behind a closing handshake', 'behind an error of the server') {
+    for my $how ('after a closing handshake', 'after an error of the server') {
         talk('', "--cacert=$certs/ca.crt", 'wss://localhost:' . $listener->sockport . '/');
         is(scalar <$told>, "notified\n", "close_notify is sent $how");
     }
@@ -460,26 +460,26 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
 
 {
     my ($status, $usage) = talk('', '--help');
-    is($status, 0, '--help');
+    is($status, 0, 'wsclient --help: exit code 0');
     for (['--what', 'ws://x'], [], ['a', 'b'], ['--protocol-version=7', 'x'], ['--version=8', 'x'], ['--version', '13', 'x'], ['--resolve=a:1', 'x'],
         ['--connect-to=a:1:b', 'x'], ['--reconnect=soon', 'x'], ['--close-timeout=0', 'x'], ['-H', 'x', 'y'], ['-jb', 'x'], ['-c', '0', 'x'],
         ['-s', 'a,,a', 'x'], ['--timeout=soon', 'x'])
     {
-        is((talk('', @$_))[0], 2, "@$_ is refused");
+        is((talk('', @$_))[0], 2, "wsclient refuses: @$_");
     }
     my $version = Httpd::read_file("$Httpd::TOP/VERSION") =~ s/\n//r;
-    is_deeply([talk('', '--version')], [0, "wsclient $version\n", ''], '--version is that of the program');
-    like(Httpd::read_file("$Httpd::TOP/include/mod_websocket.h"), qr/^#define WS_VERSION "\Q$version\E"$/m, 'and of the headers');
-    like((talk('', '--version', '8', 'x'))[2], qr/use --protocol-version=8/, '--version 8 says what to use');
+    is_deeply([talk('', '--version')], [0, "wsclient $version\n", ''], '--version prints the version of the program');
+    like(Httpd::read_file("$Httpd::TOP/include/mod_websocket.h"), qr/^#define WS_VERSION "\Q$version\E"$/m, 'the version in the header is the version of the program');
+    like((talk('', '--version', '8', 'x'))[2], qr/use --protocol-version=8/, '--version 8 is refused, and the error suggests --protocol-version');
     my $page = "$Httpd::TOP/docs/man/wsclient.1";
-    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'its man page is well formed');
+    is(`man --warnings -E UTF-8 -l -Tutf8 -Z $page 2>&1 >/dev/null`, '', 'the man page of wsclient is well formed');
     my $man        = Httpd::read_file($page) =~ s/\\-/-/gr;
     my $completion = Httpd::read_file("$Httpd::TOP/tools/completion/bash/wsclient");
     for ($usage =~ /(--[\w-]+)/g) {
-        like($man, qr/\Q$_\E\b/, "the man page has $_");
-        like($completion, qr/\Q$_\E\b/, "and so has the completion");
+        like($man, qr/\Q$_\E\b/, "the man page of wsclient has $_");
+        like($completion, qr/\Q$_\E\b/, "the shell completion of wsclient has $_");
     }
-    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wsclient"), 0, 'its completion is a script');
+    is(system('bash', '-n', "$Httpd::TOP/tools/completion/bash/wsclient"), 0, 'the shell completion of wsclient is a valid script');
 }
 
 done_testing;
