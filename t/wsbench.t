@@ -333,8 +333,8 @@ for (
     is($r->{opened}, 21, "fan-out, $name: 20 subscribers and a publisher are connected");
     cmp_ok($r->{deliveries}, '>=', 20, "fan-out, $name: deliveries are counted");
     $loop
-        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, "fan-out, : the last delivery is not before the first")
-        : is($r->{to_last_us}, undef, "fan-out, : there are no batches");
+        ? cmp_ok($r->{to_last_us}{p50}, '>=', $r->{first_to_last_us}{p50}, "fan-out, $name: the last delivery is not before the first")
+        : is($r->{to_last_us}, undef, "fan-out, $name: there are no batches");
 }
 right('fan-out, behind a greeting', qw(-f -c 4 --hello hello --skip 1), "$ws/all");
 
