@@ -33,11 +33,11 @@ static void names(void)
     ws_backend b;
     for (int i = 0; i < 3; i++) {
         is_int(ws_backend_parse(right[i], &b), 0, "\"%s\" is a backend", right[i]);
-        is_str(ws_backend_name(b), right[i], "and has this name");
+        is_str(ws_backend_name(b), right[i], "the backend has the same name");
     }
-    is_int(ws_backend_parse("Auto", &b), 0, "case does not matter");
-    is_int(ws_backend_parse("kqueue", &b), -1, "\"kqueue\" is none");
-    is_int(ws_backend_parse("", &b), -1, "nor is an empty name");
+    is_int(ws_backend_parse("Auto", &b), 0, "the name of a backend can be written in any case");
+    is_int(ws_backend_parse("kqueue", &b), -1, "kqueue is not a backend");
+    is_int(ws_backend_parse("", &b), -1, "an empty name is not a backend");
 }
 
 static void a_client_is_echoed(rig *r)
@@ -45,7 +45,7 @@ static void a_client_is_echoed(rig *r)
     wire w = enter(r, "a");
     wire_text(&w, "hello");
     told_is("a", "text \"hello\"", "a message arrives");
-    wire_next_is(&w, "text \"hello\"", "and is echoed");
+    wire_next_is(&w, "text \"hello\"", "the message is echoed");
     leave(&w, "a");
 }
 
@@ -94,16 +94,19 @@ static void where_io_uring_is_forbidden(void)
         diag("no seccomp filter here: %s", strerror(errno));
         return;
     }
-    ok(ws_backend_check(WS_BACKEND_URING, why) != APR_SUCCESS, "io_uring is refused");
-    ok(strstr(why, "built without") || strstr(why, "seccomp"), "with the remedy: %s", why);
-    is_int(ws_backend_check(WS_BACKEND_AUTO, why), APR_SUCCESS, "auto is not");
+    ok(ws_backend_check(WS_BACKEND_URING, why) != APR_SUCCESS,
+       "io_uring is refused where a seccomp filter forbids it");
+    ok(strstr(why, "built without") || strstr(why, "seccomp"), "the error explains the refusal: %s",
+       why);
+    is_int(ws_backend_check(WS_BACKEND_AUTO, why), APR_SUCCESS,
+           "the backend auto is accepted where io_uring is forbidden");
     start_loops(WS_BACKEND_AUTO);
     is_int(warnings, 0, "auto: no warning");
     is_int(infos, 1, "one line of information for three loops: %s", last);
     start_loops(WS_BACKEND_URING);
     is_int(warnings, 3, "io_uring: each loop warns: %s", last);
     start_loops(WS_BACKEND_EPOLL);
-    is_int(infos + warnings, 0, "epoll: not a word");
+    is_int(infos + warnings, 0, "epoll: nothing is logged");
     auto_works();
 }
 

@@ -109,7 +109,7 @@ static int read_until(wire *w, int last, int *numbers)
         whole &= f.opcode & 8 || len % SIZE == 0;
         n += numbers[n] >= 0;
     } while (!n || (numbers[n - 1] != last && n < 2 * MANY));
-    ok(whole, "all that comes is whole");
+    ok(whole, "all messages that arrive are complete");
     return n;
 }
 
@@ -154,12 +154,13 @@ static void the_newest_is_dropped(rig *r)
         }
     }
     is_int(taken + dropped, MANY, "drop-newest: a message is taken or dropped");
-    ok(dropped > 0, "drop-newest: %d are dropped", dropped);
+    ok(dropped > 0, "drop-newest: %d messages are dropped", dropped);
     n = read_until(&w, taken - 1, numbers);
-    is_int(n, taken, "drop-newest: what was taken arrives, and nothing else");
-    ok(increase(numbers, n), "drop-newest: in order");
+    is_int(n, taken, "drop-newest: the accepted messages arrive, and no others");
+    ok(increase(numbers, n), "drop-newest: messages arrive in order");
     wait_for_drain(r);
-    ok(send_one(id, MANY, 0).got >= 0, "drop-newest: then messages are taken again");
+    ok(send_one(id, MANY, 0).got >= 0,
+       "drop-newest: when the client has read, messages are accepted again");
     read_until(&w, MANY, numbers);
     leave(&w, "a");
 }
@@ -180,12 +181,12 @@ static void the_oldest_is_dropped(rig *r, apr_uint64_t fragment)
             bail_out("%zu bytes wait", o.queued);
         }
     }
-    is_int(taken, MANY, "drop-oldest: all messages are taken");
+    is_int(taken, MANY, "drop-oldest: all messages are accepted");
     n = read_until(&w, MANY - 1, numbers);
-    ok(n < MANY, "drop-oldest: %d of them arrive", n);
-    ok(increase(numbers, n), "drop-oldest: in order");
-    is_int(numbers[0], 0, "drop-oldest: what was on its way is not cut");
-    is_int(numbers[n - 1] - numbers[n - 10], 9, "drop-oldest: the newest are there");
+    ok(n < MANY, "drop-oldest: %d of the messages arrive", n);
+    ok(increase(numbers, n), "drop-oldest: messages arrive in order");
+    is_int(numbers[0], 0, "drop-oldest: a message that is partly sent is not dropped");
+    is_int(numbers[n - 1] - numbers[n - 10], 9, "drop-oldest: the newest messages arrive");
     leave(&w, "a");
 }
 
@@ -214,7 +215,7 @@ static void version_75_has_whole_messages_too(rig *r)
         number = atoi((const char *)p + 1);
         w.pos += SIZE + 2;
     }
-    ok(whole && n < MANY, "version 75: %d messages, all whole", n);
+    ok(whole && n < MANY, "version 75: %d messages arrive, all complete", n);
     wire_free(&w);
     told("a");
     nobody_is_left(r);
@@ -231,17 +232,17 @@ static void the_latest_of_a_key_is_kept(rig *r)
         order o = send_one(id, i, 1 + (apr_uint64_t)(i % 7) * 0x100000000u);
         most = o.queued > most ? o.queued : most;
     }
-    ok(most < 16 * SIZE, "keep-latest: one for each key waits, %zu bytes", most);
-    is_int(send_one(id, last, 0).got, WS_QUEUED, "keep-latest: one without a key");
+    ok(most < 16 * SIZE, "keep-latest: one message of each key is queued, %zu bytes", most);
+    is_int(send_one(id, last, 0).got, WS_QUEUED, "keep-latest: a message without a key is queued");
     n = read_until(&w, last, numbers);
     /* The messages sent before the queue filled up, then the latest message of each key. */
-    ok(n >= 8 && n < MANY, "keep-latest: %d arrive", n);
+    ok(n >= 8 && n < MANY, "keep-latest: %d messages arrive", n);
     for (int key = 0; key < 7; key++) {
         int found = 0;
         for (int i = n - 8; i < n - 1; i++) {
             found += numbers[i] % 7 == key && numbers[i] >= MANY - 7;
         }
-        is_int(found, 1, "keep-latest: the last of key %d", key);
+        is_int(found, 1, "keep-latest: the last message of key %d arrives", key);
     }
     leave(&w, "a");
 }
@@ -255,7 +256,7 @@ static void without_the_policy_a_key_means_nothing(rig *r)
     for (int i = 0; i < 10; i++) {
         send_one(id, i, 5);
     }
-    is_int(read_until(&w, 9, numbers), 10, "all of a key arrive");
+    is_int(read_until(&w, 9, numbers), 10, "keep-latest: all messages of one key arrive");
     leave(&w, "a");
 }
 
@@ -269,15 +270,17 @@ static void a_long_message_does_not_keep_out_new_ones(rig *r)
     int taken = 0;
     hold h;
     hold_loop(&h, r); /* the loop reads all messages in one turn, before it writes to the socket */
-    is_int(ws_send_to(id, WS_BINARY, much, sizeof(much)), WS_QUEUED, "a message beyond the queue");
+    is_int(ws_send_to(id, WS_BINARY, much, sizeof(much)), WS_QUEUED,
+           "a message larger than the queue is queued");
     ws_send_to(id, WS_BINARY, "-1", 3);
     let_loop_go(&h);
     for (int i = 0; i < MANY; i++) {
         taken += send_one(id, i, 0).got >= 0;
     }
-    is_int(taken, MANY, "does not keep out those behind it");
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "arrives whole");
-    ok(read_until(&w, MANY - 1, numbers) > 10, "and the newest of those behind it");
+    is_int(taken, MANY, "a message larger than the queue does not block later messages");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)),
+                 "the message larger than the queue arrives complete");
+    ok(read_until(&w, MANY - 1, numbers) > 10, "the newest messages after it arrive");
     leave(&w, "a");
 }
 
@@ -293,15 +296,15 @@ static void a_part_that_finds_no_room_closes(rig *r)
     for (i = 1; got >= 0 && i < MANY; i++) {
         got = send_part(id, i, 0);
     }
-    is_int(got, WS_FULL, "a message in parts that gets too long for a slow client");
+    is_int(got, WS_FULL, "a message in parts that grows too large for a slow client: WS_FULL");
     for (const char *text; strncmp(text = wire_next(&w), "close", 5);) {
         if (!strcmp(text, "eof")) {
             break;
         }
     }
     wire_close(&w, 1008, "");
-    wire_next_is(&w, "eof", "the connection is closed");
-    told_is("a", "close 1008 \"too slow\"", "on_close says why");
+    wire_next_is(&w, "eof", "after WS_FULL for a part, the connection is closed");
+    told_is("a", "close 1008 \"too slow\"", "after WS_FULL for a part, on_close gets 1008");
     wire_free(&w);
 }
 
@@ -314,13 +317,15 @@ static void a_first_part_can_be_dropped(rig *r)
     while (send_one(id, i, 0).got >= 0) {
         i++;
     }
-    is_int(send_part(id, MANY, WS_FIRST), WS_DROPPED, "a first part");
-    is_int(send_part(id, MANY, 0), WS_MISPLACED, "has begun nothing");
+    is_int(send_part(id, MANY, WS_FIRST), WS_DROPPED,
+           "the first part of a message is dropped when the queue is full");
+    is_int(send_part(id, MANY, 0), WS_MISPLACED,
+           "after a dropped first part, the next part is misplaced");
     n = read_until(&w, i - 1, numbers);
-    is_int(n, i, "what was taken before arrives");
+    is_int(n, i, "the messages accepted before arrive");
     wait_for_drain(r);
-    ok(send_part(id, MANY, WS_FIRST) >= 0, "later it is taken");
-    is_int(send_part(id, 0, WS_LAST) >= 0, 1, "and the last");
+    ok(send_part(id, MANY, WS_FIRST) >= 0, "when the client has read, a first part is accepted");
+    is_int(send_part(id, 0, WS_LAST) >= 0, 1, "the last part is accepted, too");
     read_until(&w, MANY, numbers);
     leave(&w, "a");
 }
@@ -347,9 +352,10 @@ static void old_messages_are_dropped(rig *r)
     for (i = 0; send_one(id, i, 0).queued < QUEUE / 2; i++) {
     }
     on_loop_of(r, 0, make_old, &id);
-    is_int(send_one(id, MANY, 0).got, WS_QUEUED, "drop-oldest: a message behind old ones");
+    is_int(send_one(id, MANY, 0).got, WS_QUEUED, "drop-oldest: a message is queued after old ones");
     n = read_until(&w, MANY, numbers);
-    ok(n < i && numbers[n - 2] < i, "drop-oldest: those are dropped: %d of %d arrive", n - 1, i);
+    ok(n < i && numbers[n - 2] < i,
+       "drop-oldest: messages that waited too long are dropped: %d of %d arrive", n - 1, i);
     leave(&w, "a");
 }
 
@@ -370,9 +376,9 @@ static void old_messages_are_not_written(rig *r)
     for (const char *text = ""; strcmp(text, "pong \"end\""); n++) {
         text = wire_next(&w);
     }
-    ok(n < i, "drop-oldest: when the client reads again, old ones are not sent: %d of %d", n - 1,
-       i);
-    ok(send_one(id, MANY, 0).got >= 0, "drop-oldest: new ones are");
+    ok(n < i, "drop-oldest: when the client reads again, old messages are not sent: %d of %d",
+       n - 1, i);
+    ok(send_one(id, MANY, 0).got >= 0, "drop-oldest: new messages are accepted");
     read_until(&w, MANY, numbers);
     leave(&w, "a");
 }
@@ -398,13 +404,14 @@ static void a_message_that_waits_too_long_closes(rig *r, ws_slow policy)
     if (policy == WS_SLOW_CLOSE) {
         wire_next_is(&w, "close 1008 \"too slow\"", "close");
         wire_close(&w, 1008, "");
-        wire_next_is(&w, "eof", "the connection is closed");
+        wire_next_is(&w, "eof", "the connection whose message waited too long is closed");
         told_is("a", "close 1008 \"too slow\"", "on_close");
         wire_free(&w);
         return;
     }
     wait_for_drain(r);
-    ok(send_one(id, MANY, 0).got >= 0, "then messages are taken again");
+    ok(send_one(id, MANY, 0).got >= 0,
+       "drop-newest: when the client has read, messages are accepted again");
     read_until(&w, MANY, numbers);
     leave(&w, "a");
 }
@@ -436,8 +443,9 @@ static void pings_do_not_close(rig *r)
     ws_send_to(id, WS_BINARY, much, sizeof(much));
     turns(r, 0);
     as_callback(id, ping, &got);
-    is_int(got, WS_DROPPED, "ws_ping() on a full queue");
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the connection lives");
+    is_int(got, WS_DROPPED, "ws_ping() on a full queue is dropped");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)),
+                 "after the dropped Ping, the connection is still open");
     leave(&w, "a");
 }
 
@@ -482,9 +490,9 @@ static void nothing_is_missing_for_who_says_so(rig *r)
     while (taken < MANY && send_one(id, taken, 0).got >= 0) {
         taken++;
     }
-    ok(taken < MANY, "WS_LOSSLESS: a message that finds no room is not taken");
-    is_int(read_until(&w, taken - 1, numbers), taken, "WS_LOSSLESS: none before it is missing");
-    wire_next_is(&w, "close 1008 \"too slow\"", "WS_LOSSLESS: and the connection is closed");
+    ok(taken < MANY, "WS_LOSSLESS: a message that does not fit is not accepted");
+    is_int(read_until(&w, taken - 1, numbers), taken, "WS_LOSSLESS: all messages before it arrive");
+    wire_next_is(&w, "close 1008 \"too slow\"", "WS_LOSSLESS: the connection is closed with 1008");
     wire_close(&w, 1008, "");
     told_is("a", "close 1008 \"too slow\"", "on_close");
     wire_free(&w);

@@ -76,7 +76,7 @@ static void block(wire *w, const char *name)
 static void unblock(const char *name)
 {
     sem_post(&gate);
-    told_is(name, "text \"wait\"", "it goes on");
+    told_is(name, "text \"wait\"", "the callback continues");
 }
 
 static void one_at_a_time_and_in_order(rig *r)
@@ -93,8 +93,8 @@ static void one_at_a_time_and_in_order(rig *r)
         sprintf(text, "%s \"%d\"", i % 3 ? "text" : "pong", i);
         right += !strcmp(told("one"), text);
     }
-    is_int(right, MANY, "messages and pongs come in order");
-    is_int(most_inside, 1, "never two callbacks at a time");
+    is_int(right, MANY, "messages and pongs are delivered in order");
+    is_int(most_inside, 1, "a connection never runs two callbacks at once");
     leave(&w, "one");
 }
 
@@ -120,7 +120,7 @@ static void callbacks_of_two_connections_meet(rig *r)
         told("met");
         told("met");
     }
-    ok(1, "callbacks of two connections that wait for each other meet, again and again");
+    ok(1, "callbacks of two connections run at the same time, again and again");
     leave(&a, "a");
     leave(&b, "b");
 }
@@ -141,18 +141,18 @@ static void a_waiting_callback_holds_up_nobody(rig *r)
     late = rig_join(r, "late");
     wire_text(&late, "hello");
     wire_frame(&w[0], FIN | PING, "", 0);
-    wire_next_is(&w[0], "pong", "when all four threads wait, Pings are answered still");
+    wire_next_is(&w[0], "pong", "when all four threads are blocked, a Ping is still answered");
     turns(r, 0);
-    is_int(untold(), 0, "and a fifth callback has to wait");
+    is_int(untold(), 0, "a fifth callback waits for a thread");
     for (int i = 0; i < 4; i++) {
         sem_post(&gate);
     }
     for (int i = 0; i < 4; i++) {
-        told_is(names[i], "text \"wait\"", "they go on");
+        told_is(names[i], "text \"wait\"", "the blocked callbacks continue");
         leave(&w[i], names[i]);
     }
-    told_is("late", "open", "and so does the fifth");
-    told_is("late", "text \"hello\"", "in its order");
+    told_is("late", "open", "the fifth callback runs");
+    told_is("late", "text \"hello\"", "the fifth connection's callbacks run in order");
     leave(&late, "late");
 }
 
@@ -194,9 +194,10 @@ static void the_threads_are_shared(rig *r)
     turns(r, 0);
     sem_post(&gate);
     before = lines_before("b", 62);
-    told_is("b", "text \"the only one\"", "a connection with few callbacks");
+    told_is("b", "text \"the only one\"", "a connection with few callbacks is served");
     forget("a");
-    ok(before < 60, "does not wait for all of one with many: %d came before", before);
+    ok(before < 60, "it does not wait for all callbacks of a busy connection: %d ran before",
+       before);
     leave(&a, "a");
     leave(&b, "b");
 }
@@ -235,14 +236,14 @@ static void reading_waits_for_the_handler(rig *r)
     wire_send(&w, stream, n);
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "many messages: reading waits");
-    ok(!s.wrong, "and the loop sleeps meanwhile");
+    is_int(s.held, WS_HELD_JOBS, "many queued messages: the engine stops reading");
+    ok(!s.wrong, "many queued messages: the loop sleeps meanwhile");
     unblock("a");
     for (int i = 0; i < MANY; i++) {
         sprintf(text, "text \"%d\"", i);
         right += !strcmp(told("a"), text);
     }
-    is_int(right, MANY, "all come, in order");
+    is_int(right, MANY, "many queued messages: all are delivered in order");
 
     block(&w, "a");
     for (int i = 0; i < 3; i++) {
@@ -250,11 +251,11 @@ static void reading_waits_for_the_handler(rig *r)
     }
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "a few long messages: reading waits, too");
+    is_int(s.held, WS_HELD_JOBS, "a few long queued messages: the engine stops reading");
     unblock("a");
     describe(text, BINARY, payload, LONG);
     for (int i = 0; i < 3; i++) {
-        told_is("a", text, "each comes");
+        told_is("a", text, "each long message is delivered");
     }
     leave(&w, "a");
     free(stream);
@@ -283,8 +284,8 @@ static void calls_of_others_count(rig *r)
     wire_text(&w, "waits in the socket");
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "many calls by ws_run(): reading waits");
-    ok(!s.wrong, "and the loop sleeps meanwhile");
+    is_int(s.held, WS_HELD_JOBS, "many calls by ws_run(): the engine stops reading");
+    ok(!s.wrong, "many calls by ws_run(): the loop sleeps meanwhile");
 
     /* The handler catches up and the loop is about to resume reading, but does not know yet that
      * more messages arrive. */
@@ -301,17 +302,19 @@ static void calls_of_others_count(rig *r)
     let_loop_go(&h);
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "it goes on waiting if there are many again");
-    is_int(untold(), 0, "what is in the socket stays there");
+    is_int(s.held, WS_HELD_JOBS,
+           "the engine does not resume reading while many calls are queued again");
+    is_int(untold(), 0, "the message in the socket is not read");
     for (int i = 0; i < 90; i++) {
         sem_post(&permit);
     }
     for (int i = 0; i < 90; i++) {
         told("done");
     }
-    told_is("a", "text \"waits in the socket\"", "until the handler has caught up");
+    told_is("a", "text \"waits in the socket\"",
+            "when the handler has caught up, the message is delivered");
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, 0, "then nothing is held");
+    is_int(s.held, 0, "after that, reading is not held");
     leave(&w, "a");
 }
 
@@ -334,7 +337,8 @@ static void what_waits_comes_before_on_close(rig *r)
         }
         if (way == 0) {
             wire_close(&w, 1000, "bye");
-            wire_next_is(&w, "close 1000 \"bye\"", "the client closes and is answered at once");
+            wire_next_is(&w, "close 1000 \"bye\"",
+                         "a client that closes is answered while a callback runs");
         }
         else if (way == 1) {
             turns(r, 0);
@@ -348,18 +352,18 @@ static void what_waits_comes_before_on_close(rig *r)
             wire_close(&w, 3000, "");
         }
         turns(r, 0);
-        is_int(untold(), 0, "on_close waits for the callback");
+        is_int(untold(), 0, "on_close does not run before the callback has returned");
         unblock("a");
         for (int i = 0; i < 10; i++) {
-            told_is("a", "text \"waiting\"", "then comes what waited");
+            told_is("a", "text \"waiting\"", "the queued message is delivered before on_close");
         }
         told_is("a",
                 way == 0   ? "close 1000 \"bye\""
                 : way == 1 ? "close 1006 \"\""
                            : "close 3000 \"ours\"",
-                "then on_close");
-        is_int(ws_run(id, note_whether, NULL), WS_QUEUED, "ws_run() behind it");
-        told_is("whether", "it has gone", "has no connection");
+                "on_close runs after the queued message");
+        is_int(ws_run(id, note_whether, NULL), WS_QUEUED, "ws_run() after on_close is queued");
+        told_is("whether", "it has gone", "ws_run() after on_close calls without a connection");
         wire_free(&w);
     }
 }
@@ -382,42 +386,43 @@ static void a_handler_that_does_not_keep_pace_is_left(rig *r)
     for (int i = 0; i < MOST + MORE; i++) {
         queued += ws_run(id, count_a_call, NULL) == WS_QUEUED;
     }
-    is_int(queued, MOST + MORE, "thousands of ws_run() while a callback waits");
+    is_int(queued, MOST + MORE, "thousands of ws_run() are queued while a callback runs");
     wire_next_is(&w, "close 1011 \"too many callbacks wait for the handler\"",
-                 "the connection is closed");
+                 "too many queued calls close the connection");
     turns(r, 0);
     ok(called_with_nothing >= MORE,
-       "what can wait no more is called at once, without the connection");
+       "the calls beyond the limit run at once, without the connection");
     wire_close(&w, 1011, "");
     unblock("a");
     told_is("a", "close 1011 \"too many callbacks wait for the handler\"", "on_close");
     nobody_is_left(r);
-    is_int(called + called_with_nothing, MOST + MORE, "each is called once");
+    is_int(called + called_with_nothing, MOST + MORE, "each of these functions is called once");
     wire_free(&w);
 }
 
 static void talk(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "a send waits for the loop");
-    is_int(ws_ping(c, "two", 3), WS_QUEUED, "and so does a Ping");
-    is_int(ws_send_to(ws_conn_id(c), WS_TEXT, "three", 5), WS_QUEUED, "and a send by id");
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "ws_send() from a pool thread is queued");
+    is_int(ws_ping(c, "two", 3), WS_QUEUED, "ws_ping() from a pool thread is queued");
+    is_int(ws_send_to(ws_conn_id(c), WS_TEXT, "three", 5), WS_QUEUED,
+           "ws_send_to() from a pool thread is queued");
     ws_set_data(c, (void *)name_of(c));
     ok(ws_pool(c) != NULL && ws_version(c) == 13 && !ws_secure(c) && ws_queued(c) < 100,
-       "what a connection is");
-    is_int(ws_close(c, 3000, "four"), WS_QUEUED, "and a close");
+       "the accessors of a connection work on a pool thread");
+    is_int(ws_close(c, 3000, "four"), WS_QUEUED, "ws_close() from a pool thread is queued");
 }
 
 static void a_callback_talks(rig *r)
 {
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), talk, NULL);
-    wire_next_is(&w, "text \"one\"", "they leave in their order");
-    wire_next_is(&w, "ping \"two\"", "the Ping");
-    wire_next_is(&w, "text \"three\"", "the other message");
+    wire_next_is(&w, "text \"one\"", "the first message is sent");
+    wire_next_is(&w, "ping \"two\"", "the Ping is sent after the first message");
+    wire_next_is(&w, "text \"three\"", "the second message is sent after the Ping");
     wire_next_is(&w, "close 3000 \"four\"", "Close");
     wire_close(&w, 3000, "");
-    wire_next_is(&w, "eof", "the end");
+    wire_next_is(&w, "eof", "after the Close frame, the connection ends");
     told_is("a", "close 3000 \"four\"", "on_close");
     wire_free(&w);
 }
@@ -425,15 +430,15 @@ static void a_callback_talks(rig *r)
 static void send_one(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "a send waits for the loop");
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_QUEUED, "ws_send() from a pool thread is queued");
 }
 
 static void on_drain_comes(rig *r)
 {
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_one, NULL);
-    told_is("a", "drain", "on_drain comes when it has left");
-    wire_next_is(&w, "text \"one\"", "the client has it");
+    told_is("a", "drain", "on_drain runs when the message has been sent");
+    wire_next_is(&w, "text \"one\"", "the client gets the message");
     leave(&w, "a");
 }
 
@@ -445,9 +450,9 @@ static void pausing(rig *r)
     turns(r, 0);
     wire_text(&w, "hello");
     turns(r, 0);
-    is_int(untold(), 0, "a callback pauses");
+    is_int(untold(), 0, "ws_pause() in a callback holds back the next message");
     as_callback(id, do_resume, NULL);
-    told_is("a", "text \"hello\"", "and resumes");
+    told_is("a", "text \"hello\"", "ws_resume() delivers the message");
     leave(&w, "a");
 }
 
@@ -471,7 +476,7 @@ static void the_connection_goes_meanwhile(rig *r)
     wire_free(&w);
     turns(r, 0);
     unblock("a");
-    told_is("a", "nobody listens", "a callback finds its connection gone");
+    told_is("a", "nobody listens", "a callback sees that its connection has ended");
     told_is("a", "close 1006 \"\"", "on_close");
 }
 
@@ -497,7 +502,7 @@ static void a_storm(rig *r)
         right += !strcmp(wire_next(&w[i]), "close 1000");
         wire_free(&w[i]);
     }
-    is_int(right, MANY, "many connections with many messages");
+    is_int(right, MANY, "all messages of many connections are delivered in order");
     for (int closed = 0; closed < MANY + MANY / 4;) {
         closed += !strncmp(told("storm"), "close ", 6);
     }
@@ -575,7 +580,7 @@ static void a_callback_outlasts_its_connection(rig *r)
     sem_t permit;
     wire w = join_with_pass(r, "a");
     ws_id id;
-    told_is("a", "open", "a connection with a ticket");
+    told_is("a", "open", "a connection with a ticket opens");
     id = id_of(r, "a");
     sem_init(&permit, 0, 0);
     released = 0;
@@ -587,12 +592,12 @@ static void a_callback_outlasts_its_connection(rig *r)
         turns(r, 0);
     }
     is_int(__atomic_load_n(&released, __ATOMIC_RELAXED), 0,
-           "the connection has ended, a callback has not: the ticket stays");
+           "while a callback runs, the ticket of an ended connection is kept");
     sem_post(&permit);
     told("done");
-    told_is("a", "close 1006 \"\"", "the callbacks behind it find everything");
+    told_is("a", "close 1006 \"\"", "on_close can still read all data of the connection");
     nobody_is_left(r);
-    is_int(released, 1, "the ticket goes with the last of them");
+    is_int(released, 1, "after the last callback, the ticket is released");
     sem_destroy(&permit);
 }
 
@@ -620,7 +625,7 @@ static void connections_end_under_callbacks(rig *r)
         const char *text = told("short");
         wrong += strcmp(text, "open") && strcmp(text, "close 1006 \"\"");
     }
-    is_int(wrong, 0, "callbacks of connections that end find all that a connection has");
+    is_int(wrong, 0, "callbacks of ended connections can read all data of their connection");
     is_int(released, MANY * TIMES, "each ticket is released once");
 }
 
@@ -636,12 +641,12 @@ static void the_engine_stops(rig *r)
     turns(r, 0);
     is_int(ws_engine_stop(r->engine), 0, "an engine does not stop while a callback waits");
     sem_post(&gate);
-    ok(ws_engine_stop(r->engine), "when it goes on, it does");
-    told_is("a", "text \"wait\"", "the callback that waited");
+    ok(ws_engine_stop(r->engine), "when the callback has returned, the engine stops");
+    told_is("a", "text \"wait\"", "the blocked callback has been delivered");
     for (int i = 0; i < 10; i++) {
-        told_is("a", "text \"waiting\"", "those behind it");
+        told_is("a", "text \"waiting\"", "the queued message has been delivered");
     }
-    told_is("a", "close 1006 \"\"", "and on_close have been called");
+    told_is("a", "close 1006 \"\"", "on_close has been called");
     wire_free(&w);
 }
 
@@ -650,7 +655,7 @@ static void a_ping_is_told(rig *r)
     wire w = enter(r, "one");
     wire_frame(&w, FIN | PING, "hello", 5);
     wire_next_is(&w, "pong \"hello\"", "a Ping is answered");
-    told_is("one", "ping \"hello\"", "and the handler is told");
+    told_is("one", "ping \"hello\"", "the handler gets on_ping");
     leave(&w, "one");
 }
 

@@ -209,32 +209,35 @@ static void subscribers_get_what_is_published(rig *r)
 
     is_int(ws_subscribers("news"), 2, "two subscribers are counted");
     is_int(publish("news", "one"), WS_QUEUED, "a message is published");
-    is_int(publish("news", "two"), WS_QUEUED, "and another");
+    is_int(publish("news", "two"), WS_QUEUED, "another message is published");
     is_int(ws_publish("news", WS_BINARY, "three", 5, id_of(r, "b"), NULL, NULL), WS_QUEUED,
-           "and one for all but b");
+           "a message is published to all but b");
     publish("other", "four");
     publish("news", "five");
-    wire_next_is(&a, "text \"one\"", "a gets the first");
-    wire_next_is(&a, "text \"two\"", "and the second");
-    wire_next_is(&a, "binary \"three\"", "and the third");
-    wire_next_is(&a, "text \"five\"", "and the last");
-    wire_next_is(&b, "text \"one\"", "b gets the first");
-    wire_next_is(&b, "text \"two\"", "and the second");
-    wire_next_is(&b, "text \"five\"", "and the last, but not the third");
-    wire_next_is(&c, "text \"four\"", "c gets what is published to its channel, and nothing else");
+    wire_next_is(&a, "text \"one\"", "a gets the first message");
+    wire_next_is(&a, "text \"two\"", "a gets the second message");
+    wire_next_is(&a, "binary \"three\"", "a gets the third message, which b is excluded from");
+    wire_next_is(&a, "text \"five\"", "a gets the last message");
+    wire_next_is(&b, "text \"one\"", "b gets the first message");
+    wire_next_is(&b, "text \"two\"", "b gets the second message");
+    wire_next_is(&b, "text \"five\"", "b gets the last message, but not the third");
+    wire_next_is(&c, "text \"four\"", "c gets only the message of its own channel");
     is_int(unsubscribe(r, "a", "news"), WS_QUEUED, "a unsubscribes");
-    is_int(unsubscribe(r, "a", "news"), WS_GONE, "which it can only once");
+    is_int(unsubscribe(r, "a", "news"), WS_GONE, "a cannot unsubscribe twice");
     publish("news", "six");
-    is_int(subscribe(r, "a", "news", 0), WS_QUEUED, "it comes back");
-    is_int(subscribe(r, "a", "news", 0), WS_QUEUED, "once more changes nothing");
+    is_int(subscribe(r, "a", "news", 0), WS_QUEUED, "a subscribes again");
+    is_int(subscribe(r, "a", "news", 0), WS_QUEUED,
+           "a second subscription to the same channel changes nothing");
     publish("news", "seven");
-    wire_next_is(&a, "text \"seven\"", "what came meanwhile it has not got");
-    wire_next_is(&b, "text \"six\"", "b has");
-    wire_next_is(&b, "text \"seven\"", "and everything since");
+    wire_next_is(&a, "text \"seven\"",
+                 "a does not get the message published while it was not subscribed");
+    wire_next_is(&b, "text \"six\"", "b gets the message published while a was not subscribed");
+    wire_next_is(&b, "text \"seven\"", "b gets the later message, too");
     leave(&a, "a");
     leave(&b, "b");
-    is_int(publish("news", "eight"), WS_QUEUED, "one can publish where nobody is");
-    is_int(ws_subscribers("news"), 0, "none is counted any more");
+    is_int(publish("news", "eight"), WS_QUEUED,
+           "a message can be published to a channel without subscribers");
+    is_int(ws_subscribers("news"), 0, "a channel without subscribers counts none");
     leave(&c, "c");
 }
 
@@ -244,25 +247,28 @@ static void what_is_wrong_is_refused(rig *r)
     wire a = enter(r, "a");
     memset(longest, 'x', sizeof(longest));
     longest[WS_CHANNEL_MAX + 1] = 0;
-    is_int(publish("no blanks", "x"), WS_BAD_NAME, "publishing to what is no name");
-    is_int(publish("", "x"), WS_BAD_NAME, "to no name");
-    is_int(publish(longest, "x"), WS_BAD_NAME, "to one that is too long");
+    is_int(publish("no blanks", "x"), WS_BAD_NAME,
+           "publishing to an invalid channel name is refused");
+    is_int(publish("", "x"), WS_BAD_NAME, "publishing to an empty channel name is refused");
+    is_int(publish(longest, "x"), WS_BAD_NAME,
+           "publishing to a channel name that is too long is refused");
     is_int(ws_publish("a", WS_TEXT, "", WS_PUBLISH_MAX + 1, 0, NULL, NULL), WS_TOO_BIG,
-           "more than can be published");
-    is_int(subscribe(r, "a", "no blanks", 0), WS_BAD_NAME, "subscribing to what is no name");
+           "publishing a message that is too large is refused");
+    is_int(subscribe(r, "a", "no blanks", 0), WS_BAD_NAME,
+           "subscribing to an invalid channel name is refused");
     r->settings.subscriptions = 2;
-    is_int(subscribe(r, "a", "1", 0), WS_QUEUED, "a first channel");
-    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "a second one");
-    is_int(subscribe(r, "a", "3", 0), WS_LIMIT, "no third where two are allowed");
-    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "one that it has already is none more");
+    is_int(subscribe(r, "a", "1", 0), WS_QUEUED, "a connection subscribes to a first channel");
+    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "a connection subscribes to a second channel");
+    is_int(subscribe(r, "a", "3", 0), WS_LIMIT, "the limit of two channels refuses a third");
+    is_int(subscribe(r, "a", "2", 0), WS_QUEUED, "subscribing again to a channel does not count");
     r->settings.subscriptions = 0;
-    is_int(subscribe(r, "a", "3", 0), WS_QUEUED, "a third where any number is");
-    is_int(subscribe(r, "a", "4", 0), WS_LIMIT, "no fourth in a process that keeps three");
-    is_int(unsubscribe(r, "a", "1"), WS_QUEUED, "with one less");
-    is_int(subscribe(r, "a", "4", 0), WS_QUEUED, "there is room");
+    is_int(subscribe(r, "a", "3", 0), WS_QUEUED, "without a limit, a third channel is accepted");
+    is_int(subscribe(r, "a", "4", 0), WS_LIMIT, "a process with three channels refuses a fourth");
+    is_int(unsubscribe(r, "a", "1"), WS_QUEUED, "a connection unsubscribes from a channel");
+    is_int(subscribe(r, "a", "4", 0), WS_QUEUED, "after that, another channel is accepted");
     leave(&a, "a");
     nobody_is_left(r);
-    is_int(other.wants, 0, "the bus knows of no subscriber any more");
+    is_int(other.wants, 0, "at the end, the bus has no subscribed channels");
 }
 
 static void a_publisher_is_told(rig *r)
@@ -271,9 +277,9 @@ static void a_publisher_is_told(rig *r)
     other.elsewhere = 5;
     ws_publish("news", WS_TEXT, "x", 1, 0, has_been_published, NULL);
     told_is("publisher", "1 0/0, 6 receivers, 0 missed",
-            "it is told who gets it, here and elsewhere");
+            "the publisher gets the numbers of receivers here and elsewhere");
     other.elsewhere = 0;
-    wire_next_is(&a, "text \"x\"", "who does");
+    wire_next_is(&a, "text \"x\"", "the receiver gets the message");
     leave(&a, "a");
 }
 
@@ -281,10 +287,12 @@ static void nobody_gets_what_is_refused(rig *r)
 {
     wire a = enter_channel(r, "a", "news", 0);
     other.refuses = 1;
-    is_int(publish("news", "refused"), WS_FULL, "where the bus is full, the publisher is told");
+    is_int(publish("news", "refused"), WS_FULL, "when the bus is full, the publisher gets WS_FULL");
     other.refuses = 0;
-    is_int(publish("news", "taken"), WS_QUEUED, "later it is not");
-    wire_next_is(&a, "text \"taken\"", "what was refused has not been delivered here either");
+    is_int(publish("news", "taken"), WS_QUEUED,
+           "when the bus is not full, the message is published");
+    wire_next_is(&a, "text \"taken\"",
+                 "a message refused by the bus is not delivered locally either");
     leave(&a, "a");
 }
 
@@ -299,15 +307,16 @@ static void a_loop_that_is_behind_is_not_given_more(rig *r)
     while (n < 100 && publish("news", big) == WS_QUEUED) {
         n++;
     }
-    is_int(n, 3, "so much may wait");
-    is_int(publish("elsewhere", "x"), WS_QUEUED, "other channels do not mind");
+    is_int(n, 3, "three messages may wait for the bus");
+    is_int(publish("elsewhere", "x"), WS_QUEUED, "another channel is not affected");
     let_loop_go(&h);
     for (int i = 0; i < n; i++) {
         wire_next(&a);
     }
     turns(r, 0);
-    is_int(publish("news", "next"), WS_QUEUED, "then there is room again");
-    wire_next_is(&a, "text \"next\"", "and nothing was lost");
+    is_int(publish("news", "next"), WS_QUEUED,
+           "when a waiting message is done, another is accepted");
+    wire_next_is(&a, "text \"next\"", "none of these messages is lost");
     leave(&a, "a");
 }
 
@@ -320,10 +329,10 @@ static void the_bus_brings_and_takes(rig *r)
     ws_packet p;
     forget("other");
     publish("news", "out");
-    told_is("other", "gets message news \"out\" 0", "what is published goes to the bus");
+    told_is("other", "gets message news \"out\" 0", "a published message is sent to the bus");
     other_says(from_other(WS_PACKET_MESSAGE, "news", "in"));
-    wire_next_is(&a, "text \"out\"", "and to subscribers here");
-    wire_next_is(&a, "text \"in\"", "who get what comes from it");
+    wire_next_is(&a, "text \"out\"", "a published message is delivered to local subscribers");
+    wire_next_is(&a, "text \"in\"", "a message from the bus is delivered to local subscribers");
     p = from_other(WS_PACKET_MESSAGE, "news", "not for a");
     p.from.server = 1;
     p.id = id;
@@ -332,32 +341,35 @@ static void the_bus_brings_and_takes(rig *r)
     p.data = "for a";
     p.len = 5;
     other_says(p);
-    wire_next_is(&a, "text \"for a\"",
-                 "but for who published it; ids of other servers are others'");
+    wire_next_is(
+        &a, "text \"for a\"",
+        "the publisher of a message from the bus is excluded, but not ids of other servers");
     other_says(from_other(WS_PACKET_MESSAGE, "nobody", "x"));
     p = from_other(WS_PACKET_SEND, "", "straight");
     p.id = id;
     other_says(p);
-    wire_next_is(&a, "text \"straight\"", "a message for one connection");
+    wire_next_is(&a, "text \"straight\"", "a message from the bus to one connection is delivered");
     p = from_other(WS_PACKET_BROADCAST, "the key", "to all");
     other_says(p);
-    wire_next_is(&a, "text \"to all\"", "one for a location");
+    wire_next_is(&a, "text \"to all\"", "a broadcast from the bus to a location is delivered");
     p.channel = "another";
     p.channel_len = 7;
     other_says(p);
 
-    is_int(ws_send_anywhere(0, id, WS_TEXT, "here", 4), WS_QUEUED, "by id: it is here");
-    wire_next_is(&a, "text \"here\"", "and is found");
+    is_int(ws_send_anywhere(0, id, WS_TEXT, "here", 4), WS_QUEUED,
+           "ws_send_anywhere() finds a local connection");
+    wire_next_is(&a, "text \"here\"", "the local connection gets the message");
     is_int(ws_send_anywhere(1, (ws_id)8 << 48 | 1, WS_TEXT, "there", 5), WS_HANDED,
-           "it is in the other process");
-    told_is("other", "is sent send  \"there\" 0", "which is given it");
+           "ws_send_anywhere() finds the process of a remote connection");
+    told_is("other", "is sent send  \"there\" 0", "the message is sent to the other process");
     is_int(ws_send_anywhere(0, (ws_id)9 << 48 | 1, WS_TEXT, "x", 1), WS_GONE,
-           "its process is no more");
-    is_int(ws_send_anywhere(0, 0, WS_TEXT, "x", 1), WS_GONE, "0 is no connection");
+           "ws_send_anywhere() to an ended process returns WS_GONE");
+    is_int(ws_send_anywhere(0, 0, WS_TEXT, "x", 1), WS_GONE,
+           "ws_send_anywhere() to the id 0 returns WS_GONE");
     is_int(ws_broadcast_everywhere(&r->location, WS_TEXT, "everywhere", 10, 0), WS_QUEUED,
-           "a broadcast everywhere");
-    told_is("other", "gets broadcast the key \"everywhere\" 0", "goes to the bus");
-    wire_next_is(&a, "text \"everywhere\"", "and to those here");
+           "ws_broadcast_everywhere() is queued");
+    told_is("other", "gets broadcast the key \"everywhere\" 0", "the broadcast is sent to the bus");
+    wire_next_is(&a, "text \"everywhere\"", "the broadcast is delivered to local connections");
     leave(&a, "a");
     forget("other");
 }
@@ -367,19 +379,20 @@ static void the_bus_brings_and_takes(rig *r)
 static void a_handler_sees_and_decides(rig *r)
 {
     wire a = enter_channel(r, "a", "news", 0), b = enter_channel(r, "b", "news", 0);
-    told_is("a", "live news \"\" 0/0", "first comes that it is live");
-    told_is("b", "live news \"\" 0/0", "for each");
+    told_is("a", "live news \"\" 0/0", "on_channel gets the event live for a");
+    told_is("b", "live news \"\" 0/0", "on_channel gets the event live for b");
     publish("news", "none of it");
     publish("news", "upper");
     publish("news", "as it is");
-    wire_next_is(&a, "binary \"UP\"", "a message is sent in the handler's form, or not at all");
+    wire_next_is(&a, "binary \"UP\"",
+                 "a gets the message in the form that on_channel makes, and not the dropped one");
     wire_next_is(&a, "text \"as it is\"", "or as it is");
-    wire_next_is(&b, "binary \"UP\"", "the other one gets the same");
+    wire_next_is(&b, "binary \"UP\"", "b gets the same form");
     wire_next_is(&b, "text \"as it is\"", "likewise");
-    told_is("forms", "made", "the form was made once");
+    told_is("forms", "made", "the form is made once");
     if (ws_engine_loops(r->engine) == 1 && !(r->location.handler->flags & WS_BLOCKING)) {
         forget("other");
-        is_int(untold(), 0, "not twice");
+        is_int(untold(), 0, "the form is not made a second time");
     }
     forget("forms");
     leave(&a, "a");
@@ -420,60 +433,64 @@ static void members_come_and_go(rig *r)
     ws_packet p;
 
     forget("other");
-    is_int(subscribe(r, "a", "room", WS_MEMBER | WS_WATCH), WS_QUEUED, "a enters and looks");
-    told_is("other", "gets who room \"\" 0", "others are asked who is there");
-    told_is("other", "gets join room \"a\" 0", "and told that a is");
-    told_is("a", "live room \"\" 0/0", "a is live");
-    told_is("a", "join room \"a\" 0/0", "and the first to be told of");
-    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "somebody asks who is there");
-    is_int(untold(), 0, "and waits for the answer");
+    is_int(subscribe(r, "a", "room", WS_MEMBER | WS_WATCH), WS_QUEUED,
+           "a subscribes as a member and watches");
+    told_is("other", "gets who room \"\" 0", "the other process is asked for its members");
+    told_is("other", "gets join room \"a\" 0", "the other process gets the join event of a");
+    told_is("a", "live room \"\" 0/0", "a gets the event live");
+    told_is("a", "join room \"a\" 0/0", "a gets its own join event first");
+    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "the members are requested");
+    is_int(untold(), 0, "the request waits for the other process");
     other_says(here("z", WS_PACKET_LAST));
-    ok(strstr(told("list"), "z") != NULL, "which comes with that of the others");
+    ok(strstr(told("list"), "z") != NULL, "the answer includes the members of the other process");
     ws_presence("room", list_members, NULL);
-    ok(strstr(told("list"), "z") != NULL, "then it is known");
+    ok(strstr(told("list"), "z") != NULL, "later, the members of the other process are known");
 
     b = enter(r, "b");
-    is_int(subscribe(r, "b", "room", WS_MEMBER), WS_QUEUED, "b enters");
-    told_is("b", "live room \"\" 0/0", "and is live");
-    told_is("a", "join room \"b\" 0/0", "a is told");
-    told_is("other", "gets join room \"b\" 0", "so are others");
+    is_int(subscribe(r, "b", "room", WS_MEMBER), WS_QUEUED, "b subscribes as a member");
+    told_is("b", "live room \"\" 0/0", "b gets the event live");
+    told_is("a", "join room \"b\" 0/0", "a gets the join event of b");
+    told_is("other", "gets join room \"b\" 0", "the other process gets the join event of b");
     p = from_other(WS_PACKET_JOIN, "room", "y");
     p.len++; /* without a user */
     p.id = 2;
     other_says(p);
-    told_is("a", "join room \"y\" 0/0", "one enters elsewhere");
+    told_is("a", "join room \"y\" 0/0", "a gets the join event of a member elsewhere");
     p.data = "Y";
     other_says(p);
-    told_is("a", "join room \"Y\" 0/0", "and has new data");
+    told_is("a", "join room \"Y\" 0/0", "a gets the new data of that member");
     other_says(p);
     p = from_other(WS_PACKET_LEAVE, "room", "");
     p.id = 2;
     other_says(p);
-    told_is("a", "leave room \"Y\" 0/0", "and leaves; what was no news was not told");
+    told_is("a", "leave room \"Y\" 0/0",
+            "a gets the leave event of that member, and no event without a change");
     p = from_other(WS_PACKET_WHO, "room", "");
     other_says(p);
-    told_is("other", "is sent here room \"\" 0", "others are answered");
-    is_int(unsubscribe(r, "b", "room"), WS_QUEUED, "b leaves");
-    told_is("other", "gets leave room \"\" 0", "others are told");
+    told_is("other", "is sent here room \"\" 0", "the other process gets the members when it asks");
+    is_int(unsubscribe(r, "b", "room"), WS_QUEUED, "b unsubscribes");
+    told_is("other", "gets leave room \"\" 0", "the other process gets the leave event of b");
     told_is("a", "leave room \"b\" 0/0", "so is a");
 
     ws_channels_missed(ws_channels_current(), 1);
-    told_is("a", "gap room \"\" 0/0", "when packets were lost, everybody is told");
-    told_is("other", "gets who room \"\" 0", "and others are asked again");
+    told_is("a", "gap room \"\" 0/0", "when packets were lost, watching connections get a gap");
+    told_is("other", "gets who room \"\" 0",
+            "when packets were lost, the other process is asked again");
     other_says(here("x", 0));
-    told_is("a", "join room \"x\" 0/0", "what is new in their answer is told");
+    told_is("a", "join room \"x\" 0/0", "new members in its answer are reported");
     p = here("", WS_PACKET_LAST);
     other_says(p);
 
     __atomic_store_n(&other.other_has_ended, 1, __ATOMIC_RELAXED);
-    told_is("a", "leave room \"x\" 0/0", "its process has ended: so have its members");
+    told_is("a", "leave room \"x\" 0/0", "when a process has ended, its members leave");
     other.other_has_ended = 0;
     leave_quietly(&a, "a");
     leave(&b, "b");
     nobody_is_left(r);
     forget("other");
-    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "the room is asked for");
-    told_is("list", "room:, and perhaps more", "where nobody answers, that is said");
+    is_int(ws_presence("room", list_members, NULL), WS_QUEUED, "the members are requested again");
+    told_is("list", "room:, and perhaps more",
+            "without an answer of the other process, the list is incomplete");
     forget("other");
 }
 
@@ -499,60 +516,63 @@ static void other_keeps(const char *text)
 static void everybody_gets_everything_once(rig *r)
 {
     wire a = enter_channel(r, "a", "kept", 0), b;
-    told_is("a", "live kept \"\" 77/0", "it begins at the beginning");
+    told_is("a", "live kept \"\" 77/0",
+            "a subscription without a position starts at the beginning");
     ws_publish("kept", WS_TEXT, "1", 1, 0, has_been_published, NULL);
-    told_is("publisher", "1 77/1, 1 receivers, 0 missed", "a message has a position");
-    wire_next_is(&a, "text \"1\"", "and is delivered");
+    told_is("publisher", "1 77/1, 1 receivers, 0 missed", "a published message gets a position");
+    wire_next_is(&a, "text \"1\"", "the published message is delivered");
     other_keeps("2");
     other_keeps("3");
     other_says(kept_by_other("3", 77, 3));
     other_says(kept_by_other("2", 77, 2));
     publish("kept", "4");
-    wire_next_is(&a, "text \"2\"", "one that was overtaken comes first");
-    wire_next_is(&a, "text \"3\"", "then the one that overtook it");
-    wire_next_is(&a, "text \"4\"", "and none of them twice");
+    wire_next_is(&a, "text \"2\"", "an overtaken message is delivered first");
+    wire_next_is(&a, "text \"3\"", "the message that overtook it is delivered next");
+    wire_next_is(&a, "text \"4\"", "the next message is delivered, and none twice");
     other_keeps("5");
     publish("kept", "6");
-    wire_next_is(&a, "text \"5\"", "one that was lost is there");
-    wire_next_is(&a, "text \"6\"", "before the one behind it");
+    wire_next_is(&a, "text \"5\"", "a lost message is read from the history");
+    wire_next_is(&a, "text \"6\"", "the message after it is delivered next");
     other_keeps("7");
     ws_channels_missed(ws_channels_current(), 1);
-    wire_next_is(&a, "text \"7\"", "where something was missed it is looked for");
+    wire_next_is(&a, "text \"7\"", "after missed messages, the history is read");
 
     b = enter(r, "b");
     resume(r, "b", "kept", (ws_position){77, 4});
-    wire_next_is(&b, "text \"5\"", "who resumes gets what was missed");
-    wire_next_is(&b, "text \"6\"", "all of it");
-    wire_next_is(&b, "text \"7\"", "in order");
-    told_is("b", "live kept \"\" 77/7", "and is live");
+    wire_next_is(&b, "text \"5\"", "a resumed subscription gets the first missed message");
+    wire_next_is(&b, "text \"6\"", "a resumed subscription gets the second missed message");
+    wire_next_is(&b, "text \"7\"", "a resumed subscription gets the missed messages in order");
+    told_is("b", "live kept \"\" 77/7", "a resumed subscription then gets the event live");
     publish("kept", "8");
-    wire_next_is(&b, "text \"8\"", "and gets what comes then");
-    wire_next_is(&a, "text \"8\"", "as the others do");
-    is_int(unsubscribe(r, "b", "kept"), WS_QUEUED, "it goes");
+    wire_next_is(&b, "text \"8\"", "after live, it gets new messages");
+    wire_next_is(&a, "text \"8\"", "the other subscriber gets the same message");
+    is_int(unsubscribe(r, "b", "kept"), WS_QUEUED, "the resumed subscription ends");
     history.first = 4;
     resume(r, "b", "kept", (ws_position){77, 1});
-    told_is("b", "gap kept \"\" 77/1", "who comes too late is told so");
+    told_is("b", "gap kept \"\" 77/1", "a subscription that resumes too late gets a gap");
     for (int i = 4; i <= 8; i++) {
         wire_next(&b);
     }
-    told_is("b", "live kept \"\" 77/8", "and gets what there is");
+    told_is("b", "live kept \"\" 77/8", "after the gap, it gets the kept messages and live");
     unsubscribe(r, "b", "kept");
     resume(r, "b", "kept", (ws_position){0, 0});
     for (int i = 4; i <= 8; i++) {
         wire_next(&b);
     }
-    told_is("b", "live kept \"\" 77/8", "all that is kept is no gap");
+    told_is("b", "live kept \"\" 77/8", "a subscription from the oldest kept message gets no gap");
     unsubscribe(r, "b", "kept");
     resume(r, "b", "news", (ws_position){77, 1});
-    told_is("b", "gap news \"\" 0/0", "where nothing is kept, nothing can be resumed");
-    told_is("b", "live news \"\" 0/0", "but there is a future");
+    told_is("b", "gap news \"\" 0/0", "resuming a channel without a history gives a gap");
+    told_is("b", "live news \"\" 0/0", "after that gap, the subscription is live");
 
     history.broken = 1;
     ws_publish("kept", WS_TEXT, "x", 1, 0, has_been_published, NULL);
-    told_is("publisher", "-1 0/0, 0 receivers, 0 missed", "what cannot be kept is not published");
+    told_is("publisher", "-1 0/0, 0 receivers, 0 missed",
+            "a message that the history cannot store is not published");
     history.broken = 0;
     history.full = 1;
-    is_int(publish("kept", "x"), WS_FULL, "too much waits to be kept");
+    is_int(publish("kept", "x"), WS_FULL,
+           "when too many messages wait for the history, publishing is refused");
     history.full = 0;
     leave(&a, "a");
     leave(&b, "b");
@@ -570,8 +590,9 @@ static void what_is_published_behind_subscribing_comes(rig *r)
 {
     wire a = enter(r, "a");
     as_callback(id_of(r, "a"), subscribe_and_publish, NULL);
-    ok(!strncmp(told("a"), "live kept", 9), "a is live");
-    wire_next_is(&a, "text \"own\"", "it gets what it has published as soon as it had subscribed");
+    ok(!strncmp(told("a"), "live kept", 9), "a gets the event live after its own publication");
+    wire_next_is(&a, "text \"own\"",
+                 "a gets the message that it published after it had subscribed");
     leave(&a, "a");
     forget("other");
 }
@@ -587,9 +608,9 @@ static void a_message_that_overtakes_the_first_page_comes(rig *r)
     wire a;
     history.between = other_publishes;
     a = enter_channel(r, "a", "kept", 0);
-    ok(!strncmp(told("a"), "live kept", 9), "a is live");
+    ok(!strncmp(told("a"), "live kept", 9), "a gets the event live after a message was published");
     wire_next_is(&a, "text \"meanwhile\"",
-                 "it gets what was kept behind its page and came before it");
+                 "a gets a message stored after its page and before live");
     leave(&a, "a");
     forget("other");
 }
@@ -603,22 +624,23 @@ static void has_been_cleared(void *arg, apr_status_t status)
 static void an_epoch_ends(rig *r)
 {
     wire a = enter_channel(r, "a", "kept", 0);
-    ok(!strncmp(told("a"), "live", 4), "a is live");
+    ok(!strncmp(told("a"), "live", 4), "a gets the event live before the history is cleared");
     for (int i = 1; i <= KEEPER_MAX; i++) {
         if (history.kept[i]) {
             ws_message_unref(history.kept[i]);
             history.kept[i] = NULL;
         }
     }
-    is_int(ws_channels_clear("kept", has_been_cleared, NULL), WS_QUEUED, "its history is cleared");
-    told_is("cleared", "0", "which is told");
-    is_int(ws_channels_clear("news", has_been_cleared, NULL), WS_GONE, "where there is one");
+    is_int(ws_channels_clear("kept", has_been_cleared, NULL), WS_QUEUED, "the history is cleared");
+    told_is("cleared", "0", "the caller is notified when the history is cleared");
+    is_int(ws_channels_clear("news", has_been_cleared, NULL), WS_GONE,
+           "clearing a channel without a history returns WS_GONE");
     history.first = 1;
     publish("kept", "new");
-    ok(!strncmp(told("a"), "gap", 3), "a history that was cleared is a gap");
-    wire_next_is(&a, "text \"new\"", "what comes then is delivered");
+    ok(!strncmp(told("a"), "gap", 3), "subscribers get a gap when the history was cleared");
+    wire_next_is(&a, "text \"new\"", "the next message is delivered");
     publish("kept", "newer");
-    wire_next_is(&a, "text \"newer\"", "and goes on");
+    wire_next_is(&a, "text \"newer\"", "the message after it is delivered, too");
     leave(&a, "a");
     forget("other");
 }
@@ -646,8 +668,9 @@ static void many_are_resumed_in_pages(rig *r)
             publish("kept", "more");
         }
     }
-    is_int(wrong, 0, "a client that is slower than its history gets it all, in order");
-    wire_next_is(&a, "text \"more\"", "and then what was published meanwhile");
+    is_int(wrong, 0, "a client slower than its history gets all messages in order");
+    wire_next_is(&a, "text \"more\"",
+                 "after the history, it gets the messages published meanwhile");
     leave_quietly(&a, "a");
     forget("other");
 }
@@ -677,12 +700,12 @@ static void stop(rig *r)
     nobody_is_left(r);
     forget("other");
     ws_channels_stop(ws_channels_current());
-    is_int(publish("news", "x"), WS_GONE, "who stops publishes no more");
+    is_int(publish("news", "x"), WS_GONE, "publishing while the process stops returns WS_GONE");
     ws_engine_stop(r->engine);
     ws_channels_destroy(ws_channels_current());
     keeper_end(&history);
     rig_stop(r);
-    is_int(other.wants, 0, "nothing is wanted any more");
+    is_int(other.wants, 0, "after the stop, the bus has no subscribed channels");
 }
 
 static void run(const ws_handler *handler, unsigned loops, test *const *tests)

@@ -25,8 +25,8 @@ static const char *written(const ws_client_request *ask)
     size_t len = ws_client_request_write(ask, NULL, 0);
     memset(text, '!', sizeof(text));
     is_int((int)ws_client_request_write(ask, text, len + 1), (int)len,
-           "the length is known before");
-    is_int(text[len + 1], '!', "no more is written");
+           "the length of the request is known before it is written");
+    is_int(text[len + 1], '!', "nothing is written after the request");
     return text;
 }
 
@@ -38,7 +38,7 @@ static void what_is_written(void)
     is_str(written(&ask),
            "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n"
            "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n",
-           "the least");
+           "a request with only the required headers");
     ask.protocols = "chat, superchat";
     ask.extensions = "permessage-deflate";
     ask.origin = "http://example.com";
@@ -50,7 +50,7 @@ static void what_is_written(void)
            "Sec-WebSocket-Protocol: chat, superchat\r\n"
            "Sec-WebSocket-Extensions: permessage-deflate\r\nOrigin: http://example.com\r\n"
            "Authorization: Basic eA==\r\nCookie: a=b\r\nX-Empty: \r\n\r\n",
-           "all there is");
+           "a request with all headers");
     ask.version = 8;
     ask.headers = others;
     is_str(written(&ask),
@@ -60,26 +60,27 @@ static void what_is_written(void)
            "Sec-WebSocket-Extensions: permessage-deflate\r\n"
            "Sec-WebSocket-Origin: http://example.com\r\nHost: front\r\n"
            "authorization: Bearer x\r\n\r\n",
-           "version 8; headers in place of our own");
+           "a request of version 8, with headers that replace the standard ones");
 }
 
 static void further_headers(void)
 {
-    is_str(ws_header_wrong("Cookie", "a=b\tc"), NULL, "a cookie");
-    is_str(ws_header_wrong("Host", "front"), NULL, "another Host");
+    is_str(ws_header_wrong("Cookie", "a=b\tc"), NULL, "Cookie is allowed");
+    is_str(ws_header_wrong("Host", "front"), NULL, "Host may be replaced");
     ok(ws_header_wrong("Upgrade", "x") != NULL, "Upgrade");
-    ok(ws_header_wrong("connection", "x") != NULL, "Connection, in any case");
+    ok(ws_header_wrong("connection", "x") != NULL, "Connection is refused, in any case");
     ok(ws_header_wrong("Sec-WebSocket-Key", "x") != NULL, "Sec-WebSocket-Key");
-    ok(ws_header_wrong("A b", "x") != NULL, "a name with a space");
-    ok(ws_header_wrong("", "x") != NULL, "no name");
-    ok(ws_header_wrong("X", "a\r\nY: b") != NULL, "a value that would be another header");
+    ok(ws_header_wrong("A b", "x") != NULL, "a header name with a space is refused");
+    ok(ws_header_wrong("", "x") != NULL, "an empty header name is refused");
+    ok(ws_header_wrong("X", "a\r\nY: b") != NULL,
+       "a value that contains another header is refused");
 }
 
 static void keys(void)
 {
     char key[WS_KEY_SIZE];
     ws_key_text((const unsigned char *)"the sample nonce", key);
-    is_str(key, KEY, "section 1.3");
+    is_str(key, KEY, "section 1.3: the key of the example");
 }
 
 /* Read an answer. @return the result as a text */
@@ -167,10 +168,10 @@ static void what_answers_become(void)
         is_str(becomes(&ask, cases[i][0]), cases[i][1], "answer %d", (int)i);
     }
     is_str(becomes(&plain, FIRST UPGRADE ACCEPT "Sec-WebSocket-Protocol: chat\r\n\r\n"), CHOSE,
-           "a subprotocol, where none was offered");
+           "a subprotocol is refused if none was offered");
     ask.extensions = "permessage-deflate";
     is_str(becomes(&ask, FIRST UPGRADE ACCEPT "Sec-WebSocket-Extensions: any\r\n\r\n"),
-           "right, no protocol", "extensions are looked at elsewhere, where some were offered");
+           "right, no protocol", "extensions are not checked here if some were offered");
 }
 
 static void many_lines(void)
@@ -180,9 +181,10 @@ static void many_lines(void)
         strcat(text, "X: y\r\n");
     }
     strcat(text, "\r\n");
-    is_str(becomes(&plain, text), UPGRADES, "as many lines as there may be");
+    is_str(becomes(&plain, text), UPGRADES, "the maximum number of header lines is accepted");
     strcpy(text + strlen(text) - 2, "X: y\r\n\r\n");
-    is_str(becomes(&plain, text), "the response has too many header lines", "one more");
+    is_str(becomes(&plain, text), "the response has too many header lines",
+           "one header line more is refused");
 }
 
 static void a_head_that_comes_in_bytes(void)
@@ -193,10 +195,11 @@ static void a_head_that_comes_in_bytes(void)
     for (size_t len = 0; len < head; len++) {
         early += ws_client_response_head(text, len) != 0;
     }
-    is_int(early, 0, "it is not there before its last byte");
-    is_int((int)ws_client_response_head(text, head), (int)head, "but then");
+    is_int(early, 0, "the head is not complete before its last byte");
+    is_int((int)ws_client_response_head(text, head), (int)head,
+           "the head is complete with its last byte");
     is_int((int)ws_client_response_head(text, sizeof(text) - 1), (int)head,
-           "and what is behind is not its");
+           "later bytes are not part of the head");
 }
 
 /* Read an answer to an offer of compression. @return the agreed windows and context takeover */
@@ -228,22 +231,27 @@ static const char *agreed(const char *answer, int takeover)
 
 static void compression(void)
 {
-    is_str(agreed(D, 1), "15 15 ours theirs", "both windows are kept");
-    is_str(agreed(D "; client_no_context_takeover", 1), "15 15 theirs", "ours is not");
-    is_str(agreed(D "; server_no_context_takeover", 1), "15 15 ours", "theirs is not");
+    is_str(agreed(D, 1), "15 15 ours theirs", "compression with context takeover on both sides");
+    is_str(agreed(D "; client_no_context_takeover", 1), "15 15 theirs",
+           "compression without the client's context takeover");
+    is_str(agreed(D "; server_no_context_takeover", 1), "15 15 ours",
+           "compression without the server's context takeover");
     is_str(agreed(D "; server_max_window_bits=9; client_max_window_bits=10", 1), "10 9 ours theirs",
-           "their sizes");
+           "compression with smaller windows on both sides");
     is_str(agreed(D "; server_no_context_takeover; client_no_context_takeover", 0), "15 15",
-           "none is kept, as it was asked");
-    is_str(agreed(D "; server_no_context_takeover", 0), "15 15", "ours is then ours to say");
-    is_str(agreed(D, 0), "the server did not accept server_no_context_takeover", "section 7.1.1.1");
-    is_str(agreed(D "; server_max_window_bits=7", 1), UNKNOWN, "a window that there is not");
+           "compression without context takeover, as offered");
+    is_str(agreed(D "; server_no_context_takeover", 0), "15 15",
+           "the client may drop its own context takeover");
+    is_str(agreed(D, 0), "the server did not accept server_no_context_takeover",
+           "section 7.1.1.1: the server must accept server_no_context_takeover");
+    is_str(agreed(D "; server_max_window_bits=7", 1), UNKNOWN, "an invalid window size is refused");
     is_str(agreed(D "; server_max_window_bits", 1), UNKNOWN, "none");
     is_str(agreed(D "; client_max_window_bits", 1),
-           "client_max_window_bits has no value in the answer", "section 7.1.2.2");
-    is_str(agreed(D "; mine", 1), UNKNOWN, "a parameter that there is not");
+           "client_max_window_bits has no value in the answer",
+           "section 7.1.2.2: client_max_window_bits must have a value in the answer");
+    is_str(agreed(D "; mine", 1), UNKNOWN, "an unknown parameter is refused");
     is_str(agreed(D "; server_no_context_takeover; server_no_context_takeover", 1), UNKNOWN,
-           "one that stands there twice");
+           "a parameter that occurs twice is refused");
 }
 
 int main(void)

@@ -91,9 +91,9 @@ static void reading(void)
         status = ws_close_parse(p, len, &code, &reason, &reason_len);
         is_int(status, payloads[i].status, "read: %s", payloads[i].name);
         if (!status && payloads[i].reason) {
-            is_int(code, payloads[i].code, "read: %s: its code", payloads[i].name);
+            is_int(code, payloads[i].code, "read: %s: the code", payloads[i].name);
             is_mem(reason, reason_len, payloads[i].reason, strlen(payloads[i].reason),
-                   "read: %s: its reason", payloads[i].name);
+                   "read: %s: the reason", payloads[i].name);
         }
     }
 }
@@ -117,14 +117,14 @@ static void writing(void)
           "bye",
           "a code and a reason");
     BUILT(1005, NULL, "", "1005 is a frame without code");
-    BUILT(1005, "why", "", "which has no reason either");
+    BUILT(1005, "why", "", "1005 is a frame without a reason");
     BUILT(1006, "why",
           "\x03\xF3"
           "why",
           "a code that may not be sent becomes 1011");
-    BUILT(1015, NULL, "\x03\xF3", "1015 too");
-    BUILT(0, NULL, "\x03\xF3", "and 0");
-    BUILT(70000, NULL, "\x03\xF3", "and what has no place in two bytes");
+    BUILT(1015, NULL, "\x03\xF3", "1015 becomes 1011");
+    BUILT(0, NULL, "\x03\xF3", "0 becomes 1011");
+    BUILT(70000, NULL, "\x03\xF3", "a code above 65535 becomes 1011");
 }
 
 static void a_long_reason_is_cut(void)
@@ -136,9 +136,9 @@ static void a_long_reason_is_cut(void)
 
     memset(text, 'x', sizeof(text));
     is_int(ws_close_build(out, 1000, text, WS_REASON_MAX), WS_CONTROL_MAX,
-           "a reason of 123 bytes is sent whole");
+           "a reason of 123 bytes is sent unchanged");
     is_int(ws_close_build(out, 1000, text, WS_REASON_MAX + 1), WS_CONTROL_MAX,
-           "one of 124 bytes is cut by one");
+           "a reason of 124 bytes is cut by one byte");
 
     /* Characters of each length, at each distance from the end. */
     for (size_t i = 0; i < 4; i++) {
@@ -158,7 +158,7 @@ static void a_long_reason_is_cut(void)
                      || memcmp(reason, text, expected);
         }
     }
-    is_int(wrong, 0, "the cut is at a character's end, and as late as it can be");
+    is_int(wrong, 0, "a reason is cut at the last possible end of a character");
 }
 
 int main(void)

@@ -20,10 +20,10 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     text[len] = 0;
     if (sscanf(text, "close %d %199[^\n]", &n, reason) > 0) {
         is_int(ws_close(c, n, *reason ? reason : NULL), WS_QUEUED, "ws_close() begins to close");
-        is_int(ws_conn_state(c), WS_CLOSING, "the state changes at once");
-        is_int(ws_close(c, 1000, NULL), WS_GONE, "a second ws_close() comes too late");
-        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "and so does ws_send()");
-        is_int(ws_ping(c, "x", 1), WS_GONE, "and ws_ping()");
+        is_int(ws_conn_state(c), WS_CLOSING, "ws_close() sets WS_CLOSING at once");
+        is_int(ws_close(c, 1000, NULL), WS_GONE, "a second ws_close() returns WS_GONE");
+        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "ws_send() after ws_close() returns WS_GONE");
+        is_int(ws_ping(c, "x", 1), WS_GONE, "ws_ping() after ws_close() returns WS_GONE");
     }
     else if (sscanf(text, "send %d", &n) == 1) {
         char *payload = calloc(1, (size_t)n);
@@ -98,7 +98,8 @@ static void the_peer_does_not_wait(rig *r)
     wire w = enter(r, "a");
     wire_close(&w, 1000, "gone");
     end(r, &w);
-    told_is("a", "close 1000 \"gone\"", "Close and the end at once: on_close has the peer's code");
+    told_is("a", "close 1000 \"gone\"",
+            "a Close frame and the end of the stream at once: on_close gets the peer's code");
 }
 
 static void what_comes_behind_close_is_ignored(rig *r)
@@ -110,9 +111,9 @@ static void what_comes_behind_close_is_ignored(rig *r)
     n += frame_put(stream + n, FIN | CONT, "more", 4);
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe9", 2);
     wire_send(&w, stream, n);
-    wire_next_is(&w, "close 1000", "one Close is answered");
-    told_is("a", "close 1000 \"\"", "on_close has the first one's code");
-    wire_next_is(&w, "eof", "and that is all");
+    wire_next_is(&w, "close 1000", "two Close frames: one is answered");
+    told_is("a", "close 1000 \"\"", "two Close frames: on_close gets the code of the first");
+    wire_next_is(&w, "eof", "two Close frames: the connection ends after the answer");
     wire_send(&w, "\xff\xff\xff\xff", 4);
     end(r, &w);
 }
@@ -130,13 +131,13 @@ static void we_close(rig *r)
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         wire w = enter(r, "a");
         wire_text(&w, cases[i].command);
-        wire_next_is(&w, cases[i].frame, "the frame for \"%s\"", cases[i].command);
+        wire_next_is(&w, cases[i].frame, "the Close frame for \"%s\"", cases[i].command);
         wire_text(&w, "not delivered any more");
         wire_frame(&w, FIN | PING, "still", 5);
-        wire_next_is(&w, "pong \"still\"", "a Ping behind our Close is answered");
-        wire_close(&w, 1000, "the answer");
-        wire_next_is(&w, "eof", "the server closes when it is answered");
-        told_is("a", cases[i].told, "on_close has our own code");
+        wire_next_is(&w, "pong \"still\"", "a Ping after our Close frame is answered");
+        wire_close(&w, 1000, "the peer answers our Close frame");
+        wire_next_is(&w, "eof", "the server ends the connection after the peer's answer");
+        told_is("a", cases[i].told, "on_close gets the handler's code");
         end(r, &w);
     }
     is_int(log_lines - lines, 2, "codes that may not be sent are logged");
@@ -156,11 +157,11 @@ static void a_long_reason_is_cut(rig *r)
     strcat(command, "\xc3\xa4 and more");
     wire_text(&w, command);
     wire_next_is(&w, describe(text, CLOSE, payload, 124),
-                 "a reason that is too long ends with a whole letter");
+                 "a reason that is too long is cut at the end of a character");
     wire_close(&w, 3000, "");
     wire_next_is(&w, "eof", "the server closes");
     sprintf(text, "close 3000 \"%s\"", reason);
-    told_is("a", text, "on_close has what was sent");
+    told_is("a", text, "on_close gets the reason that was sent");
     end(r, &w);
 }
 
@@ -171,9 +172,11 @@ static void both_close(rig *r)
     size_t n = frame_put(stream, FIN | TEXT, "close 3001 ours", 15);
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
     wire_send(&w, stream, n);
-    wire_next_is(&w, "close 3001 \"ours\"", "our Close crosses the peer's");
-    wire_next_is(&w, "eof", "and is the answer to it");
-    told_is("a", "close 3001 \"ours\"", "on_close has the one that was first");
+    wire_next_is(&w, "close 3001 \"ours\"",
+                 "our Close frame is sent when the peer has closed at the same time");
+    wire_next_is(&w, "eof", "it counts as the answer to the peer's Close frame");
+    told_is("a", "close 3001 \"ours\"",
+            "on_close gets the code of the handler, which closed first");
     end(r, &w);
 }
 
@@ -182,31 +185,33 @@ static void the_connection_breaks(rig *r)
     int fd[2];
     wire w = enter(r, "a");
     end(r, &w);
-    told_is("a", "close 1006 \"\"", "an end without Close is 1006");
+    told_is("a", "close 1006 \"\"",
+            "the end of the stream without a Close frame: on_close gets 1006");
 
     w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01", 3);
     end(r, &w);
-    told_is("a", "close 1006 \"\"", "also inside a header");
+    told_is("a", "close 1006 \"\"", "the end inside a frame header: on_close gets 1006");
 
     w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01\x00\x00\x00\x00\x00half of it", 18);
     turns(r, 0);
     end(r, &w);
-    told_is("a", "close 1006 \"\"", "also inside a message");
+    told_is("a", "close 1006 \"\"", "the end inside a message: on_close gets 1006");
 
     tcp_pair(fd);
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     wire_reset(&w);
-    told_is("a", "close 1006 \"\"", "a reset is 1006");
+    told_is("a", "close 1006 \"\"", "a connection that is reset: on_close gets 1006");
     end(r, &w);
 
     w = enter(r, "a");
     wire_text(&w, "close 1000");
-    wire_next_is(&w, "close 1000", "our Close");
+    wire_next_is(&w, "close 1000", "the server sends a Close frame");
     end(r, &w);
-    told_is("a", "close 1000 \"\"", "an end instead of an answer: our code stands");
+    told_is("a", "close 1000 \"\"",
+            "the end of the stream instead of an answer: on_close gets the server's code");
 }
 
 /* A client sends many messages and a reset while the loop is busy. The loop then finds both in one
@@ -238,7 +243,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
         right++;
     }
     diag("%d bytes lay in the socket", here);
-    ok(right > 0 && right >= here / FRAME, "what the socket held before a reset is delivered");
+    ok(right > 0 && right >= here / FRAME, "messages in the socket before a reset are delivered");
     free(stream);
 }
 
@@ -246,10 +251,11 @@ static void our_close_is_not_answered(rig *r)
 {
     wire w = enter(r, "a");
     wire_text(&w, "close 1000 tired");
-    wire_next_is(&w, "close 1000 \"tired\"", "our Close");
+    wire_next_is(&w, "close 1000 \"tired\"", "the server sends a Close frame");
     wire_text(&w, "a message instead of an answer");
-    wire_next_is(&w, "eof", "a peer that does not answer is left");
-    told_is("a", "close 1000 \"tired\"", "on_close has our code");
+    wire_next_is(&w, "eof", "a peer that does not answer the Close frame is disconnected");
+    told_is("a", "close 1000 \"tired\"",
+            "a peer that does not answer: on_close gets the server's code");
     end(r, &w);
 }
 
@@ -262,8 +268,8 @@ static void what_was_sent_goes_before_close(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "close 1000 done", 15);
     wire_send(&w, stream, n);
     turns(r, 0);
-    wire_next_is(&w, describe(text, BINARY, payload, 900000), "a long message waits, and goes");
-    wire_next_is(&w, "close 1000 \"done\"", "our Close goes behind it");
+    wire_next_is(&w, describe(text, BINARY, payload, 900000), "a long queued message is sent");
+    wire_next_is(&w, "close 1000 \"done\"", "the server's Close frame follows the long message");
     wire_close(&w, 1000, "");
     wire_next_is(&w, "eof", "the server closes");
     told_is("a", "close 1000 \"done\"", "on_close");
@@ -273,8 +279,8 @@ static void what_was_sent_goes_before_close(rig *r)
     wire_text(&w, "send 900000");
     wire_close(&w, 1000, "peer");
     turns(r, 0);
-    wire_next_is(&w, text, "a long message goes before the answer to the peer's Close");
-    wire_next_is(&w, "close 1000 \"peer\"", "the answer");
+    wire_next_is(&w, text, "a long message is sent before the answer to the peer's Close frame");
+    wire_next_is(&w, "close 1000 \"peer\"", "the peer's Close frame is answered");
     wire_next_is(&w, "eof", "the server closes");
     told_is("a", "close 1000 \"peer\"", "on_close");
     end(r, &w);
@@ -286,12 +292,12 @@ static void the_engine_stops(rig *r)
     wire a = enter(r, "a"), b = rig_join(r, "b");
     told_is("b", "open", "another");
     wire_text(&b, "close 4000");
-    wire_next_is(&b, "close 4000", "one has begun to close");
+    wire_next_is(&b, "close 4000", "one connection has begun to close");
     ok(ws_engine_stop(r->engine), "the engine stops");
-    told_is("a", "close 1006 \"\"", "an open connection breaks");
-    told_is("b", "close 4000 \"\"", "one that was closing has its code");
-    wire_next_is(&a, "eof", "the client sees the end");
-    wire_next_is(&b, "eof", "and so does the other");
+    told_is("a", "close 1006 \"\"", "an open connection gets 1006 when the engine stops");
+    told_is("b", "close 4000 \"\"", "a closing connection keeps its code when the engine stops");
+    wire_next_is(&a, "eof", "the first client sees the end of the stream");
+    wire_next_is(&b, "eof", "the second client sees the end of the stream");
     wire_free(&a);
     wire_free(&b);
 }
@@ -302,29 +308,32 @@ static void the_peer_is_heard_out(rig *r)
     wire_text(&w, "close 1000 enough");
     wire_next_is(&w, "close 1000 \"enough\"", "the handler closes");
     wire_text(&w, "one thing more");
-    told_is("a", "one thing more", "WS_HEAR_OUT: what comes behind that is delivered");
+    told_is("a", "one thing more", "WS_HEAR_OUT: messages after the Close frame are delivered");
     wire_text(&w, "pause");
-    told_is("a", "pause", "the handler can pause even now");
+    told_is("a", "pause", "WS_HEAR_OUT: the handler can pause");
     wire_text(&w, "and another");
     turns(r, 0);
-    is_int(untold(), 0, "nothing is delivered then");
-    is_int(as_callback(id_of(r, "a"), do_resume, NULL), WS_QUEUED, "it goes on");
-    told_is("a", "and another", "with what came meanwhile");
+    is_int(untold(), 0, "WS_HEAR_OUT: while paused, nothing is delivered");
+    is_int(as_callback(id_of(r, "a"), do_resume, NULL), WS_QUEUED,
+           "WS_HEAR_OUT: the handler resumes");
+    told_is("a", "and another", "WS_HEAR_OUT: the held message is delivered");
     wire_close(&w, 1000, "");
-    told_is("a", "close 1000 \"enough\"", "until the peer says Close, too");
+    told_is("a", "close 1000 \"enough\"",
+            "WS_HEAR_OUT: the peer's Close frame ends the connection");
     end(r, &w);
 
     w = enter(r, "a");
     wire_text(&w, "close 1000 enough");
     wire_next_is(&w, "close 1000 \"enough\"", "the handler closes");
     wire_close(&w, 1009, "too much");
-    told_is("a", "close 1009 \"too much\"", "a code of the peer's own is what counts");
+    told_is("a", "close 1009 \"too much\"", "WS_HEAR_OUT: on_close gets the peer's own code");
     end(r, &w);
 
     w = enter(r, "a");
     wire_close(&w, 1000, "bye");
     wire_text(&w, "not this");
-    told_is("a", "close 1000 \"bye\"", "but nothing behind the peer's own Close");
+    told_is("a", "close 1000 \"bye\"",
+            "WS_HEAR_OUT: nothing after the peer's Close frame is delivered");
     end(r, &w);
 }
 
@@ -366,8 +375,8 @@ static const ws_handler answering_blocking = {.flags = WS_BLOCKING,
 
 static void states_and_end(rig *r, wire *w, const char *name, const char *last)
 {
-    told_is(name, "open -> closing", "on_state: Close was sent");
-    told_is(name, "closing -> closed", "on_state: the end");
+    told_is(name, "open -> closing", "on_state: a Close frame was sent");
+    told_is(name, "closing -> closed", "on_state: the connection ended");
     told_is(name, last, "on_close");
     wire_next_is(w, "eof", "the server closes");
     end(r, w);
@@ -377,35 +386,35 @@ static void a_close_is_answered_by(rig *r, const char *name)
 {
     wire w = enter(r, name);
     wire_close(&w, 1000, "bye");
-    told_is(name, "closing 1000 \"bye\"", "on_closing is asked");
-    wire_next_is(&w, "close 1000 \"bye\"", "and leaves the answer to the server");
+    told_is(name, "closing 1000 \"bye\"", "on_closing gets the code and reason");
+    wire_next_is(&w, "close 1000 \"bye\"", "without an action in on_closing, the server answers");
     states_and_end(r, &w, name, "close 1000 \"bye\"");
 
     w = enter(r, name);
     wire_close(&w, 1001, "own");
-    told_is(name, "closing 1001 \"own\"", "on_closing sends something");
-    wire_next_is(&w, "text \"last words\"", "the message");
-    wire_next_is(&w, "close 3333 \"answer\"", "and an answer of its own");
+    told_is(name, "closing 1001 \"own\"", "on_closing that sends a message is called");
+    wire_next_is(&w, "text \"last words\"", "the message of on_closing is sent");
+    wire_next_is(&w, "close 3333 \"answer\"", "the answer of on_closing is sent");
     states_and_end(r, &w, name, "close 1001 \"own\"");
 
     w = enter(r, name);
     wire_close(&w, 0, "");
-    told_is(name, "closing 1005 \"\"", "a Close without a code");
-    wire_next_is(&w, "close", "is answered by one");
+    told_is(name, "closing 1005 \"\"", "on_closing gets 1005 for a Close frame without a code");
+    wire_next_is(&w, "close", "a Close frame without a code is answered without a code");
     states_and_end(r, &w, name, "close 1005 \"\"");
 
     w = enter(r, name);
     wire_close(&w, 1000, "later");
-    told_is(name, "closing 1000 \"later\"", "on_closing puts it off");
+    told_is(name, "closing 1000 \"later\"", "on_closing that delays the answer is called");
     wire_text(&w, "ignored");
     wire_frame(&w, FIN | PING, "ignored", 7);
     turns(r, 0);
     is_int(ws_send_to(__atomic_load_n(&later_id, __ATOMIC_RELAXED), WS_TEXT, "more", 4), WS_QUEUED,
            "meanwhile");
-    wire_next_is(&w, "text \"more\"", "messages can be sent");
+    wire_next_is(&w, "text \"more\"", "after a delayed answer, messages can be sent");
     is_int(ws_close_id(__atomic_load_n(&later_id, __ATOMIC_RELAXED), 3000, "now"), WS_QUEUED,
-           "then ws_close()");
-    wire_next_is(&w, "close 3000 \"now\"", "is the answer");
+           "after a delayed answer, ws_close() is called");
+    wire_next_is(&w, "close 3000 \"now\"", "ws_close() sends the delayed answer");
     states_and_end(r, &w, name, "close 1000 \"later\"");
 }
 
@@ -423,7 +432,7 @@ static void the_handler_never_answers(rig *r)
 {
     wire w = enter(r, "a");
     wire_close(&w, 1000, "never");
-    told_is("a", "closing 1000 \"never\"", "on_closing puts it off");
+    told_is("a", "closing 1000 \"never\"", "on_closing that never answers is called");
     wire_next_is(&w, "close 1000 \"never\"", "the server answers in the end");
     states_and_end(r, &w, "a", "close 1000 \"never\"");
 }
@@ -432,7 +441,7 @@ static void the_states_of_others(rig *r)
 {
     wire w = enter(r, "a");
     end(r, &w);
-    told_is("a", "open -> closed", "on_state: it broke");
+    told_is("a", "open -> closed", "on_state: the connection broke");
     told_is("a", "close 1006 \"\"", "on_close");
 }
 
@@ -444,10 +453,10 @@ static void do_abort(ws_conn *c, void *arg)
     ws_send(c, WS_TEXT, "never sent", 10);
     is_int(ws_abort(c), WS_QUEUED, "ws_abort()");
     if (ws_loop_current()) {
-        is_int(ws_conn_state(c), WS_CLOSED, "the connection is closed at once");
-        is_int(ws_abort(c), WS_GONE, "a second one comes too late");
-        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "and so does ws_send()");
-        is_int(ws_close(c, 1000, NULL), WS_GONE, "and ws_close()");
+        is_int(ws_conn_state(c), WS_CLOSED, "ws_abort() closes the connection at once");
+        is_int(ws_abort(c), WS_GONE, "a second ws_abort() returns WS_GONE");
+        is_int(ws_send(c, WS_TEXT, "x", 1), WS_GONE, "ws_send() after ws_abort() returns WS_GONE");
+        is_int(ws_close(c, 1000, NULL), WS_GONE, "ws_close() after ws_abort() returns WS_GONE");
     }
 }
 
@@ -462,7 +471,7 @@ static void the_handler_breaks_it(rig *r, const char *name)
     told_is(name, "open -> closed", "on_state");
     told_is(name, "close 1006 \"\"", "on_close");
     if (name[0] == 'a') {
-        wire_next_is(&w, "reset", "the client sees a reset");
+        wire_next_is(&w, "reset", "ws_abort() resets the connection");
     }
     end(r, &w);
 }
@@ -503,12 +512,12 @@ static void it_breaks_in_a_message(rig *r)
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     wire_text(&w, "big");
-    told_is("a", "text \"big\"", "a client that is sent much and reads nothing");
+    told_is("a", "text \"big\"", "a client that does not read is sent a large message");
     wire_text(&w, "abort");
     wire_text(&w, "never delivered");
     while (strcmp(told("a"), "text \"abort\"")) {
     }
-    told_is("a", "close 1006 \"\"", "on_close follows at once");
+    told_is("a", "close 1006 \"\"", "after ws_abort(), on_close is called");
     nobody_is_left(r);
     end(r, &w);
 }
@@ -547,15 +556,15 @@ static void the_peer_keeps_its_side_open(rig *r)
 {
     wire w = enter(r, "a");
     wire_close(&w, 1000, "");
-    wire_next_is(&w, "close 1000", "Close is answered");
-    wire_next_is(&w, "eof", "the server ends its side");
-    told_is("a", "close 1000 \"\"", "on_close does not wait for the peer's");
+    wire_next_is(&w, "close 1000", "the peer's Close frame is answered");
+    wire_next_is(&w, "eof", "the server ends its side of the stream");
+    told_is("a", "close 1000 \"\"", "on_close does not wait for the peer's end of the stream");
     wire_text(&w, "still here");
     turns(r, 0);
-    is_int(ws_engine_count(r->engine), 1, "a peer that goes on sending is lingered for");
+    is_int(ws_engine_count(r->engine), 1, "the engine lingers for a peer that continues to send");
     on_loop_of(r, 0, half_a_minute_later, NULL);
     nobody_is_left(r);
-    ok(1, "but not longer than half a minute");
+    ok(1, "the engine lingers for at most 30 s");
     end(r, &w);
 }
 
@@ -582,11 +591,13 @@ static void a_slow_reader_gets_all(rig *r)
     wire w = closed_behind_a_message(r);
     for (size_t n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
-        ok(outlives(r), "a client that has taken %zu bytes behind our Close is waited for", n);
+        ok(outlives(r),
+           "a client that still takes data after our Close frame is waited for: %zu bytes", n);
     }
-    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "it gets all");
-    wire_next_is(&w, "close 1000 \"done\"", "and our Close");
-    ok(outlives(r), "the time to answer begins when that has arrived");
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)),
+                 "the client gets the whole message");
+    wire_next_is(&w, "close 1000 \"done\"", "the client gets our Close frame");
+    ok(outlives(r), "the time limit for the answer starts when the Close frame has arrived");
     wire_close(&w, 1000, "");
     wire_next_is(&w, "eof", "the server closes");
     told_is("a", "close 1000 \"done\"", "on_close");
@@ -601,7 +612,7 @@ static void a_reader_that_stops_is_left(rig *r)
     while (outlives(r) && looks < 100) {
         looks++;
     }
-    ok(looks < 100, "a client that takes nothing more is left");
+    ok(looks < 100, "a client that takes no more data is disconnected");
     told_is("a", "close 1000 \"done\"", "on_close");
     end(r, &w);
 }
@@ -625,11 +636,12 @@ static void a_slow_reader_is_lingered_for(rig *r)
     told_is("a", "close 1000 \"\"", "the server has written all");
     for (n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
-        ok(outlives(r), "and lingers while the client takes it: %zu bytes", n);
+        ok(outlives(r), "the server lingers while the client reads: %zu bytes", n);
     }
-    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "it gets all");
-    wire_next_is(&w, "close 1000", "and the answer to its Close");
-    wire_next_is(&w, "eof", "and the end, not a reset");
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)),
+                 "the slow client gets the whole message");
+    wire_next_is(&w, "close 1000", "the slow client gets the answer to its Close frame");
+    wire_next_is(&w, "eof", "the slow client sees the end of the stream, not a reset");
     end(r, &w);
 }
 
@@ -668,7 +680,7 @@ static void all_at_once(rig *r)
     for (int closed = 0; closed < MANY;) {
         closed += !strncmp(told("many"), "close ", 6);
     }
-    ok(1, "each of %d connections has its on_close", MANY);
+    ok(1, "each of %d connections gets on_close", MANY);
     nobody_is_left(r);
     forget("many"); /* the record of connections that ended earlier */
 }

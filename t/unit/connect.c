@@ -220,7 +220,7 @@ static int connected(const char *name, const char *host)
     ok(attempt(name, host) != 0, "%s is tried", name);
     fd = request_come(key);
     grant(fd, key);
-    told_is(name, "open", "and opened");
+    told_is(name, "open", "the connection opens");
     return fd;
 }
 
@@ -236,7 +236,7 @@ static void say(int fd, const char *text)
 static void leave_server(rig *r, int fd, const char *name)
 {
     close(fd);
-    told_is(name, "close 1006 \"\"", "its end is told");
+    told_is(name, "close 1006 \"\"", "the end of the connection is reported");
     nobody_is_left(r);
 }
 
@@ -245,11 +245,12 @@ static void leave_server(rig *r, int fd, const char *name)
 static void each_address_is_tried(rig *r)
 {
     int fd = connected("two", "two");
-    is_int(ws_engine_count(r->engine), 0, "it is no client");
-    ok(!ws_engine_wait(r->engine, 10), "but it is waited for");
+    is_int(ws_engine_count(r->engine), 0, "a connection attempt is not counted as a client");
+    ok(!ws_engine_wait(r->engine, 10), "ws_engine_wait() waits for a connection attempt");
     leave_server(r, fd, "two");
     attempt("nobody", "nobody");
-    told_is("nobody", "failed 0 lookup: Name or service not known", "a name that there is not");
+    told_is("nobody", "failed 0 lookup: Name or service not known",
+            "a name that does not exist is reported");
     nobody_is_left(r);
 }
 
@@ -264,17 +265,18 @@ static void a_slow_name_service(rig *r)
     sem_must(&asked, "no thread asks");
     turns(r, 0);
     other = connected("meanwhile", "127.0.0.1");
-    ok(1, "the loop goes on meanwhile");
+    ok(1, "the loop runs callbacks during a lookup");
     o = to("late", url("slow"));
     o.lookup_timeout = 50;
     ws_connect(NULL, &o); /* one lookup serves both connections */
-    told_is("late", "failed 0 lookup: no answer in 50 ms", "it is not waited for longer than that");
+    told_is("late", "failed 0 lookup: no answer in 50 ms",
+            "a lookup that takes too long is reported after its time limit");
     set_gate(1);
     fd = request_come(key);
     grant(fd, key);
-    told_is("slow", "open", "who has waited is connected");
+    told_is("slow", "open", "a connection opens when its slow lookup has ended");
     close(other);
-    told_is("meanwhile", "close 1006 \"\"", "its end");
+    told_is("meanwhile", "close 1006 \"\"", "the connection opened meanwhile has ended");
     leave_server(r, fd, "slow");
 }
 
@@ -296,7 +298,7 @@ static void slow_names_are_alone(rig *r)
         sem_must(&asked, "no thread asks");
     }
     fd = connected("another name", "two");
-    ok(sem_trywait(&asked) < 0, "a name that is asked for is not asked for again");
+    ok(sem_trywait(&asked) < 0, "a name that is being looked up is not looked up again");
     for (int i = 0; i < SLOW_NAMES; i++) {
         ws_connect_cancel(attempts[i][0]);
         ws_connect_cancel(attempts[i][1]);
@@ -314,13 +316,13 @@ static void one_family_is_slow(rig *r)
 
     set_gate(0);
     fd = connected("v4", "slow-aaaa");
-    ok(1, "an AAAA answer that does not come delays nothing");
+    ok(1, "a missing answer for AAAA does not delay the connection");
     sem_must(&asked, "no thread asks");
     attempt("again", "slow-aaaa");
     close(request_come(key));
     told_is("again", "failed 0 handshake: the connection was closed before an answer",
-            "a second attempt gets what has been found");
-    ok(sem_trywait(&asked) < 0, "and asks no more");
+            "a second attempt uses the addresses of the first lookup");
+    ok(sem_trywait(&asked) < 0, "a second attempt does not look up the name again");
     set_gate(1);
     leave_server(r, fd, "v4");
 
@@ -335,7 +337,7 @@ static void one_family_is_slow(rig *r)
     set_gate(1);
     fd = request_come(key);
     grant(fd, key);
-    told_is("v6", "open", "addresses that come later are tried, too");
+    told_is("v6", "open", "IPv6 addresses that arrive later are tried, too");
     leave_server(r, fd, "v6");
 
     set_gate(0);
@@ -343,11 +345,11 @@ static void one_family_is_slow(rig *r)
     o.lookup_timeout = 300;
     ws_connect(NULL, &o);
     told_is("vain", "failed 0 connect: Connection refused",
-            "they are waited for as long as for the lookup");
+            "a missing answer for AAAA is waited for until the lookup's time limit");
     sem_must(&asked, "no thread asks");
     attempt("nothing", "slow-nothing");
     told_is("nothing", "failed 0 lookup: Name or service not known",
-            "a name without addresses of either family");
+            "a name without addresses of either family is reported");
     sem_must(&asked, "no thread asks");
     set_gate(1);
     nobody_is_left(r);
@@ -373,7 +375,7 @@ static void a_silent_address(rig *r)
     ws_connect(NULL, &o);
     fd = request_come(key);
     grant(fd, key);
-    told_is("hole", "open", "the second address is tried beside a silent one");
+    told_is("hole", "open", "the second address is tried while the first does not answer");
     leave_server(r, fd, "hole");
     for (int i = 0; i < 4; i++) {
         close(filling[i]);
@@ -402,40 +404,42 @@ static void it_connects_again(rig *r)
     for (int i = 0; i < 3; i++) {
         fd = request_come(key);
         grant(fd, key);
-        told_is("again", "open", "it is opened, time %d", i);
+        told_is("again", "open", "the connection opens, time %d", i);
         close(fd);
-        told_is("again", "close 1006 \"\"", "its end is told");
-        told_is("again", "again closed: 1006 0", "and that it will be opened again");
+        told_is("again", "close 1006 \"\"", "the end of the connection is reported");
+        told_is("again", "again closed: 1006 0",
+                "on_reconnect is called after the end of the connection");
     }
     fd = request_come(key);
     send(fd, refusal, strlen(refusal), MSG_NOSIGNAL);
-    told_is("again", "again handshake: server answered 503 503", "so it is after a refusal");
+    told_is("again", "again handshake: server answered 503 503",
+            "on_reconnect is called after a refusal");
     close(fd);
     fd = request_come(key);
     grant(fd, key);
-    told_is("again", "open", "and opened");
+    told_is("again", "open", "the connection opens after a refusal");
     send(fd, "\x88\x02\x0f\xa0", 4, MSG_NOSIGNAL);
-    told_is("again", "close 4000 \"\"", "the server closes");
-    told_is("again", "again closed: 4000 0", "on_reconnect may end it");
+    told_is("again", "close 4000 \"\"", "the server closes the connection");
+    told_is("again", "again closed: 4000 0", "on_reconnect is called, and decides to stop");
     close(fd);
     nobody_is_left(r);
-    is_int(untold(), 0, "without on_failure behind on_close");
+    is_int(untold(), 0, "after a stop by on_reconnect, on_failure is not called");
     a = ws_connect(NULL, &o);
     fd = request_come(key);
     send(fd, no, strlen(no), MSG_NOSIGNAL);
     told_is("again", "failed 403 handshake: server answered 403",
-            "a refusal that stays one ends it");
+            "a permanent refusal ends the attempts");
     close(fd);
     nobody_is_left(r);
     a = ws_connect(NULL, &o);
     fd = request_come(key);
     grant(fd, key);
-    told_is("again", "open", "once more");
+    told_is("again", "open", "the connection opens again");
     ws_connect_cancel(a);
     turns(r, 0);
     turns(r, 1);
     leave_server(r, fd, "again");
-    is_int(untold(), 0, "when it was cancelled, the end of the connection is the end");
+    is_int(untold(), 0, "a cancelled connection is not opened again");
 }
 
 static void given_up(rig *r)
@@ -453,14 +457,15 @@ static void given_up(rig *r)
     a = attempt("answered", "127.0.0.1");
     fd = request_come(key);
     ws_connect_cancel(a);
-    is_int((int)recv(fd, &byte, 1, 0), 0, "its socket is closed");
+    is_int((int)recv(fd, &byte, 1, 0), 0, "the socket of a cancelled attempt is closed");
     close(fd);
     nobody_is_left(r);
     ws_connect_cancel(a);
     ws_connect_cancel(0);
     ws_connect_cancel(12345);
     turns(r, 0);
-    is_int(untold(), 0, "nothing is told of what was given up, before a lookup's end or behind it");
+    is_int(untold(), 0,
+           "a cancelled attempt reports nothing, before or after its lookup has ended");
 }
 
 static void give_up_at_once(ws_loop *loop, void *arg)
@@ -479,7 +484,7 @@ static void given_up_at_once(rig *r)
     turns(r, 0);
     ws_connect_cancel(delayed);
     nobody_is_left(r);
-    is_int(untold(), 0, "nothing is told of what was given up before it began");
+    is_int(untold(), 0, "an attempt that is cancelled before it begins reports nothing");
 }
 
 static void a_delay(rig *r)
@@ -487,7 +492,8 @@ static void a_delay(rig *r)
     ws_connect_options o = to("delayed", "no URL at all");
     o.delay = 20;
     ws_connect(NULL, &o);
-    told_is("delayed", "failed 0 url: the URL does not start with ws:// or wss://", "a delay ends");
+    told_is("delayed", "failed 0 url: the URL does not start with ws:// or wss://",
+            "an attempt with a delay begins after the delay");
     nobody_is_left(r);
 }
 
@@ -496,12 +502,12 @@ static void nothing_is_tried(rig *r)
     ws_connect_options o = to("x", url("127.0.0.1"));
     (void)r;
     o.handler = NULL;
-    is_int((int)ws_connect(NULL, &o), 0, "without a handler");
+    is_int((int)ws_connect(NULL, &o), 0, "ws_connect() without a handler fails");
     o = to("x", NULL);
-    is_int((int)ws_connect(NULL, &o), 0, "without a URL");
+    is_int((int)ws_connect(NULL, &o), 0, "ws_connect() without a URL fails");
     o = to("x", url("127.0.0.1"));
     o.size = 0;
-    is_int((int)ws_connect(NULL, &o), 0, "without the options' size");
+    is_int((int)ws_connect(NULL, &o), 0, "ws_connect() without the size of the options fails");
 }
 
 /* ---- Two connections of one loop: the client's handler acts on the server's connection ---- */
@@ -544,7 +550,7 @@ static const ws_handler both = {.on_open = rec_open, .on_message = obey, .on_clo
 static void order(wire *w, const char *what)
 {
     wire_text(w, what);
-    told_is("client", what, "an order");
+    told_is("client", what, "the client gets a command");
 }
 
 static void one_speaks_for_the_other(rig *r)
@@ -556,21 +562,22 @@ static void one_speaks_for_the_other(rig *r)
     order(&w, "connect");
     fd = request_come(key);
     grant(fd, key);
-    told_is("other", "open", "a connection to the same loop");
+    told_is("other", "open", "a client of the same loop is connected");
     is_int((int)server_side->settings->max_message, (int)r->settings.max_message,
-           "the client's limits hold for it");
-    ok(ws_conn_location(server_side) == NULL, "it is of no WebSocketHandler line");
-    is_str(ws_uri(server_side), "/path", "the URL's path");
-    is_str(ws_args(server_side), "query", "and query");
-    is_int(server_side->loop == &r->engine->loops[0], 1, "the same loop");
+           "the client has the limits of its options");
+    ok(ws_conn_location(server_side) == NULL, "the client has no location");
+    is_str(ws_uri(server_side), "/path", "the client has the path of the URL");
+    is_str(ws_args(server_side), "query", "the client has the query of the URL");
+    is_int(server_side->loop == &r->engine->loops[0], 1, "both connections are in the same loop");
 
     order(&w, "hello");
-    is_int((int)recv(fd, frame, 11, MSG_WAITALL), 11, "a message for the other");
-    is_int((unsigned char)frame[1], 0x85, "is masked");
+    is_int((int)recv(fd, frame, 11, MSG_WAITALL), 11,
+           "a callback sends a message on the client's connection");
+    is_int((unsigned char)frame[1], 0x85, "the message is masked");
     for (int i = 0; i < 5; i++) {
         frame[6 + i] ^= frame[2 + i % 4];
     }
-    is_mem(frame + 6, 5, "hello", 5, "as a client's are");
+    is_mem(frame + 6, 5, "hello", 5, "the message has the right payload");
 
     for (int i = 0; i < 8; i++) {
         order(&w, "again");
@@ -580,21 +587,21 @@ static void one_speaks_for_the_other(rig *r)
             same += !memcmp(masks[i], masks[j], 4);
         }
     }
-    is_int(same, 0, "each with a mask of its own");
+    is_int(same, 0, "each message has another mask");
 
     order(&w, "pause");
     say(fd, "one");
     say(fd, "two");
     turns(r, 0);
     turns(r, 0);
-    is_int(untold(), 0, "it does not read while it is paused");
+    is_int(untold(), 0, "a paused client reads nothing");
     order(&w, "resume");
-    told_is("other", "text \"one\"", "and goes on");
-    told_is("other", "text \"two\"", "where it was");
+    told_is("other", "text \"one\"", "a resumed client gets the first message");
+    told_is("other", "text \"two\"", "a resumed client gets the second message");
 
     order(&w, "close");
-    is_int((int)recv(fd, frame, 12, MSG_WAITALL), 12, "its Close goes");
-    is_int((unsigned char)frame[0], 0x88, "as it should");
+    is_int((int)recv(fd, frame, 12, MSG_WAITALL), 12, "the client sends a Close frame");
+    is_int((unsigned char)frame[0], 0x88, "the Close frame has the right opcode");
     close(fd);
     told_is("other", "close 4000 \"over\"", "on_close");
     leave(&w, "client");
@@ -622,10 +629,13 @@ static void the_end(void)
     turns(&r, 0);
     turns(&r, 1);
     ws_engine_stop(r.engine);
-    told_is("in the lookup", "failed 0 stopped", "an attempt in its lookup");
-    told_is("in the handshake", "failed 0 stopped", "in its handshake");
-    told_is("delayed", "failed 0 stopped", "before its beginning");
-    is_int((int)ws_connect(NULL, &o), 0, "no other begins");
+    told_is("in the lookup", "failed 0 stopped",
+            "an attempt in its lookup fails when the engine stops");
+    told_is("in the handshake", "failed 0 stopped",
+            "an attempt in its handshake fails when the engine stops");
+    told_is("delayed", "failed 0 stopped",
+            "an attempt that waits for its delay fails when the engine stops");
+    is_int((int)ws_connect(NULL, &o), 0, "no attempt begins after the engine has stopped");
     close(fd);
     set_gate(1);
     rig_stop(&r);

@@ -127,8 +127,8 @@ static void comes(wire *w, const char *bytes, size_t len, const char *name)
 
 static void ends(wire *w, const char *name)
 {
-    ok(!wire_need(w, 1), "%s: nothing more", name);
-    is_str(w->end, "eof", "%s: the end", name);
+    ok(!wire_need(w, 1), "%s: nothing more is sent", name);
+    is_str(w->end, "eof", "%s: the connection ends", name);
     wire_free(w);
 }
 
@@ -141,14 +141,14 @@ static wire come_in(rig *r, const char *name, int version)
         COMES(&w, ANSWER, "the third key is answered");
     }
     told_is(name, "open", "a connection");
-    told_is(name, version == 76 ? "version 76" : "version 75", "its version");
+    told_is(name, version == 76 ? "version 76" : "version 75", "the handler gets the version");
     return w;
 }
 
 static void go(wire *w, const char *name)
 {
     SAY(w, "\xff\x00");
-    COMES(w, "\xff\x00", "its close is answered");
+    COMES(w, "\xff\x00", "the client's close is answered");
     ends(w, "closed");
     told_is(name, "close 1005 \"\"", "on_close");
 }
@@ -162,31 +162,32 @@ static void the_third_key(rig *r)
     for (size_t i = 0; i < strlen(KEY3); i++) {
         turns(r, 0);
         is_int(untold(), 0, "no callback after %zu bytes of the third key", i);
-        ok(!wire_try_read(&w), "and no answer");
+        ok(!wire_try_read(&w), "no answer before the third key is complete");
         wire_send(&w, &KEY3[i], 1);
     }
-    COMES(&w, ANSWER, "all of it is answered");
-    told_is("a", "open", "then comes on_open");
-    told_is("a", "version 76", "with its version");
+    COMES(&w, ANSWER, "the complete third key is answered");
+    told_is("a", "open", "after the third key, on_open is called");
+    told_is("a", "version 76", "on_open gets the version");
     SAY(&w, "\x00hello\xff");
-    told_is("a", "text \"hello\"", "and then messages");
-    COMES(&w, "\x00hello\xff", "both ways");
+    told_is("a", "text \"hello\"", "after on_open, messages are delivered");
+    COMES(&w, "\x00hello\xff", "messages are sent to the client");
     go(&w, "a");
 
     unix_pair(fd);
     w = join_by(r, "b", 76, fd, KEY3);
-    COMES(&w, ANSWER, "a third key that has come with the headers");
+    COMES(&w, ANSWER, "a third key sent together with the headers is answered");
     told_is("b", "open", "on_open");
-    told_is("b", "version 76", "its version");
+    told_is("b", "version 76", "the handler gets the version");
     go(&w, "b");
 
     w = join(r, "c", 76);
     SAY(&w, KEY3 "\x00one\xff\x00two\xff");
-    COMES(&w, ANSWER "\x00one\xff\x00two\xff", "messages right behind it");
+    COMES(&w, ANSWER "\x00one\xff\x00two\xff",
+          "messages sent together with the third key are echoed");
     told_is("c", "open", "on_open");
-    told_is("c", "version 76", "its version");
-    told_is("c", "text \"one\"", "the first");
-    told_is("c", "text \"two\"", "the second");
+    told_is("c", "version 76", "the handler gets the version");
+    told_is("c", "text \"one\"", "the first of these messages is delivered");
+    told_is("c", "text \"two\"", "the second of these messages is delivered");
     go(&w, "c");
 }
 
@@ -204,18 +205,19 @@ static void nothing_is_sent_before_on_open(rig *r)
 {
     wire w = join(r, "late", 76), other = come_in(r, "there", 75);
     turns(r, 0);
-    is_int(ws_broadcast(&r->location, WS_TEXT, "all", 3, 0), WS_QUEUED, "a broadcast");
+    is_int(ws_broadcast(&r->location, WS_TEXT, "all", 3, 0), WS_QUEUED,
+           "a broadcast is sent while a client has not sent its third key");
     COMES(&other,
           "\x00"
           "all\xff",
-          "which others get");
+          "other clients get the broadcast");
     SAY(&w, KEY3);
-    COMES(&w, ANSWER, "the answer comes first");
+    COMES(&w, ANSWER, "the client gets the answer to its third key first");
     told_is("late", "open", "on_open");
-    told_is("late", "version 76", "its version");
+    told_is("late", "version 76", "the handler gets the version");
     go(&w, "late");
     shutdown(other.fd, SHUT_WR);
-    ends(&other, "the other one");
+    ends(&other, "the other client's connection ends");
     told_is("there", "close 1005 \"\"", "on_close");
 }
 
@@ -223,8 +225,8 @@ static void a_third_key_in_vain(rig *r)
 {
     wire w = join(r, "a", 76);
     wire_send(&w, KEY3, 4);
-    ends(&w, "a client that does not send all of it is left");
-    is_int(untold(), 0, "there is no callback for it");
+    ends(&w, "a client that does not complete its third key is disconnected");
+    is_int(untold(), 0, "no callback is called for that client");
 }
 
 static void close_everybody(rig *r)
@@ -233,12 +235,13 @@ static void close_everybody(rig *r)
     ws_engine_close_all(r->engine, 1001, "server stops", 0);
     turns(r, 0);
     SAY(&w, KEY3);
-    COMES(&w, ANSWER "\xff\x00", "one that gets in while all are closed is closed at once");
+    COMES(&w, ANSWER "\xff\x00",
+          "a client that completes its third key while all are closed is closed at once");
     told_is("a", "open", "on_open");
-    told_is("a", "version 76", "its version");
+    told_is("a", "version 76", "the handler gets the version");
     SAY(&w, "\xff\x00");
-    ends(&w, "and answers");
-    told_is("a", "close 1001 \"server stops\"", "on_close is told why");
+    ends(&w, "the client answers");
+    told_is("a", "close 1001 \"server stops\"", "on_close gets the reason");
     join(r, "b", 76);
     turns(r, 0);      /* b stays open until rig_stop() ... */
     r->descriptors++; /* ... and its client's end even longer */
@@ -253,17 +256,17 @@ static void texts(rig *r, int version)
                                "bit by bit\xff";
     wire w = come_in(r, "a", version);
     SAY(&w, "\x00\xff\x00\xc3\xa4\xff\x80\x03...\x00x\xff");
-    COMES(&w, "\x00\xff\x00\xc3\xa4\xff\x00x\xff", "texts come back");
-    told_is("a", "text", "an empty one");
-    told_is("a", "text \"\\c3\\a4\"", "one of two bytes");
-    told_is("a", "text \"x\"", "one behind something else");
+    COMES(&w, "\x00\xff\x00\xc3\xa4\xff\x00x\xff", "texts are echoed");
+    told_is("a", "text", "an empty text is delivered");
+    told_is("a", "text \"\\c3\\a4\"", "a text of two bytes is delivered");
+    told_is("a", "text \"x\"", "a text after a frame of another type is delivered");
 
     memset(much, 'x', sizeof(much));
     memset(stream, 'x', sizeof(stream));
     stream[0] = 0;
     stream[sizeof(stream) - 1] = 0xFF;
     wire_send(&w, stream, sizeof(stream));
-    comes(&w, (char *)stream, sizeof(stream), "a text of 1 MiB");
+    comes(&w, (char *)stream, sizeof(stream), "a text of 1 MiB is echoed");
     told("a");
 
     for (size_t i = 0; i < sizeof(slow) - 1; i++) {
@@ -273,10 +276,10 @@ static void texts(rig *r, int version)
     COMES(&w,
           "\x00"
           "bit by bit\xff",
-          "a text that comes byte by byte");
-    told_is("a", "text \"bit by bit\"", "is one");
+          "a text that arrives byte by byte is echoed");
+    told_is("a", "text \"bit by bit\"", "a text that arrives byte by byte is one message");
     shutdown(w.fd, SHUT_WR);
-    ends(&w, "a client that ends its side");
+    ends(&w, "a client that ends its side of the stream");
     told_is("a", version == 75 ? "close 1005 \"\"" : "close 1006 \"\"", "on_close");
 }
 
@@ -295,13 +298,13 @@ static void what_there_is_not(rig *r)
     wire w = come_in(r, "a", 76);
     SAY(&w, "\x00"
             "binary\xff\x00next\xff");
-    told_is("a", "text \"binary\"", "a handler sends");
-    told_is("a", "binary: unsupported", "a binary message");
-    told_is("a", "binary part: unsupported", "part of one");
-    told_is("a", "ping: unsupported", "a ping");
-    told_is("a", "by id: queued", "a binary message by id");
-    told_is("a", "text \"next\"", "and text");
-    COMES(&w, "\x00next\xff", "of which the text comes");
+    told_is("a", "text \"binary\"", "the handler is told to send all kinds of messages");
+    told_is("a", "binary: unsupported", "ws_send() of a binary message: unsupported");
+    told_is("a", "binary part: unsupported", "ws_send_part() of a binary part: unsupported");
+    told_is("a", "ping: unsupported", "ws_ping(): unsupported");
+    told_is("a", "by id: queued", "ws_send_to() of a binary message: queued");
+    told_is("a", "text \"next\"", "the next text is delivered");
+    COMES(&w, "\x00next\xff", "of these, only the text is sent");
     go(&w, "a");
 }
 
@@ -309,21 +312,21 @@ static void parts(rig *r)
 {
     wire w = come_in(r, "a", 76);
     SAY(&w, "\x00parts\xff");
-    told_is("a", "text \"parts\"", "a handler sends a text in parts, and another one meanwhile");
+    told_is("a", "text \"parts\"", "the handler sends a text in parts, and another text meanwhile");
     COMES(&w,
           "\x00one two\xef\xbf\xbd three\xff\x00"
           "behind\xff",
-          "they come one behind the other");
+          "the texts are sent one after the other");
     SAY(&w, "\x00wrong\xff");
-    told_is("a", "text \"wrong\"", "a handler sends what is no text");
+    told_is("a", "text \"wrong\"", "the handler sends a text with a byte 0xFF");
     COMES(&w,
           "\x00"
           "a\xef\xbf\xbd\x00z\xff",
-          "it is one frame");
+          "the text is one frame, with the byte replaced");
     SAY(&w, "\x00half\xff");
-    told_is("a", "text \"half\"", "a handler closes in the middle of a text");
-    COMES(&w, "\x00one ", "whose beginning comes");
-    ends(&w, "and then the end, for FF would make it whole");
+    told_is("a", "text \"half\"", "the handler closes inside a text");
+    COMES(&w, "\x00one ", "the beginning of the text is sent");
+    ends(&w, "after half a text, the stream ends without the bytes FF 00");
     told_is("a", "close 4001 \"half\"", "on_close");
 }
 
@@ -334,25 +337,25 @@ static void a_broadcast_for_all_versions(rig *r)
     ws_broadcast(&r->location, WS_BINARY, "for 13", 6, 0);
     ws_broadcast(&r->location, WS_TEXT, "again", 5, id_of(r, "76"));
     told_is("13", "version 13", "a connection of version 13");
-    wire_next_is(&w13, "text \"for \\ff all\"", "a broadcast to 13");
-    wire_next_is(&w13, "binary \"for 13\"", "a binary one");
-    wire_next_is(&w13, "text \"again\"", "and another");
+    wire_next_is(&w13, "text \"for \\ff all\"", "version 13 gets a broadcast text");
+    wire_next_is(&w13, "binary \"for 13\"", "version 13 gets a broadcast binary message");
+    wire_next_is(&w13, "text \"again\"", "version 13 gets the next broadcast");
     COMES(&w76,
           "\x00"
           "for \xef\xbf\xbd all\xff",
-          "the same to 76");
+          "version 76 gets the broadcast text");
     COMES(&w75,
           "\x00"
           "for \xef\xbf\xbd all\xff\x00"
           "again\xff",
-          "and to 75");
-    is_int(ws_send_to(id_of(r, "76"), WS_TEXT, "by id", 5), WS_QUEUED, "a text by id");
+          "version 75 gets the broadcast texts");
+    is_int(ws_send_to(id_of(r, "76"), WS_TEXT, "by id", 5), WS_QUEUED, "a text is sent by id");
     COMES(&w76,
           "\x00"
           "by id\xff",
-          "comes, and what 76 was left out of does not");
-    is_int(ws_close_id(id_of(r, "75"), 4000, "by id"), WS_QUEUED, "a close by id");
-    ends(&w75, "for 75 is the end");
+          "version 76 gets the text by id, and not the binary message");
+    is_int(ws_close_id(id_of(r, "75"), 4000, "by id"), WS_QUEUED, "version 75 is closed by id");
+    ends(&w75, "version 75: closing ends the stream");
     told_is("75", "close 4000 \"by id\"", "on_close");
     go(&w76, "76");
     leave(&w13, "13");
@@ -362,11 +365,12 @@ static void a_text_while_nothing_is_read(rig *r)
 {
     wire w = come_in(r, "a", 76);
     SAY(&w, "\x00pause\xff\x00one\xff\x00two\xff\x00three\xff");
-    told_is("a", "text \"pause\"", "a handler that does not read");
+    told_is("a", "text \"pause\"", "the handler pauses");
     turns(r, 0);
-    is_int(untold(), 0, "gets nothing");
+    is_int(untold(), 0, "while paused, nothing is delivered");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    COMES(&w, "\x00one\xff\x00two\xff\x00three\xff", "until it reads again");
+    COMES(&w, "\x00one\xff\x00two\xff\x00three\xff",
+          "when the handler resumes, all texts are echoed");
     forget("a");
     go(&w, "a");
 }
@@ -376,15 +380,15 @@ static void pieces_of_texts(rig *r)
     wire w = join(r, "a", 75);
     told_is("a", "open", "a handler for pieces");
     SAY(&w, "\x00whole\xff\x00");
-    told_is("a", "text \"whole\" first last", "a whole text");
+    told_is("a", "text \"whole\" first last", "a whole text is one piece");
     SAY(&w, "begin");
-    told_is("a", "text \"begin\" first", "its beginning");
+    told_is("a", "text \"begin\" first", "the beginning of a text is a piece");
     SAY(&w, "end");
-    told_is("a", "text \"end\"", "more of it");
+    told_is("a", "text \"end\"", "the middle of a text is a piece");
     SAY(&w, "\xff");
-    told_is("a", "text last", "its end");
+    told_is("a", "text last", "the end of a text is the last piece");
     shutdown(w.fd, SHUT_WR);
-    ends(&w, "the client ends");
+    ends(&w, "the client ends the stream");
     told_is("a", "close 1005 \"\"", "on_close");
 }
 
@@ -398,19 +402,19 @@ static void the_server_closes(rig *r)
     COMES(&w,
           "\x00"
           "before\xff\xff\x00",
-          "a close by 76's handler, behind what it has sent");
-    told_is("a", "text \"close\"", "it was asked to");
+          "version 76: the handler closes after its messages");
+    told_is("a", "text \"close\"", "version 76: the handler was told to close");
     SAY(&w, "\x00still\xff\xff\x00");
-    ends(&w, "the client answers");
-    told_is("a", "close 4000 \"enough\"", "on_close is told what the handler said");
+    ends(&w, "version 76: the client answers the close");
+    told_is("a", "close 4000 \"enough\"", "version 76: on_close gets the handler's code");
 
     w = come_in(r, "b", 76);
     SAY(&w, "\x00"
             "close with none\xff");
-    COMES(&w, "\xff\x00", "a close without code");
-    told_is("b", "text \"close with none\"", "it was asked to");
+    COMES(&w, "\xff\x00", "version 76: the handler closes without a code");
+    told_is("b", "text \"close with none\"", "version 76: the handler was told to close");
     shutdown(w.fd, SHUT_WR);
-    ends(&w, "the client just goes");
+    ends(&w, "version 76: the client ends the stream without an answer");
     told_is("b", "close 1005 \"\"", "on_close");
 
     w = come_in(r, "c", 75);
@@ -419,14 +423,14 @@ static void the_server_closes(rig *r)
     COMES(&w,
           "\x00"
           "before\xff",
-          "a close by 75's handler: what it has sent");
-    ends(&w, "and the end");
-    told_is("c", "text \"close\"", "it was asked to");
+          "version 75: the handler's messages are sent before it closes");
+    ends(&w, "version 75: the stream ends");
+    told_is("c", "text \"close\"", "version 75: the handler was told to close");
     told_is("c", "close 4000 \"enough\"", "on_close");
 
     w = come_in(r, "d", 75);
     SAY(&w, "\xff\x00");
-    ends(&w, "a client of 75 that closes as one of 76");
+    ends(&w, "version 75: a client that closes like version 76");
     told_is("d", "close 1005 \"\"", "on_close");
 }
 
@@ -437,7 +441,7 @@ static void the_client_breaks_off(rig *r)
         SAY(&w, "\x00half a te");
         turns(r, 0);
         shutdown(w.fd, SHUT_WR);
-        ends(&w, "a client that ends inside a text");
+        ends(&w, "version 75: a client that ends the stream inside a text");
         told_is("a", "close 1006 \"\"", "on_close");
     }
 }
@@ -462,7 +466,7 @@ static void what_is_wrong(rig *r)
             wire w = come_in(r, "a", version);
             wire_send(&w, rows[i].bytes, rows[i].len);
             if (version == 76) {
-                COMES(&w, "\xff\x00", "the connection is closed");
+                COMES(&w, "\xff\x00", "version 76: invalid data closes the connection");
             }
             ends(&w, rows[i].name);
             told_is("a", rows[i].told, "on_close");
@@ -496,15 +500,16 @@ static void the_kernel_asks(rig *r)
     tcp_pair(fd);
     w = join_by(r, "a", 75, fd, NULL);
     told_is("a", "open", "a connection over TCP");
-    told_is("a", "version 75", "its version");
+    told_is("a", "version 75", "the handler gets the version");
     on_loop_of(r, 0, get_options, &o);
-    ok(o.alive, "the kernel asks whether the peer is there");
-    is_int(o.idle, 1, "after WebSocketPing's interval, in seconds");
-    is_int(o.between * o.probes, 12, "and gives up after about its grace");
+    ok(o.alive, "TCP keepalive is on");
+    is_int(o.idle, 1, "TCP keepalive starts after the interval of WebSocketPing");
+    is_int(o.between * o.probes, 12,
+           "TCP keepalive gives up after about the grace of WebSocketPing");
     is_int(o.unacknowledged, (int)(r->settings.ping_interval + r->settings.ping_grace),
-           "or when nothing that was sent is acknowledged for as long");
+           "TCP_USER_TIMEOUT is the grace of WebSocketPing");
     shutdown(w.fd, SHUT_WR);
-    ends(&w, "the client ends");
+    ends(&w, "the client ends the stream");
     told_is("a", "close 1005 \"\"", "on_close");
 }
 
@@ -532,8 +537,8 @@ static void nobody_is_pinged(rig *r)
         on_loop_of(r, 0, hurry, &a);
     }
     SAY(&w, "\x00still there\xff");
-    COMES(&w, "\x00still there\xff", "a silent connection gets no ping, and is not ended");
-    told_is("a", "text \"still there\"", "it is as it was");
+    COMES(&w, "\x00still there\xff", "a silent connection gets no ping, and stays open");
+    told_is("a", "text \"still there\"", "the silent connection still works");
     go(&w, "a");
 }
 

@@ -32,8 +32,8 @@ static void nothing_happens(void)
     rig_start(&r, &handler, 1);
     rig_stop(&r);
     rig_start(&r, &handler, WS_LOOPS_MAX);
-    is_int(ws_engine_count(r.engine), 0, "no connections");
-    ok(ws_engine_wait(r.engine, 0), "there is nothing to wait for");
+    is_int(ws_engine_count(r.engine), 0, "an engine has no connections at first");
+    ok(ws_engine_wait(r.engine, 0), "without connections, ws_engine_wait() returns at once");
     rig_stop(&r);
 }
 
@@ -72,8 +72,8 @@ static void a_machine_without_descriptors(void)
         refused += ws_engine_create(&engine, &o, pool) != APR_SUCCESS;
         setrlimit(RLIMIT_NOFILE, &before);
     }
-    is_int(refused, 8, "no engine without descriptors for all of its loops");
-    is_int(descriptors(), open, "none is left open");
+    is_int(refused, 8, "an engine does not start without descriptors for all loops");
+    is_int(descriptors(), open, "an engine that does not start leaves no descriptor open");
     apr_pool_destroy(pool);
 }
 
@@ -86,16 +86,17 @@ static void loops_share_the_connections(void)
     for (int i = 0; i < MANY; i++) {
         w[i] = rig_join(&r, "a");
     }
-    is_int(ws_engine_count(r.engine), MANY, "they are counted");
-    ok(!ws_engine_wait(r.engine, 10), "and waited for");
+    is_int(ws_engine_count(r.engine), MANY, "the connections are counted");
+    ok(!ws_engine_wait(r.engine, 10), "ws_engine_wait() waits for the connections");
     for (unsigned i = 0; i < LOOPS; i++) {
         is_int(__atomic_load_n(&r.engine->loops[i].count, __ATOMIC_RELAXED), MANY / LOOPS,
-               "loop %u has its share", i);
+               "loop %u has its share of the connections", i);
     }
     for (int i = 0; i < MANY; i++) {
         wire_free(&w[i]);
     }
-    ok(ws_engine_wait(r.engine, PATIENCE), "until they have gone");
+    ok(ws_engine_wait(r.engine, PATIENCE),
+       "ws_engine_wait() returns when the connections have ended");
     rig_stop(&r);
 }
 
@@ -137,7 +138,7 @@ static void pools(void)
     w = enter(&r, "a");
     as_callback(id_of(&r, "a"), use_pool, (void *)"a");
     leave(&w, "a");
-    told_is("a", "pool gone", "it goes behind on_close");
+    told_is("a", "pool gone", "the pool is destroyed after on_close");
 
     apr_pool_create_unmanaged(&pool);
     apr_pool_cleanup_register(pool, "b", pool_gone, apr_pool_cleanup_null);
@@ -150,7 +151,7 @@ static void pools(void)
     as_callback(id_of(&r, "b"), is_own_pool, pool);
     wire_free(&w);
     told_is("b", "close 1006 \"\"", "on_close");
-    told_is("b", "pool gone", "it goes behind it");
+    told_is("b", "pool gone", "the pool of the handshake is destroyed after on_close");
     rig_stop(&r);
 }
 
@@ -170,19 +171,20 @@ static void all_are_closed(void)
         wire_next_is(&w[i], "close 1001 \"server stops\"", "every connection is closed");
     }
     late = rig_join(&r, "late");
-    told_is("late", "open", "one that comes late");
-    wire_next_is(&late, "close 1001 \"server stops\"", "is closed, too");
+    told_is("late", "open", "a connection added after ws_engine_close_all() opens");
+    wire_next_is(&late, "close 1001 \"server stops\"",
+                 "a connection added after ws_engine_close_all() is closed");
     wire_close(&late, 1001, "");
-    wire_next_is(&late, "eof", "the end");
+    wire_next_is(&late, "eof", "the connection ends after its answer");
     told_is("late", "close 1001 \"server stops\"", "on_close");
     wire_free(&late);
-    ok(!ws_engine_wait(r.engine, 10), "their answers are waited for");
+    ok(!ws_engine_wait(r.engine, 10), "ws_engine_wait() waits for the clients' answers");
     for (int i = 0; i < MANY; i++) {
         wire_close(&w[i], 1001, "");
         told_is("a", "close 1001 \"server stops\"", "on_close");
         wire_free(&w[i]);
     }
-    ok(ws_engine_wait(r.engine, PATIENCE), "then there are none");
+    ok(ws_engine_wait(r.engine, PATIENCE), "ws_engine_wait() returns when all have answered");
     rig_stop(&r);
 }
 
@@ -200,28 +202,30 @@ static void closing_is_spread(void)
     turns(&r, 0);
     for (int i = 0; i < MANY; i++) {
         if (wire_try_read(&w[i])) {
-            is_int(closed, -1, "one is closed at once");
-            wire_next_is(&w[i], "close 1012 \"restart\"", "with the code for all");
+            is_int(closed, -1, "with a time to drain, one connection is closed at once");
+            wire_next_is(&w[i], "close 1012 \"restart\"", "it is closed with the code for all");
             closed = i;
         }
     }
     for (int i = 0; i < MANY; i++) {
         if (i != closed) {
             wire_text(&w[i], "still here");
-            wire_next_is(&w[i], "text \"still here\"", "the others work on");
-            told_is("a", "text \"still here\"", "for their time");
+            wire_next_is(&w[i], "text \"still here\"", "the other connections still echo");
+            told_is("a", "text \"still here\"", "their messages are delivered");
         }
     }
     late = rig_join(&r, "late");
-    told_is("late", "open", "one that comes late");
-    wire_next_is(&late, "close 1012 \"restart\"", "is closed at once");
+    told_is("late", "open", "a connection added while draining opens");
+    wire_next_is(&late, "close 1012 \"restart\"",
+                 "a connection added while draining is closed at once");
     wire_free(&late);
     told_is("late", "close 1012 \"restart\"", "on_close");
 
     ws_engine_close_all(r.engine, 1001, "at last", 1000);
     for (int i = 0; i < MANY; i++) {
         if (i != closed) {
-            wire_next_is(&w[i], "close 1001 \"at last\"", "a shorter time replaces it");
+            wire_next_is(&w[i], "close 1001 \"at last\"",
+                         "another ws_engine_close_all() with a shorter time applies");
         }
         wire_free(&w[i]);
     }
@@ -259,7 +263,7 @@ static void many_are_broken(const ws_handler *h)
         ended += w[i].end != NULL;
         wire_free(&w[i]);
     }
-    is_int(ended, MANY, "all are closed");
+    is_int(ended, MANY, "all connections have got on_close");
     rig_stop(&r);
 }
 
@@ -279,13 +283,15 @@ static void what_comes_after_the_stop(void)
     n.early = "early";
     n.early_len = 5;
     n.pool = pool;
-    is_int(ws_engine_add(r.engine, &n), ESHUTDOWN, "a newcomer is refused");
+    is_int(ws_engine_add(r.engine, &n), ESHUTDOWN, "adding a connection to a stopped engine fails");
     w = (wire){.fd = fd[0]};
-    wire_next_is(&w, "eof", "its socket is closed");
-    told_is("late", "pool gone", "its pool is destroyed");
+    wire_next_is(&w, "eof", "the socket of the refused connection is closed");
+    told_is("late", "pool gone", "the pool of the refused connection is destroyed");
     wire_free(&w);
-    is_int(ws_broadcast(&r.location, WS_TEXT, "x", 1, 0), WS_QUEUED, "nobody hears a broadcast");
-    is_int(ws_send_to((ws_id)7 << 48 | 1, WS_TEXT, "x", 1), WS_GONE, "nor a message");
+    is_int(ws_broadcast(&r.location, WS_TEXT, "x", 1, 0), WS_QUEUED,
+           "a broadcast to a stopped engine is accepted");
+    is_int(ws_send_to((ws_id)7 << 48 | 1, WS_TEXT, "x", 1), WS_GONE,
+           "a message by id to a stopped engine returns WS_GONE");
     rig_stop(&r);
 }
 
@@ -376,8 +382,8 @@ static void while_others_go_on(void *(*others)(void *arg), const char *name)
         apr_pool_destroy(r.pool);
     }
     is_int(stops, TIMES, "the engine stops while %s", name);
-    is_int(called, queued, "each ws_run() that was queued has called");
-    is_int(closes, opens, "one on_close for each on_open");
+    is_int(called, queued, "each queued ws_run() has called its function");
+    is_int(closes, opens, "on_close is called once for each on_open");
     diag("%d newcomers left, %d of %d calls", none, called, queued);
 }
 
@@ -413,7 +419,7 @@ static void a_newcomer_slips_in(void)
     __atomic_store_n(&r.engine->stopping, 1, __ATOMIC_RELEASE);
     let_loop_go(&h);
     pthread_join(stopper, NULL);
-    wire_next_is(&w, "eof", "its connection is closed");
+    wire_next_is(&w, "eof", "the connection added too late is closed");
     wire_free(&w);
     rig_stop(&r);
 }

@@ -100,7 +100,7 @@ static void join(peer *p, rig *r, const char *name, int takeover)
         bail_out("declined");
     }
     is_str(n.answer, takeover ? "" : "server_no_context_takeover; client_no_context_takeover",
-           "the answer");
+           "the offer is answered");
     c.chain = ws_chain_new(1);
     ws_chain_add(c.chain, &use, &n);
     if (ws_engine_add(r->engine, &c) != APR_SUCCESS) {
@@ -213,7 +213,7 @@ static void messages(rig *r, int takeover)
         }
         describe(text, BINARY, data, len);
         told_is("p", text, "message %d arrives", i);
-        is_str(next(&p), text, "and comes back");
+        is_str(next(&p), text, "the same message comes back");
     }
     part(&p, "p");
 }
@@ -222,7 +222,7 @@ static void without_takeover(rig *r)
 {
     messages(r, 0);
     nobody_is_left(r);
-    ok(used() > 0, "the loop keeps its states");
+    ok(used() > 0, "the loop keeps zlib's states");
 }
 
 static void with_takeover(rig *r)
@@ -230,7 +230,7 @@ static void with_takeover(rig *r)
     apr_uint64_t before = used();
     messages(r, 1);
     nobody_is_left(r);
-    is_int(used(), before, "a connection gives back what it was promised");
+    is_int(used(), before, "a connection that has ended gives back its memory");
 }
 
 /* ---- Broadcasting ---- */
@@ -251,7 +251,8 @@ static void broadcast(rig *r)
     for (int i = 0; i < 15; i++) {
         char expected[TEXT_SIZE];
         const char *got = i < 12 ? next(&p[i % 4]) : wire_next(&plain);
-        is_str(got, describe(expected, TEXT, text, sizeof(text) - 1), "a broadcast");
+        is_str(got, describe(expected, TEXT, text, sizeof(text) - 1),
+               "each client gets the broadcast");
     }
     for (int i = 0; i < 4; i++) {
         part(&p[i], names[i]);
@@ -268,11 +269,11 @@ static void broken(rig *r)
         join(&p, r, "p", takeover);
         wire_frame(&p.w, 0x40 | BINARY, "\x2a", 1);
         wire_frame(&p.w, FIN | PING, "", 0);
-        wire_next_is(&p.w, "pong", "it has been read");
+        wire_next_is(&p.w, "pong", "the beginning of a message has been read");
         deflateEnd(&p.out);
         inflateEnd(&p.in);
         wire_free(&p.w);
-        told_is("p", "close 1006 \"\"", "it has gone inside a message");
+        told_is("p", "close 1006 \"\"", "the connection ends inside the message");
         nobody_is_left(r);
     }
 }
@@ -285,9 +286,10 @@ static void no_memory(rig *r)
     join(&p, r, "p", 0);
     __atomic_store_n(&theirs, limit, __ATOMIC_RELAXED);
     config.takeover = 1;
-    ok(!ws_deflate.negotiate(&n, &config), "all memory is taken: no compression");
+    ok(!ws_deflate.negotiate(&n, &config), "when all memory is taken, compression is declined");
     __atomic_store_n(&theirs, limit * 3 / 4, __ATOMIC_RELAXED);
-    ok(ws_deflate.negotiate(&n, &config) && n.stateless, "three quarters: no takeover");
+    ok(ws_deflate.negotiate(&n, &config) && n.stateless,
+       "when three quarters are taken, takeover is declined");
     __atomic_store_n(&theirs, 0, __ATOMIC_RELAXED);
     part(&p, "p");
     nobody_is_left(r);

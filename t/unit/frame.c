@@ -94,7 +94,7 @@ static void fragments(void)
     FRAME(TEXT, "Hel");
     FRAME(FIN | CONT, "lo, world");
     in_len -= 6;
-    is_taken_as("text \"Hel\", + \"lo,\"...", "what has come of a frame is given out");
+    is_taken_as("text \"Hel\", + \"lo,\"...", "the incomplete payload of a frame is passed on");
 }
 
 static void reserved_bits(void)
@@ -109,18 +109,19 @@ static void reserved_bits(void)
     FRAME(CONT, "b");
     FRAME(FIN | CONT, "c");
     is_taken_as("binary RSV1 \"a\", ping \"\". + RSV1 \"b\", + RSV1 \"c\".",
-                "it is the message's: all its pieces tell it");
+                "a reserved bit is reported with all pieces of its message");
     FRAME(FIN | WS_RSV2 | TEXT, "x");
-    is_taken_as("1002: reserved bit without an extension", "another bit is not claimed with it");
+    is_taken_as("1002: reserved bit without an extension", "another reserved bit is still refused");
     FRAME(FIN | WS_RSV1 | PING, "x");
-    is_taken_as("1002: reserved bit in a control frame", "nor the bit of control frames");
+    is_taken_as("1002: reserved bit in a control frame",
+                "the reserved bit is still refused in control frames");
     FRAME(WS_RSV1 | TEXT, "x");
     FRAME(FIN | WS_RSV1 | CONT, "x");
     is_taken_as("text RSV1 \"x\", 1002: reserved bit in a continuation frame",
-                "nor that of continuation frames");
+                "the reserved bit is still refused in continuation frames");
     fresh.rsv_ok = WS_RSV1 | WS_RSV2 | WS_RSV3;
     FRAME(FIN | WS_RSV1 | WS_RSV2 | WS_RSV3 | TEXT, "x");
-    is_taken_as("text RSV1 RSV2 RSV3 \"x\".", "all three may be claimed");
+    is_taken_as("text RSV1 RSV2 RSV3 \"x\".", "all three reserved bits may be claimed");
 }
 
 /* ---- Zero copy ---- */
@@ -141,15 +142,19 @@ static void a_whole_frame_is_one_piece_where_it_lies(void)
     len = in_len;
     data = start = fenced_end(len);
     memcpy(data, in, len);
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA, "a frame in the input");
-    ok(piece.data == start + 6 && piece.len == 20, "is given out where it lies");
-    is_mem(piece.data, piece.len, "twenty bytes of text", 20, "is unmasked there");
-    is_int(piece.flags, ALL, "is one piece");
-    ok(data == start + 26 && len == in_len - 26, "is consumed");
-    is_int(p.left, 0, "nothing of it is to come");
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_CONTROL, "a ping behind it");
-    ok(piece.data == start + 32 && piece.len == 4, "is given out where it lies, too");
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_MORE, "then there is no more");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA,
+           "a frame in the input is parsed");
+    ok(piece.data == start + 6 && piece.len == 20, "its payload is passed on without a copy");
+    is_mem(piece.data, piece.len, "twenty bytes of text", 20, "its payload is unmasked in place");
+    is_int(piece.flags, ALL, "its payload is one piece");
+    ok(data == start + 26 && len == in_len - 26, "the frame is consumed");
+    is_int(p.left, 0, "no payload is left");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_CONTROL,
+           "a ping after the frame is parsed");
+    ok(piece.data == start + 32 && piece.len == 4,
+       "the ping's payload is passed on without a copy");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_MORE,
+           "after the ping, more input is needed");
     in_len = 0;
 }
 
@@ -165,22 +170,25 @@ static void pieces_come_as_soon_as_they_are_there(void)
     p = fresh;
     FRAME(FIN | TEXT, "0123456789");
     len = 6;
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_MORE, "a header alone");
-    ok(data == in + 6 && len == 0, "is consumed");
-    is_int(p.left, 10, "and tells how much is to come");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_MORE,
+           "a header without payload needs more input");
+    ok(data == in + 6 && len == 0, "the header is consumed");
+    is_int(p.left, 10, "the header sets the length of the payload");
     len = 3;
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA, "3 of 10 bytes");
-    is_mem(piece.data, piece.len, "012", 3, "are a piece");
-    is_int(piece.flags, WS_MESSAGE_FIRST, "the first");
-    is_int(p.left, 7, "7 are to come");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA,
+           "3 of 10 bytes are parsed");
+    is_mem(piece.data, piece.len, "012", 3, "the 3 bytes are a piece");
+    is_int(piece.flags, WS_MESSAGE_FIRST, "the piece is the first of its message");
+    is_int(p.left, 7, "7 bytes are left");
     len = 1;
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA, "1 more byte");
-    is_mem(piece.data, piece.len, "3", 1, "is a piece");
-    is_int(piece.flags, 0, "in the middle");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA, "1 more byte is parsed");
+    is_mem(piece.data, piece.len, "3", 1, "the byte is a piece");
+    is_int(piece.flags, 0, "the piece is neither first nor last");
     len = 6;
-    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA, "6 more bytes");
-    is_mem(piece.data, piece.len, "456789", 6, "are a piece");
-    is_int(piece.flags, WS_MESSAGE_LAST | WS_FRAME_LAST, "the last");
+    is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA,
+           "6 more bytes are parsed");
+    is_mem(piece.data, piece.len, "456789", 6, "the 6 bytes are a piece");
+    is_int(piece.flags, WS_MESSAGE_LAST | WS_FRAME_LAST, "the piece is the last of its message");
     in_len = 0;
 }
 
@@ -199,7 +207,8 @@ static void a_cut_control_frame_is_not_touched(void)
         wrong += ws_parser_next(&p, &data, &len, &piece, &error) != WS_PARSE_MORE || data != start
                  || len != n || memcmp(start, in, n) || memcmp(&p, &fresh, sizeof(p));
     }
-    is_int((long long)wrong, 0, "a control frame that is cut anywhere is left as it came");
+    is_int((long long)wrong, 0,
+           "an incomplete control frame is left in the input, wherever it is cut");
     in_len = 0;
 }
 
@@ -260,7 +269,7 @@ static void random_streams(void)
             }
         }
     }
-    is_int(wrong, 0, "random streams in random pieces");
+    is_int(wrong, 0, "random streams in random pieces are parsed correctly");
     in_len = 0;
 }
 
@@ -294,12 +303,12 @@ static void headers(void)
         masked[1] |= 0x80;
         memcpy(masked + size, key, 4);
         is_mem(out, ws_frame_header(out, WS_FIN | WS_OP_TEXT, len, key), masked, size + 4,
-               "and with a masking key");
+               "a header of the same length with a masking key");
     }
     {
         unsigned char out[WS_HEADER_MAX];
         ws_frame_header(out, WS_OP_BINARY | WS_RSV1, 0, NULL);
-        is_int(out[0], 0x42, "the first byte is the caller's");
+        is_int(out[0], 0x42, "the first byte of the header is the caller's");
     }
 }
 

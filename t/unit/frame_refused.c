@@ -101,27 +101,28 @@ static void limits(void)
     FRAME(FIN | BINARY, "0123456789");
     FRAME(FIN | BINARY, "0123456789a");
     is_taken_as("binary \"0123456789\". binary \"0123456789\". 1009: frame is too big",
-                "a frame may be as long as its limit, no longer");
+                "a frame as long as its limit is accepted, a longer one refused");
     FRAME(BINARY, "0123456789");
     FRAME(CONT, "abcdefghi");
     FRAME(FIN | PING, "does not count");
     FRAME(CONT, "j");
     FRAME(FIN | CONT, "");
     is_taken_as("binary \"0123456789\", + \"abcdefghi\", ping \"does not count\". + \"j\", + \"\".",
-                "a message may be as long as its limit");
+                "a message as long as its limit is accepted");
     FRAME(FIN | BINARY, "one");
     FRAME(BINARY, "0123456789");
     FRAME(FIN | CONT, "0123456789");
     is_taken_as("binary \"one\". binary \"0123456789\", + \"0123456789\".",
-                "and the next one, too: it begins anew");
+                "the limit applies to each message separately");
     FRAME(BINARY, "0123456789");
     FRAME(CONT, "0123456789");
     FRAME(FIN | CONT, "!");
     is_taken_as("binary \"0123456789\", + \"0123456789\", 1009: message is too big",
-                "a message may not be longer than its limit");
+                "a message longer than its limit is refused");
     setup(WS_SERVER, 20, 10);
     FRAME(FIN | BINARY, "0123456789a");
-    is_taken_as("1009: message is too big", "nor in one frame");
+    is_taken_as("1009: message is too big",
+                "a message longer than its limit in one frame is refused");
     setup(WS_SERVER, 0, 0);
     frame(FIN | PING, longest, sizeof(longest));
     FRAME(FIN | TEXT, "");
@@ -129,14 +130,14 @@ static void limits(void)
     expect(&expected, PING, longest, sizeof(longest));
     expect(&expected, TEXT, "", 0);
     say(&expected, " 1009: frame is too big");
-    is_taken_as(expected.text, "control frames have no limit but their own");
+    is_taken_as(expected.text, "the limits do not apply to control frames");
 
     setup(WS_CLIENT, INT64_MAX, INT64_MAX);
     RAW("\x02\x01x\x00\x7F\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
     is_taken_as("binary \"x\", 1009: message is too big", "a sum of lengths does not overflow");
     setup(WS_CLIENT, UINT64_MAX, UINT64_MAX);
     RAW("\x02\x01x\x00\x7F\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFFyz");
-    is_taken_as("binary \"x\", + \"yz\"...", "without limits, any length will do");
+    is_taken_as("binary \"x\", + \"yz\"...", "without limits, any length is accepted");
 }
 
 int main(void)

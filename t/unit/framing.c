@@ -145,7 +145,7 @@ static void comes(wire *w, const char *bytes, const char *name)
 
 static void ends(wire *w, const char *name)
 {
-    ok(!wire_need(w, 1), "%s: nothing more", name);
+    ok(!wire_need(w, 1), "%s: nothing more is sent", name);
     wire_free(w);
 }
 
@@ -162,69 +162,71 @@ static void raw_bytes(rig *r)
     ws_frames *f;
     say(&w, "GET /next HTTP/1.1\r\n\r\n\x81\x00\xff");
     ws_run(last_id, send_two, NULL);
-    told_is("a", "version 0", "it is no WebSocket");
-    told_is("a", "binary 1", "binary is sent, too");
-    told_is("a", "ping -5", "a ping is not");
-    comes(&w, "data: x\n\n\x80\xFF", "bytes as they are");
-    ok((f = ws_frames_build(WS_FIN | WS_OP_TEXT, "shared", 6)) != NULL, "a frame for many");
+    told_is("a", "version 0", "the version of a raw connection is 0");
+    told_is("a", "binary 1", "a raw connection sends binary messages");
+    told_is("a", "ping -5", "a raw connection sends no pings");
+    comes(&w, "data: x\n\n\x80\xFF", "a raw connection sends bytes without a header");
+    ok((f = ws_frames_build(WS_FIN | WS_OP_TEXT, "shared", 6)) != NULL,
+       "a frame for several connections is built");
     ws_conn_share_later(last_id, f);
-    comes(&w, "shared", "its payload as it is");
+    comes(&w, "shared", "a raw connection sends only its payload");
     ws_run(last_id, close_it, NULL);
-    told_is("a", "close 1000 \"done\"", "the close is for the handler only");
-    ends(&w, "the end of the stream");
+    told_is("a", "close 1000 \"done\"", "on_close gets the handler's code");
+    ends(&w, "the stream ends without bytes of the close");
 }
 
 static void raw_client_goes(rig *r)
 {
     wire w = join_by(r, &ws_framing_raw);
     shutdown(w.fd, SHUT_WR);
-    told_is("a", "close 1005 \"\"", "the end of its side is a close");
-    ends(&w, "the server's side, too");
+    told_is("a", "close 1005 \"\"",
+            "the end of the client's stream counts as a close without a code");
+    ends(&w, "the server ends its stream, too");
 }
 
 static void own_messages(rig *r)
 {
     wire w = join_by(r, &lines);
     say(&w, "hello\nparts\n");
-    told_is("a", "text \"hello\"", "a message in");
-    told_is("a", "binary -5", "it carries no binary");
-    told_is("a", "ping -5", "nor pings");
-    comes(&w, ">hello\n", "a message out");
+    told_is("a", "text \"hello\"", "a line is delivered as a message");
+    told_is("a", "binary -5", "the line framing has no binary messages");
+    told_is("a", "ping -5", "the line framing has no pings");
+    comes(&w, ">hello\n", "a message is sent as a line");
     told_is("a", "text \"parts\"", "another");
-    comes(&w, ">one two three\n", "parts of a message");
+    comes(&w, ">one two three\n", "a message in parts is sent as a line");
     say(&w, "!\n");
     comes(&w, "bye 1005 \n", "the client's close is answered");
     told_is("a", "close 1005 \"\"", "on_close");
-    ends(&w, "and the end");
+    ends(&w, "after the answer, the stream ends");
 }
 
 static void own_close(rig *r)
 {
     wire w = join_by(r, &lines);
     say(&w, r->location.handler->flags & WS_BLOCKING ? "close\n" : "close\nlost\n");
-    told_is("a", "text \"close\"", "it is to close");
-    comes(&w, "bye 4001 enough\n", "code and reason as the framing writes them");
+    told_is("a", "text \"close\"", "the handler is told to close");
+    comes(&w, "bye 4001 enough\n", "the close is written by the line framing");
     told_is("a", "close 4001 \"enough\"", "on_close");
-    ends(&w, "without waiting for an answer");
+    ends(&w, "the stream ends without an answer of the client");
     w = join_by(r, &lines);
     say(&w, "half\n");
-    told_is("a", "text \"half\"", "it is to close within a message");
-    comes(&w, ">one ", "the message's beginning");
+    told_is("a", "text \"half\"", "the handler is told to close inside a message");
+    comes(&w, ">one ", "the beginning of the message is sent");
     told_is("a", "close 1000 \"\"", "on_close");
-    ends(&w, "and nothing of the close");
+    ends(&w, "the stream ends without a close inside the message");
 }
 
 static void own_limits(rig *r)
 {
     wire w = join_by(r, &lines);
     say(&w, "0123456789abcdefg\n");
-    comes(&w, "bye 1009 line is too long\n", "the framing knows the greatest message");
+    comes(&w, "bye 1009 line is too long\n", "a line longer than the limit closes the connection");
     told_is("a", "close 1009 \"line is too long\"", "on_close");
-    ends(&w, "the end");
+    ends(&w, "after the close, the stream ends");
     w = join_by(r, &lines);
     shutdown(w.fd, SHUT_WR);
-    told_is("a", "close 1006 \"\"", "an end where the framing allows none");
-    ends(&w, "the server's side, too");
+    told_is("a", "close 1006 \"\"", "the end of the stream without a close: on_close gets 1006");
+    ends(&w, "the server ends its stream, too");
 }
 
 int main(void)
