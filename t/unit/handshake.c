@@ -24,8 +24,8 @@ static void accepted(ws_handshake h, unsigned versions, int expected, const char
     int version = 0;
     const char *problem = NULL;
     is_int(ws_handshake_check(&h, versions, &version, &problem), 0, "right: %s", name);
-    is_int(version, expected, "right: %s: its version", name);
-    is_str(problem, NULL, "right: %s: no problem", name);
+    is_int(version, expected, "right: %s: the version", name);
+    is_str(problem, NULL, "right: %s: no problem is reported", name);
 }
 
 static void refused(ws_handshake h, unsigned versions, int status, const char *says,
@@ -34,7 +34,7 @@ static void refused(ws_handshake h, unsigned versions, int status, const char *s
     int version = -1;
     const char *problem = "";
     is_int(ws_handshake_check(&h, versions, &version, &problem), status, "wrong: %s", name);
-    if (!ok(strstr(problem, says) != NULL, "wrong: %s: the problem names %s", name, says)) {
+    if (!ok(strstr(problem, says) != NULL, "wrong: %s: the problem contains %s", name, says)) {
         diag("the problem is: %s", problem);
     }
     is_int(version, -1, "wrong: %s: no version is set", name);
@@ -51,7 +51,7 @@ static void refused(ws_handshake h, unsigned versions, int status, const char *s
 static void what_is_accepted(void)
 {
     accepted(example, ALL, 13, "the example of section 1.2");
-    accepted(example, WS_V13, 13, "with 13 alone spoken");
+    accepted(example, WS_V13, 13, "only version 13 is enabled");
     accepted(WITH(version, "8"), ALL, 8, "version 8");
     accepted(WITH(version, "7"), ALL, 7, "version 7");
     accepted(WITH(http, 2000), ALL, 13, "a later HTTP");
@@ -59,11 +59,12 @@ static void what_is_accepted(void)
     accepted(WITH(upgrade, "h2c, websocket"), ALL, 13, "Upgrade in a list");
     accepted(WITH(connection, "upgrade"), ALL, 13, "Connection without regard to case");
     accepted(WITH(connection, "keep-alive, Upgrade"), ALL, 13, "Connection in a list");
-    accepted(WITH(connection, ",keep-alive ,\tUPGRADE ,"), ALL, 13, "in a list with blanks");
-    accepted(WITH(host, "[::1]:8080"), ALL, 13, "any host");
+    accepted(WITH(connection, ",keep-alive ,\tUPGRADE ,"), ALL, 13,
+             "Connection in a list with blanks");
+    accepted(WITH(host, "[::1]:8080"), ALL, 13, "an IPv6 address as Host");
     accepted(WITH(key, "AQIDBAUGBwgJCgsMDQ4PEC=="), ALL, 13, "the key of section 4.1");
-    accepted(WITH(key, "//////////////////////=="), ALL, 13, "a key of other digits");
-    accepted(WITH(key, "++++++++++++++++++++0A=="), ALL, 13, "and of the others");
+    accepted(WITH(key, "//////////////////////=="), ALL, 13, "a key of slashes");
+    accepted(WITH(key, "++++++++++++++++++++0A=="), ALL, 13, "a key of plus signs");
 }
 
 static void what_is_refused(void)
@@ -80,16 +81,22 @@ static void what_is_refused(void)
     refused(WITH(upgrade, "web socket"), ALL, 400, "Upgrade", "an Upgrade in two words");
     refused(WITH(connection, NULL), ALL, 400, "Connection", "no Connection");
     refused(WITH(connection, "keep-alive"), ALL, 400, "Connection", "another Connection");
-    refused(WITH(connection, "keep-alive Upgrade"), ALL, 400, "Connection", "no list");
+    refused(WITH(connection, "keep-alive Upgrade"), ALL, 400, "Connection",
+            "Connection without a comma");
     refused(WITH(key, NULL), ALL, 400, "Sec-WebSocket-Key", "no key");
     refused(WITH(key, ""), ALL, 400, "Sec-WebSocket-Key", "an empty key");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25j"), ALL, 400, "Sec-WebSocket-Key", "15 bytes");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWE="), ALL, 400, "Sec-WebSocket-Key", "17 bytes");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWFh"), ALL, 400, "Sec-WebSocket-Key", "18 bytes");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ"), ALL, 400, "Sec-WebSocket-Key", "no padding");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ="), ALL, 400, "Sec-WebSocket-Key", "half of it");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==="), ALL, 400, "Sec-WebSocket-Key", "too much");
-    refused(WITH(key, "dGhlIHNhbXBsZSBub-5jZQ=="), ALL, 400, "Sec-WebSocket-Key", "other digits");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25j"), ALL, 400, "Sec-WebSocket-Key", "a key of 15 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWE="), ALL, 400, "Sec-WebSocket-Key",
+            "a key of 17 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZWFh"), ALL, 400, "Sec-WebSocket-Key",
+            "a key of 18 bytes");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ"), ALL, 400, "Sec-WebSocket-Key",
+            "a key without padding");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ="), ALL, 400, "Sec-WebSocket-Key", "half of a key");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==="), ALL, 400, "Sec-WebSocket-Key",
+            "a key with more after it");
+    refused(WITH(key, "dGhlIHNhbXBsZSBub-5jZQ=="), ALL, 400, "Sec-WebSocket-Key",
+            "a key with digits of another alphabet");
     refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="), ALL, 400,
             "Sec-WebSocket-Key", "two keys");
 }
@@ -104,8 +111,9 @@ static void versions_that_are_not_spoken(void)
         snprintf(name, sizeof(name), "version \"%s\"", others[i]);
         refused(WITH(version, others[i]), ALL, 426, "Sec-WebSocket-Version", name);
     }
-    refused(WITH(version, "8"), WS_V13 | WS_V7, 426, "Sec-WebSocket-Version", "8 switched off");
-    refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "13 switched off");
+    refused(WITH(version, "8"), WS_V13 | WS_V7, 426, "Sec-WebSocket-Version",
+            "version 8 is disabled");
+    refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "version 13 is disabled");
 }
 
 /* ---- Versions 76 and 75: no header contains the number ---- */
@@ -137,23 +145,29 @@ static void the_oldest_versions(void)
     ws_handshake h;
 
     accepted(example_76, WS_V76, 76, "the example of hybi-00");
-    accepted(example_76, ALL | WS_V76 | WS_V75, 76, "beside all others");
+    accepted(example_76, ALL | WS_V76 | WS_V75, 76, "version 76 beside all others");
     accepted(example_75, WS_V75, 75, "a request without any key");
-    accepted(example_75, ALL | WS_V76 | WS_V75, 75, "beside all others");
-    accepted(example, ALL | WS_V76 | WS_V75, 13, "13 where the oldest are spoken");
-    accepted(WITH(version, "7"), ALL | WS_V76 | WS_V75, 7, "7 where the oldest are spoken");
+    accepted(example_75, ALL | WS_V76 | WS_V75, 75, "version 75 beside all others");
+    accepted(example, ALL | WS_V76 | WS_V75, 13, "version 13 where the oldest are enabled");
+    accepted(WITH(version, "7"), ALL | WS_V76 | WS_V75, 7,
+             "version 7 where the oldest are enabled");
 
-    refused(example_76, ALL | WS_V75, 426, "version 76", "76 switched off");
-    refused(example_75, ALL | WS_V76, 426, "version 75", "75 switched off");
+    refused(example_76, ALL | WS_V75, 426, "version 76", "version 76 is disabled");
+    refused(example_75, ALL | WS_V76, 426, "version 75", "version 75 is disabled");
     refused(WITH_76(key2, NULL), ALL | WS_V75, 426, "version 76", "half of 76's keys");
-    refused(WITH_76(key2, NULL), WS_V76, 400, "Sec-WebSocket-Key2", "no second key");
-    refused(WITH_76(key1, NULL), WS_V76, 400, "Sec-WebSocket-Key1", "no first key");
-    refused(WITH_76(key1, "1 2 3"), WS_V76, 400, "Sec-WebSocket-Key1", "a key with a remainder");
+    refused(WITH_76(key2, NULL), WS_V76, 400, "Sec-WebSocket-Key2",
+            "version 76 without a second key");
+    refused(WITH_76(key1, NULL), WS_V76, 400, "Sec-WebSocket-Key1",
+            "version 76 without a first key");
+    refused(WITH_76(key1, "1 2 3"), WS_V76, 400, "Sec-WebSocket-Key1",
+            "version 76 with a key that has a remainder");
     refused(WITH_76(upgrade, "h2c"), WS_V76, 400, "Upgrade", "76 with another Upgrade");
     refused(WITH_76(method, "POST"), WS_V76, 400, "method", "76 with another method");
     refused(WITH_76(draft, "2"), WS_V76, 426, "Sec-WebSocket-Draft", "hybi-02 is not 76");
-    refused(WITH(version, "76"), ALL | WS_V76, 426, "Sec-WebSocket-Version", "76 in the header");
-    refused(WITH(version, "75"), ALL | WS_V75, 426, "Sec-WebSocket-Version", "75 in the header");
+    refused(WITH(version, "76"), ALL | WS_V76, 426, "Sec-WebSocket-Version",
+            "Sec-WebSocket-Version: 76");
+    refused(WITH(version, "75"), ALL | WS_V75, 426, "Sec-WebSocket-Version",
+            "Sec-WebSocket-Version: 75");
     refused(WITH(version, NULL), ALL | WS_V75, 426, "Sec-WebSocket-Version",
             "a key of RFC 6455 without a version is not 75");
 
@@ -166,28 +180,30 @@ static void versions(void)
 {
     char out[32];
     is_str(ws_versions_text(ALL, out), "13, 8, 7", "all versions, newest first");
-    is_str(ws_versions_text(WS_V7 | WS_V13, out), "13, 7", "some of them");
+    is_str(ws_versions_text(WS_V7 | WS_V13, out), "13, 7", "some versions, newest first");
     is_str(ws_versions_text(WS_V8, out), "8", "one");
     is_str(ws_versions_text(0, out), "", "none");
-    is_str(ws_versions_text(ALL | WS_V76 | WS_V75, out), "13, 8, 7", "those that have a number");
-    is_str(ws_versions_text(WS_V76 | WS_V75, out), "", "which the oldest do not");
+    is_str(ws_versions_text(ALL | WS_V76 | WS_V75, out), "13, 8, 7",
+           "versions 76 and 75 are not listed");
+    is_str(ws_versions_text(WS_V76 | WS_V75, out), "",
+           "only versions without a number: an empty list");
     is_int(ws_version_bit("76", 2), WS_V76, "76");
     is_int(ws_version_bit("75", 2), WS_V75, "75");
     is_int(ws_version_bit("13", 2), WS_V13, "13");
     is_int(ws_version_bit("8", 1), WS_V8, "8");
-    is_int(ws_version_bit("7,8", 1), WS_V7, "7, as many characters as are given");
-    is_int(ws_version_bit("13", 1), 0, "1 is none");
-    is_int(ws_version_bit("77", 2), 0, "77 is none");
-    is_int(ws_version_bit("", 0), 0, "nothing is none");
+    is_int(ws_version_bit("7,8", 1), WS_V7, "ws_version_bit() reads only the given characters");
+    is_int(ws_version_bit("13", 1), 0, "1 is not a version");
+    is_int(ws_version_bit("77", 2), 0, "77 is not a version");
+    is_int(ws_version_bit("", 0), 0, "an empty version is not a version");
 }
 
 static void wanted(void)
 {
     ok(ws_handshake_wanted("websocket"), "Upgrade: websocket wants a WebSocket");
-    ok(ws_handshake_wanted("TLS/1.0, WebSocket"), "in a list, too");
-    ok(!ws_handshake_wanted("h2c"), "another upgrade does not");
-    ok(!ws_handshake_wanted(""), "an empty one does not");
-    ok(!ws_handshake_wanted(NULL), "none does not");
+    ok(ws_handshake_wanted("TLS/1.0, WebSocket"), "Upgrade: TLS/1.0, WebSocket wants a WebSocket");
+    ok(!ws_handshake_wanted("h2c"), "Upgrade: h2c wants no WebSocket");
+    ok(!ws_handshake_wanted(""), "an empty Upgrade wants no WebSocket");
+    ok(!ws_handshake_wanted(NULL), "a request without Upgrade wants no WebSocket");
 }
 
 static void accept_keys(void)
@@ -214,23 +230,23 @@ static const char *elements(const char *list)
 
 static void lists(void)
 {
-    is_str(elements("a"), "[a]", "a list of one");
-    is_str(elements("chat, superchat"), "[chat][superchat]", "a list of two");
-    is_str(elements("a,b,c"), "[a][b][c]", "without blanks");
-    is_str(elements(" \ta \t,\t b\t "), "[a][b]", "with blanks of all kinds");
+    is_str(elements("a"), "[a]", "a list with one element");
+    is_str(elements("chat, superchat"), "[chat][superchat]", "a list with two elements");
+    is_str(elements("a,b,c"), "[a][b][c]", "a list without blanks");
+    is_str(elements(" \ta \t,\t b\t "), "[a][b]", "a list with all kinds of blanks");
     is_str(elements(",, a,, ,b ,"), "[a][b]",
            "RFC 9110, section 5.6.1.2: empty elements are skipped");
-    is_str(elements("two words, x"), "[two words][x]", "blanks within an element stay");
+    is_str(elements("two words, x"), "[two words][x]", "blanks within an element are kept");
     is_str(elements(""), "", "an empty list");
-    is_str(elements(" ,\t, "), "", "a list of nothing");
+    is_str(elements(" ,\t, "), "", "a list of commas and blanks is empty");
 
-    ok(ws_header_list_has("a, b, c", "b", 1, 0), "a list has its element");
-    ok(!ws_header_list_has("a, b, c", "d", 1, 0), "and no other");
-    ok(!ws_header_list_has("abc", "ab", 2, 0), "nor a part of one");
-    ok(!ws_header_list_has("ab", "abc", 3, 0), "nor one that is longer");
-    ok(!ws_header_list_has("Chat", "chat", 4, 0), "case counts");
-    ok(ws_header_list_has("Chat", "cHAT", 4, 1), "unless it is told not to");
-    ok(!ws_header_list_has("", "a", 1, 0), "an empty list has nothing");
+    ok(ws_header_list_has("a, b, c", "b", 1, 0), "a list contains its element");
+    ok(!ws_header_list_has("a, b, c", "d", 1, 0), "a list does not contain another element");
+    ok(!ws_header_list_has("abc", "ab", 2, 0), "a list does not contain a part of an element");
+    ok(!ws_header_list_has("ab", "abc", 3, 0), "a list does not contain a longer element");
+    ok(!ws_header_list_has("Chat", "chat", 4, 0), "elements are compared with regard to case");
+    ok(ws_header_list_has("Chat", "cHAT", 4, 1), "elements can be compared without regard to case");
+    ok(!ws_header_list_has("", "a", 1, 0), "an empty list contains nothing");
 }
 
 static void tokens(void)
@@ -244,8 +260,8 @@ static void tokens(void)
     }
     is_int(wrong, 0, "RFC 9110, section 5.6.2: the characters of a token");
     ok(ws_is_token("a", 1), "one character is a token");
-    ok(!ws_is_token("", 0), "none is not");
-    ok(ws_is_token("chat, x", 4), "only what is given counts");
+    ok(!ws_is_token("", 0), "an empty string is not a token");
+    ok(ws_is_token("chat, x", 4), "only the given length is checked");
 }
 
 static void protocols(void)
@@ -255,20 +271,21 @@ static void protocols(void)
     for (int i = 0; i < WS_PROTOCOLS_MAX; i++) {
         sprintf(many + strlen(many), "%s%03d", i ? "," : "", i);
     }
-    ok(ws_protocols_valid("chat"), "one subprotocol");
-    ok(ws_protocols_valid("chat, superchat"), "two subprotocols");
-    ok(ws_protocols_valid("v1.example.org,v2.example.org"), "without blanks");
-    ok(ws_protocols_valid("chat, Chat"), "names differ by case");
-    ok(!ws_protocols_valid(""), "none at all is no offer");
-    ok(!ws_protocols_valid(" , "), "nor are empty ones");
-    ok(!ws_protocols_valid("chat, chat"), "a name twice");
-    ok(!ws_protocols_valid("a, b, c, a"), "a name twice, far apart");
-    ok(!ws_protocols_valid("chat, super chat"), "a name with a blank");
-    ok(!ws_protocols_valid("http://example.org/chat"), "a name with separators");
-    ok(!ws_protocols_valid("ch\xC3\xA4t"), "a name that is not ASCII");
-    ok(ws_protocols_valid(many), "as many as there may be");
+    ok(ws_protocols_valid("chat"), "one subprotocol is valid");
+    ok(ws_protocols_valid("chat, superchat"), "two subprotocols are valid");
+    ok(ws_protocols_valid("v1.example.org,v2.example.org"),
+       "a list of subprotocols without blanks is valid");
+    ok(ws_protocols_valid("chat, Chat"), "subprotocols that differ only by case are valid");
+    ok(!ws_protocols_valid(""), "an empty list of subprotocols is invalid");
+    ok(!ws_protocols_valid(" , "), "a list of empty subprotocols is invalid");
+    ok(!ws_protocols_valid("chat, chat"), "the same subprotocol twice is invalid");
+    ok(!ws_protocols_valid("a, b, c, a"), "the same subprotocol twice, far apart, is invalid");
+    ok(!ws_protocols_valid("chat, super chat"), "a subprotocol with a blank is invalid");
+    ok(!ws_protocols_valid("http://example.org/chat"), "a subprotocol with separators is invalid");
+    ok(!ws_protocols_valid("ch\xC3\xA4t"), "a subprotocol that is not ASCII is invalid");
+    ok(ws_protocols_valid(many), "the maximum number of subprotocols is valid");
     strcat(many, ",abc");
-    ok(!ws_protocols_valid(many), "one more");
+    ok(!ws_protocols_valid(many), "one subprotocol more is invalid");
 }
 
 /* ---- Origins ---- */

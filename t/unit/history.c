@@ -138,54 +138,60 @@ static void positions(void)
     reading *r;
 
     r = read_from(h, "news", everything);
-    is_str(r->text, "", "a channel that has never been spoken in has no past");
+    is_str(r->text, "", "a channel without messages has an empty history");
     before = r->span.last;
-    ok(before.epoch && !before.offset, "but a position");
+    ok(before.epoch && !before.offset, "a channel without messages has a position");
     a = append(h, "news", 3, "a");
     b = append(h, "news", 3, "b");
     other = append(h, "other", 3, "x");
     c = append(h, "news", 3, "c");
     ok(a.offset == 1 && b.offset == 2 && c.offset == 3, "offsets grow by one in each channel");
-    ok(a.epoch == b.epoch && a.epoch > before.epoch && other.epoch > a.epoch, "epochs by channel");
+    ok(a.epoch == b.epoch && a.epoch > before.epoch && other.epoch > a.epoch,
+       "each channel has its own epoch");
     r = read_from(h, "news", everything);
-    is_str(r->text, "a b c", "all of it");
-    is_int(r->span.count, 3, "is counted");
-    ok(r->span.last.offset == 3 && !r->span.gap, "up to the last");
-    is_str(read_from(h, "news", a)->text, "b c", "what is behind a position");
-    is_str(read_some(h, "news", a, 1)->text, "b", "so much of it");
+    is_str(r->text, "a b c", "all messages are read");
+    is_int(r->span.count, 3, "the messages are counted");
+    ok(r->span.last.offset == 3 && !r->span.gap,
+       "the last position is that of the last message, without a gap");
+    is_str(read_from(h, "news", a)->text, "b c", "messages after a position are read");
+    is_str(read_some(h, "news", a, 1)->text, "b", "a limited number of messages is read");
     r = read_from(h, "news", c);
-    ok(!r->count && !r->span.gap, "nothing is behind the last, and nothing is missing");
+    ok(!r->count && !r->span.gap, "nothing is after the last message, and there is no gap");
     r = read_from(h, "news", before);
-    is_str(r->text, "a b c", "who was there before the first message misses none");
-    is_int(r->span.gap, 0, "and is told so");
+    is_str(r->text, "a b c", "a reader from before the first message gets all messages");
+    is_int(r->span.gap, 0, "a reader from before the first message gets no gap");
     append(h, "news", 3, "d");
     r = read_from(h, "news", a);
-    ok(!r->span.gap && !strcmp(r->text, "b c d"), "the first is gone, but was seen");
+    ok(!r->span.gap && !strcmp(r->text, "b c d"),
+       "a dropped message that the reader had seen is no gap");
     append(h, "news", 3, "e");
     r = read_from(h, "news", a);
-    ok(r->span.gap, "the second is gone, and was not");
-    is_str(r->text, "c d e", "what is there is given all the same");
-    ok(read_from(h, "news", before)->span.gap, "who came before the first misses some");
-    ok(!read_from(h, "news", everything)->span.gap, "who asks for all that is there misses none");
+    ok(r->span.gap, "a dropped message that the reader had not seen is a gap");
+    is_str(r->text, "c d e", "after the gap, the kept messages are read");
+    ok(read_from(h, "news", before)->span.gap, "a reader from before the first message gets a gap");
+    ok(!read_from(h, "news", everything)->span.gap, "a reader of all kept messages gets no gap");
     before = (ws_position){c.epoch, 77};
-    ok(read_from(h, "news", before)->span.gap, "as is one of the future");
-    ok(read_from(h, "news", other)->span.gap, "as is one of another channel");
+    ok(read_from(h, "news", before)->span.gap, "a position in the future is a gap");
+    ok(read_from(h, "news", other)->span.gap, "a position of another channel is a gap");
     before = read_from(h, "silent", everything)->span.last;
-    ok(!read_from(h, "silent", before)->span.gap, "no gap where nothing has come");
-    is_int(clear(h, "silent"), APR_SUCCESS, "what is not there can be cleared");
+    ok(!read_from(h, "silent", before)->span.gap, "a channel without messages has no gap");
+    is_int(clear(h, "silent"), APR_SUCCESS, "a channel without messages can be cleared");
 
     is_int(clear(h, "news"), APR_SUCCESS, "a channel is cleared");
     r = read_from(h, "news", everything);
-    ok(!r->count && r->span.last.offset == 5, "its positions go on");
+    ok(!r->count && r->span.last.offset == 5,
+       "after clearing, the channel is empty and keeps its offsets");
     before = r->span.last;
-    ok(!read_from(h, "news", before)->span.gap, "who had seen the last has missed none");
-    ok(read_from(h, "news", c)->span.gap, "who had not, some");
-    is_int(append(h, "news", 3, "f").offset, 6, "the next offset follows");
-    is_str(read_from(h, "other", everything)->text, "x", "other channels are as they were");
+    ok(!read_from(h, "news", before)->span.gap,
+       "a reader that had seen the last message gets no gap");
+    ok(read_from(h, "news", c)->span.gap, "a reader that had not seen the last message gets a gap");
+    is_int(append(h, "news", 3, "f").offset, 6, "after clearing, the next offset follows");
+    is_str(read_from(h, "other", everything)->text, "x", "other channels are not cleared");
     ws_history_records_close(h);
 
     h = open_history();
-    is_str(read_from(h, "news", before)->text, "f", "it outlives those who use it");
+    is_str(read_from(h, "news", before)->text, "f",
+           "the history remains when all processes have closed it");
     ws_history_records_close(h);
 }
 
@@ -197,18 +203,23 @@ static void ages(void)
     reading *r;
     apr_time_t start = apr_time_now();
     append_bytes(h, "aged", keep, "\0\377", 2, &first);
-    is_int(read_from(h, "aged", everything)->count, 1, "a young message is there");
+    is_int(read_from(h, "aged", everything)->count, 1,
+           "a message younger than the maximum age is read");
     append(h, "ageless", 10, "x");
     while (apr_time_now() < start + apr_time_from_msec(1100)) {
         apr_sleep(50000);
     }
     r = read_from(h, "aged", everything);
-    is_int(r->count, 0, "an old one is not, even before it has been swept");
-    ok(!read_from(h, "aged", first)->span.gap, "who has seen it misses nothing");
+    is_int(r->count, 0,
+           "a message older than the maximum age is not read, even before it is removed");
+    ok(!read_from(h, "aged", first)->span.gap,
+       "a reader that had seen the expired message gets no gap");
     append_bytes(h, "aged", keep, "", 0, &at);
     r = read_from(h, "aged", first);
-    ok(r->count == 1 && at.offset == 2 && !r->span.gap, "the next one follows; it may be empty");
-    is_int(read_from(h, "ageless", everything)->count, 1, "without an age it stays");
+    ok(r->count == 1 && at.offset == 2 && !r->span.gap,
+       "the next message follows; it may be empty");
+    is_int(read_from(h, "ageless", everything)->count, 1,
+           "without a maximum age, the message is kept");
     ws_history_records_close(h);
 }
 
@@ -245,26 +256,29 @@ static void sizes(void)
     ws_position at, old;
     reading *r;
     old = append(h, "first", 100, "soon gone");
-    is_int(flood(h, 100, 3, SIZE / 3), 0, "more small messages than there is room for");
+    is_int(flood(h, 100, 3, SIZE / 3), 0, "more small messages than fit are accepted");
     r = read_from(h, "first", old);
-    ok(!r->count && !r->span.gap, "the oldest have gone; who has seen them misses none");
+    ok(!r->count && !r->span.gap,
+       "the oldest messages are dropped; a reader that had seen them gets no gap");
     at = (ws_position){old.epoch, 0};
-    ok(read_from(h, "first", at)->span.gap, "who has not, some");
+    ok(read_from(h, "first", at)->span.gap,
+       "a reader that had not seen the dropped messages gets a gap");
     r = read_from(h, "flood1", everything);
-    ok(r->count > 1000 && !r->holes && r->span.count == r->count, "%d in a row of the newest",
-       (int)r->count);
-    is_int(flood(h, 100, 3, 3 * SIZE), 0, "and again");
-    is_int(flood(h, 200000, 3, 5 * SIZE), 0, "large ones");
+    ok(r->count > 1000 && !r->holes && r->span.count == r->count,
+       "the newest %d messages are kept without a hole", (int)r->count);
+    is_int(flood(h, 100, 3, 3 * SIZE), 0, "three times as many messages are accepted");
+    is_int(flood(h, 200000, 3, 5 * SIZE), 0, "large messages are accepted");
     r = read_from(h, "flood2", everything);
-    ok(r->count > 1 && !r->holes, "%d in a row", (int)r->count);
-    is_int(flood(h, 5000, 400, 3 * SIZE), 0, "many channels");
+    ok(r->count > 1 && !r->holes, "the newest %d large messages are kept without a hole",
+       (int)r->count);
+    is_int(flood(h, 5000, 400, 3 * SIZE), 0, "messages of many channels are accepted");
     ok(file_size("data.mdb") <= (apr_off_t)SIZE, "the file has %d bytes",
        (int)file_size("data.mdb"));
-    is_int(flood(h, 30, 20000, 3 * SIZE), 0, "so many channels that they go as well");
+    is_int(flood(h, 30, 20000, 3 * SIZE), 0, "so many channels are accepted that some are dropped");
     r = read_from(h, "first", old);
-    ok(!r->count && r->span.gap, "then nobody knows what was there");
+    ok(!r->count && r->span.gap, "a reader of a dropped channel gets a gap");
     is_int(append_bytes(h, "x", keep, huge, SIZE, &at), APR_ENOSPC,
-           "what is larger than all is refused");
+           "a message larger than the whole history is refused");
     ws_history_records_close(h);
 }
 
@@ -348,8 +362,8 @@ static void many_processes(void)
         }
     }
     is_int(bad, 0, "%d processes write at the same time (%d looks)", WRITERS, reads);
-    is_int(o.offset, WRITERS * EACH, "all messages are there");
-    is_int(o.wrong, 0, "each once, those of each process in order");
+    is_int(o.offset, WRITERS * EACH, "all messages of these processes are stored");
+    is_int(o.wrong, 0, "each message is stored once, in the order of its process");
     ws_history_records_close(h);
     (void)pids;
 }
@@ -443,7 +457,7 @@ static void killed_processes(void)
         wait_end(pid);
         wrong += flood(h, 20000, 3, SIZE);
     }
-    is_int(wrong, 0, "readers that were killed keep no room");
+    is_int(wrong, 0, "readers that were killed do not keep old messages");
     ws_history_records_close(h);
 }
 
@@ -464,14 +478,14 @@ static void no_room(void)
     }
     while (flood(h, 30, 1, 1) == 0) {
     }
-    ok(1, "while somebody reads and does not end, there is room no more");
+    ok(1, "a reader that does not end keeps old messages, until the file is full");
     for (int i = 0; i < 10; i++) {
         wrong += wait_end(spawn(open_and_read, 0)) != 0;
     }
-    is_int(wrong, 0, "processes can open it and read nevertheless");
+    is_int(wrong, 0, "processes can open the full file and read");
     kill(pid, SIGKILL);
     wait_end(pid);
-    is_int(flood(h, 20000, 3, SIZE), 0, "room again, when the reader is no more");
+    is_int(flood(h, 20000, 3, SIZE), 0, "when the reader has ended, messages are accepted again");
     ws_history_records_close(h);
 }
 
@@ -500,15 +514,17 @@ static void with_damage(const char *what, void (*damage)(void))
     at = append(h, "news", 10, "old");
     ws_history_records_close(h);
     is_int(ws_history_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS,
-           "%s: in order first", what);
+           "%s: messages are stored before the damage", what);
     lines = 0;
     damage();
-    is_int(ws_history_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS, "%s: not fatal",
-           what);
-    ok(file_size("data.mdb.damaged") > 0 && file_size("data.mdb") < 0, "%s: set aside", what);
+    is_int(ws_history_records_inspect(directory, SIZE, note, 0, 0), APR_SUCCESS,
+           "%s: inspecting the file succeeds", what);
+    ok(file_size("data.mdb.damaged") > 0 && file_size("data.mdb") < 0,
+       "%s: the damaged file is renamed", what);
     h = open_history();
-    ok(h && append(h, "news", 10, "new").epoch > at.epoch, "%s: a new epoch", what);
-    ok(read_from(h, "news", at)->span.gap, "%s: positions of the old one are gaps", what);
+    ok(h && append(h, "news", 10, "new").epoch > at.epoch, "%s: the new file has a new epoch",
+       what);
+    ok(read_from(h, "news", at)->span.gap, "%s: positions of the damaged file are gaps", what);
     unlink(path("data.mdb.damaged"));
 
     /* Other processes notice that the file has been replaced. */
@@ -523,10 +539,11 @@ static void with_damage(const char *what, void (*damage)(void))
             other = open_history();
             _exit(!(other && append(other, "news", 10, "theirs").offset == 1));
         }
-        is_int(wait_end(pid), 0, "%s: another process begins a new file", what);
+        is_int(wait_end(pid), 0, "%s: another process creates a new file", what);
         pool = saved;
     }
-    is_str(read_from(h, "news", everything)->text, "theirs", "%s: and is heard in it", what);
+    is_str(read_from(h, "news", everything)->text, "theirs",
+           "%s: a message of the other process is read from the new file", what);
     ws_history_records_close(h);
     remove_directory();
     mkdir(directory, 0700);
@@ -569,12 +586,12 @@ static void not_ours(void)
     ws_history_records_close(open_history());
     if (geteuid() == 0) {
         int status = ws_history_records_inspect(directory, SIZE, note, 65534, 65534);
-        ok(status != APR_SUCCESS && strstr(last_line, "owner"), "who may not look is told: %s",
-           last_line);
+        ok(status != APR_SUCCESS && strstr(last_line, "owner"),
+           "a process without permission gets an error: %s", last_line);
     }
     remove_directory();
     ok(ws_history_records_open(&h, directory, SIZE, note, pool) != APR_SUCCESS,
-       "no directory, no file");
+       "without its directory, the file cannot be opened");
     ok(strstr(last_line, "cannot open") != NULL, "%s", last_line);
 }
 

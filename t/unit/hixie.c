@@ -33,9 +33,11 @@ static void keys(void)
              "Tm[K T2u", "fQJ,fN/4F4!~K~MH", "the example of section 5.2");
     ws_hixie_numbers("18x 6]8vM;54 *(5:  {   U1]8  z [  8", "1_ tx7X d  <  nw  334J702) 7]o}` 0",
                      n);
-    is_mem(n, 8, "\x09\x47\xfa\x63\x0a\x55\x10\xd3", 8, "its numbers are 155712099 and 173347027");
-    is_str(ws_hixie_numbers("4294967295 ", " 0", n), NULL, "the greatest and the least number");
-    is_mem(n, 8, "\xff\xff\xff\xff\0\0\0\0", 8, "are these");
+    is_mem(n, 8, "\x09\x47\xfa\x63\x0a\x55\x10\xd3", 8,
+           "the keys of section 5.2 are 155712099 and 173347027");
+    is_str(ws_hixie_numbers("4294967295 ", " 0", n), NULL,
+           "the largest and the smallest number are keys");
+    is_mem(n, 8, "\xff\xff\xff\xff\0\0\0\0", 8, "the largest and the smallest number are written");
 }
 
 static void keys_that_are_wrong(void)
@@ -47,13 +49,15 @@ static void keys_that_are_wrong(void)
                 {"12", "a key without spaces"},
                 {"1 2 3", "a number with a remainder"},
                 {"4294967296 ", "a number of more than 32 bits"},
-                {"99999999999999999999999999 ", "a number of more than 64"}};
+                {"99999999999999999999999999 ", "a number of more than 64 bits"}};
     unsigned char n[WS_HIXIE_NUMBERS];
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         is_str(ws_hixie_numbers(rows[i].key, "1 ", n),
-               "Sec-WebSocket-Key1 does not encode a number", "%s, the first", rows[i].name);
+               "Sec-WebSocket-Key1 does not encode a number", "Sec-WebSocket-Key1 is %s",
+               rows[i].name);
         is_str(ws_hixie_numbers("1 ", rows[i].key, n),
-               "Sec-WebSocket-Key2 does not encode a number", "%s, the second", rows[i].name);
+               "Sec-WebSocket-Key2 does not encode a number", "Sec-WebSocket-Key2 is %s",
+               rows[i].name);
     }
 }
 
@@ -77,7 +81,7 @@ static void texts(void)
         "a\x00\x01\x7f\x80\xfe\xff");
     is_taken_as("text \"a\\00\\01\\7f\\80\\fe\".", "all bytes but 0xFF are content");
     RAW("\x00to be co");
-    is_taken_as("text \"to be co\"...", "a text that has not come to its end");
+    is_taken_as("text \"to be co\"...", "an incomplete text");
 }
 
 static void closing(void)
@@ -86,9 +90,10 @@ static void closing(void)
     RAW("\xff\x00");
     is_taken_as("close \"\".", "the closing handshake");
     RAW("\x00last\xff\xff\x00\x00more\xff");
-    is_taken_as("text \"last\". close \"\". text \"more\".", "behind a text; it is not the end");
+    is_taken_as("text \"last\". close \"\". text \"more\".",
+                "the closing handshake after a text; the parser continues");
     RAW("\xff\x80\x80\x00");
-    is_taken_as("close \"\".", "with a longer form of the length 0");
+    is_taken_as("close \"\".", "the closing handshake with a longer form of the length 0");
 }
 
 static void what_is_skipped(void)
@@ -99,7 +104,7 @@ static void what_is_skipped(void)
     RAW("\x80\x00\x80\x80\x00\x00one\xff");
     is_taken_as("text \"one\".", "frames of length 0");
     RAW("\xfe\x03\xff\x00\xff\x00one\xff");
-    is_taken_as("text \"one\".", "what is in it does not count");
+    is_taken_as("text \"one\".", "the content of a frame with a length is skipped");
     RAW("\xff\x02\xff\x00\x00one\xff");
     is_taken_as("text \"one\".", "0xFF with a length that is not 0");
     RAW("\x81\x82\x2c"); /* 2 * 128 + 44 */
@@ -110,7 +115,7 @@ static void what_is_skipped(void)
     RAW("\x01not a text\xff\x7f\x00\x00\xff\x00one\xff");
     is_taken_as("text \"one\".", "frames of other types without a length");
     RAW("\x90\x85");
-    is_taken_as("", "a length that has not come to its end");
+    is_taken_as("", "an incomplete length");
 }
 
 static void limits(void)
@@ -123,25 +128,30 @@ static void limits(void)
     RAW("\x00"
         "12345\xff\x00"
         "123456\xff\x00\xff");
-    is_taken_as("text \"12345\". 1009: message is too big", "a text beyond it");
+    is_taken_as("text \"12345\". 1009: message is too big",
+                "a text longer than the limit is refused");
     RAW("\x00"
         "123456");
-    is_taken_as("1009: message is too big", "before it has ended");
+    is_taken_as("1009: message is too big",
+                "a text longer than the limit is refused before its end");
     RAW("\x01"
         "123456");
-    is_taken_as("1009: frame is too big", "a frame of another type");
+    is_taken_as("1009: frame is too big",
+                "a frame of another type longer than the limit is refused");
     RAW("\x80\x05"
         "12345\x80\x06");
-    is_taken_as("1009: frame is too big", "one that is skipped, as soon as its length is known");
+    is_taken_as("1009: frame is too big",
+                "a skipped frame is refused as soon as its length is known");
     RAW("\x80\xff\x80");
-    is_taken_as("1009: frame is too big", "or part of its length");
+    is_taken_as("1009: frame is too big",
+                "a skipped frame is refused as soon as a part of its length is too large");
     RAW("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01");
     is_taken_as("1002: frame length has too many bytes", "a length that does not end");
     setup(INT64_MAX);
     RAW("\x80\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x00x\xff");
     is_taken_as("", "the longest length");
     RAW("\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00");
-    is_taken_as("1002: frame length has too many bytes", "and a longer one");
+    is_taken_as("1002: frame length has too many bytes", "a length with one byte more is refused");
 }
 
 static void between_frames(void)
@@ -160,7 +170,7 @@ static void between_frames(void)
         }
         wrong += n > 0 && ws_hixie_between(&p) != between[n] - '0';
     }
-    is_int((long long)wrong, 0, "an end in a frame and one between two differ");
+    is_int((long long)wrong, 0, "an end inside a frame and one between frames are distinguished");
 }
 
 /* ---- Frames out ---- */
@@ -181,16 +191,17 @@ static void frames_out(void)
     WRITTEN(FIN | TEXT, "Hello", "\x00Hello\xff", "a text");
     WRITTEN(FIN | TEXT, "", "\x00\xff", "an empty text");
     WRITTEN(TEXT, "Hel", "\x00Hel", "the beginning of a text");
-    WRITTEN(CONT, "lo, ", "lo, ", "its middle");
-    WRITTEN(FIN | CONT, "you", "you\xff", "its end");
+    WRITTEN(CONT, "lo, ", "lo, ", "the middle of a text");
+    WRITTEN(FIN | CONT, "you", "you\xff", "the end of a text");
     WRITTEN(FIN | CONT, "", "\xff", "an empty end");
-    WRITTEN(FIN | TEXT, "\xff", "\x00\xef\xbf\xbd\xff", "a byte that would be the end");
+    WRITTEN(FIN | TEXT, "\xff", "\x00\xef\xbf\xbd\xff", "a byte 0xFF in a text is replaced");
     WRITTEN(FIN | TEXT, "a\xff\xff\xff",
             "\x00"
             "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xff",
             "several");
-    WRITTEN(FIN | TEXT, "\xff\x00z", "\x00\xef\xbf\xbd\x00z\xff", "a close that would be one");
-    WRITTEN(FIN | TEXT, "\xfe\x80", "\x00\xfe\x80\xff", "other mistakes do not matter");
+    WRITTEN(FIN | TEXT, "\xff\x00z", "\x00\xef\xbf\xbd\x00z\xff",
+            "a byte 0xFF followed by 0 in a text is replaced");
+    WRITTEN(FIN | TEXT, "\xfe\x80", "\x00\xfe\x80\xff", "other invalid UTF-8 is not changed");
 }
 
 /* ---- Random streams ---- */
@@ -253,7 +264,7 @@ static void random_streams(void)
             }
         }
     }
-    is_int(wrong, 0, "random streams in random pieces");
+    is_int(wrong, 0, "random streams in random pieces are parsed correctly");
     in_len = 0;
 }
 
@@ -278,7 +289,7 @@ static void random_garbage(void)
             wrong++;
         }
     }
-    is_int(wrong, 0, "random bytes in random pieces");
+    is_int(wrong, 0, "random bytes in random pieces give the same result");
     in_len = 0;
 }
 
@@ -304,7 +315,7 @@ static void random_texts_there_and_back(void)
             || !(piece.flags & WS_MESSAGE_LAST)
             || (!memchr(text, 0xFF, len) && (piece.len != len || memcmp(piece.data, text, len)));
     }
-    is_int(wrong, 0, "random texts there and back");
+    is_int(wrong, 0, "random texts are written and parsed unchanged");
 }
 
 int main(void)

@@ -30,13 +30,13 @@ static void by_id(rig *r)
     }
     is_int(right, 1000, "messages by id arrive in order");
     is_int(ws_run(id, note_name, "run"), WS_QUEUED, "ws_run()");
-    told_is("run", "run for a", "calls for the connection");
+    told_is("run", "run for a", "ws_run() calls its function with the connection");
     is_int(ws_close_id(id, 3000, "by id"), WS_QUEUED, "ws_close_id()");
     is_int(ws_close_id(id, 3001, "again"), WS_QUEUED, "twice");
     ws_send_to(id, WS_TEXT, "too late", 8);
-    wire_next_is(&w, "close 3000 \"by id\"", "the first one counts");
+    wire_next_is(&w, "close 3000 \"by id\"", "of two ws_close_id(), the first one applies");
     wire_close(&w, 3000, "");
-    wire_next_is(&w, "eof", "nothing comes behind it");
+    wire_next_is(&w, "eof", "after the Close frame, nothing is sent");
     told_is("a", "close 3000 \"by id\"", "on_close");
     wire_free(&w);
 }
@@ -46,20 +46,26 @@ static void who_is_gone(rig *r)
     wire w = enter(r, "a");
     ws_id id = id_of(r, "a"), strange = id ^ (ws_id)1 << 48;
     wire_free(&w);
-    told_is("a", "close 1006 \"\"", "a connection goes");
-    is_int(ws_run(id, note_name, "stale"), WS_QUEUED, "ws_run() by its id");
-    told_is("run", "stale for nobody", "calls without a connection, so that arg can be released");
+    told_is("a", "close 1006 \"\"", "the connection ends");
+    is_int(ws_run(id, note_name, "stale"), WS_QUEUED,
+           "ws_run() with the id of an ended connection is queued");
+    told_is("run", "stale for nobody", "ws_run() calls its function without a connection");
     ok(ws_send_to(id, WS_TEXT, "x", 1) == WS_QUEUED && ws_close_id(id, 1000, "x") == WS_QUEUED,
-       "a message and a close by a stale id go nowhere");
+       "a message and a close by the old id are accepted and dropped");
 
-    is_int(ws_send_to(0, WS_TEXT, "x", 1), WS_GONE, "0 names no connection");
-    is_int(ws_close_id(0, 1000, "x"), WS_GONE, "for no function");
-    is_int(ws_run(0, note_name, "never"), WS_GONE, "at all");
-    is_int(ws_send_to(strange, WS_TEXT, "x", 1), WS_GONE, "an id of another process");
-    is_int(ws_run(strange, note_name, "never"), WS_GONE, "is not of this one");
-    is_int(ws_run(id | (ws_id)63 << 42, note_name, "never"), WS_GONE, "a loop that is not there");
-    is_int(ws_run(id | (ws_id)0xFFFFF << 22, note_name, "far"), WS_QUEUED, "a slot that is not");
-    told_is("run", "far for nobody", "is found to be none");
+    is_int(ws_send_to(0, WS_TEXT, "x", 1), WS_GONE, "ws_send_to() with the id 0 returns WS_GONE");
+    is_int(ws_close_id(0, 1000, "x"), WS_GONE, "ws_close_id() with the id 0 returns WS_GONE");
+    is_int(ws_run(0, note_name, "never"), WS_GONE, "ws_run() with the id 0 returns WS_GONE");
+    is_int(ws_send_to(strange, WS_TEXT, "x", 1), WS_GONE,
+           "ws_send_to() with an id of another process returns WS_GONE");
+    is_int(ws_run(strange, note_name, "never"), WS_GONE,
+           "ws_run() with an id of another process returns WS_GONE");
+    is_int(ws_run(id | (ws_id)63 << 42, note_name, "never"), WS_GONE,
+           "ws_run() with a loop that does not exist returns WS_GONE");
+    is_int(ws_run(id | (ws_id)0xFFFFF << 22, note_name, "far"), WS_QUEUED,
+           "ws_run() with a slot that does not exist is queued");
+    told_is("run", "far for nobody",
+            "ws_run() with a slot that does not exist calls without a connection");
 }
 
 static void a_stale_id_names_nobody_else(rig *r)
@@ -77,15 +83,16 @@ static void a_stale_id_names_nobody_else(rig *r)
         }
         else if (id >> 22 == first >> 22) {
             again++;
-            is_int(ws_run(first, note_name, "stale"), WS_QUEUED, "the same slot, another id");
-            told_is("run", "stale for nobody", "the old one names nobody");
-            ok(id != first, "the new one differs");
+            is_int(ws_run(first, note_name, "stale"), WS_QUEUED,
+                   "ws_run() with the id of a reused slot is queued");
+            told_is("run", "stale for nobody", "the old id of a reused slot has no connection");
+            ok(id != first, "the new id of a reused slot differs");
         }
         wire_free(&w);
         told("a");
         nobody_is_left(r);
     }
-    ok(again > 0, "slots are used again");
+    ok(again > 0, "slots are reused");
 }
 
 /* ---- Several threads ---- */
@@ -134,9 +141,10 @@ static void threads_keep_their_order(rig *r)
         pthread_join(threads[i], NULL);
     }
     as_callback(id, count_call, &callers[0]);
-    is_int(callers[0].count, TIMES + 1, "each ws_run() has called once");
+    is_int(callers[0].count, TIMES + 1, "each ws_run() has called its function once");
     for (int i = 1; i < THREADS; i++) {
-        is_int(callers[i].count, TIMES, "for every thread");
+        is_int(callers[i].count, TIMES,
+               "each ws_run() of the other threads has called its function once");
     }
     leave(&w, "a");
 }
@@ -157,12 +165,12 @@ static void inside_a_callback(rig *r)
     int left = 3;
     wire w = enter(r, "a");
     ws_run(id_of(r, "a"), run_again, &left);
-    told_is("run", "3", "ws_run() inside a callback");
-    told_is("run", "2", "runs behind it");
-    told_is("run", "1", "again and again");
+    told_is("run", "3", "ws_run() inside a callback calls its function");
+    told_is("run", "2", "ws_run() calls its function after the callback");
+    told_is("run", "1", "ws_run() can be repeated in each call");
     for (int i = 0; i < 2; i++) {
-        wire_next_is(&w, "text \"at once\"", "a callback's own sends go first");
-        wire_next_is(&w, "text \"by id\"", "those by id behind it");
+        wire_next_is(&w, "text \"at once\"", "messages sent in a callback are sent first");
+        wire_next_is(&w, "text \"by id\"", "messages sent by id in a callback are sent after them");
     }
     leave(&w, "a");
 }
@@ -211,20 +219,23 @@ static void to_all(rig *r)
             right += !strcmp(wire_next(&w[i]), text);
         }
         if (i != 3 && i != 7) {
-            wire_next_is(&w[i], "binary \"not 3\"", "all but one get what is not for it");
+            wire_next_is(&w[i], "binary \"not 3\"",
+                         "all connections but the excluded one get a broadcast");
         }
         if (i != 5 && i != 7) {
-            wire_next_is(&w[i], "text \"from inside\"", "and a callback reaches the others");
+            wire_next_is(&w[i], "text \"from inside\"",
+                         "a broadcast in a callback reaches the other connections");
         }
     }
-    is_int(right, 100 * (MANY - 1), "all of the location get all, in order");
+    is_int(right, 100 * (MANY - 1), "all connections of the location get all broadcasts in order");
     ws_broadcast(&r->other, WS_TEXT, "other", 5, 0);
-    wire_next_is(&stranger, "text \"other\"", "the other location has its own");
+    wire_next_is(&stranger, "text \"other\"",
+                 "a connection of another location gets only its own broadcast");
     leave(&stranger, "stranger");
     for (int i = 0; i < MANY; i++) {
         if (i == 7) {
             wire_close(&w[i], 1000, "");
-            wire_next_is(&w[i], "eof", "the one that was closing got nothing");
+            wire_next_is(&w[i], "eof", "a closing connection gets no broadcast");
             told_is(names[i], "close 1000 \"\"", "on_close");
             wire_free(&w[i]);
         }
@@ -232,7 +243,8 @@ static void to_all(rig *r)
             leave(&w[i], names[i]);
         }
     }
-    is_int(ws_broadcast(&r->location, WS_TEXT, "x", 1, 0), WS_QUEUED, "nobody is there: no matter");
+    is_int(ws_broadcast(&r->location, WS_TEXT, "x", 1, 0), WS_QUEUED,
+           "a broadcast to a location without connections is accepted");
 }
 
 static void one_that_does_not_read(rig *r)
@@ -246,12 +258,13 @@ static void one_that_does_not_read(rig *r)
         ws_broadcast(&r->location, WS_BINARY, much, sizeof(much), 0);
         right += !strcmp(wire_next(&quick), expected);
     }
-    is_int(right, 10, "one that reads gets all");
+    is_int(right, 10, "a client that reads gets all broadcasts");
     while (!strcmp(strcpy(text, wire_next(&slow)), expected)) {
         taken++;
     }
-    is_str(text, "close 1008 \"too slow\"", "one that does not is closed");
-    ok(taken > 2 && taken < 6, "when its queue is full: %d messages of 300,000 bytes", taken);
+    is_str(text, "close 1008 \"too slow\"", "a client that does not read is closed");
+    ok(taken > 2 && taken < 6, "it is closed when its queue is full: %d messages of 300,000 bytes",
+       taken);
     wire_close(&slow, 1008, "");
     told_is("slow", "close 1008 \"too slow\"", "on_close");
     wire_free(&slow);
@@ -349,14 +362,15 @@ static void a_storm(rig *r)
     }
     is_int(__atomic_load_n(&called_runs, __ATOMIC_RELAXED),
            __atomic_load_n(&queued_runs, __ATOMIC_RELAXED),
-           "each ws_run() that was queued has called once");
+           "each queued ws_run() has called its function once");
 }
 
 static void without_an_engine(void)
 {
-    is_int(ws_send_to(1, WS_TEXT, "x", 1), WS_GONE, "without an engine there is nobody");
-    is_int(ws_close_id(1, 1000, "x"), WS_GONE, "for no function");
-    is_int(ws_run(1, note_name, "never"), WS_GONE, "at all");
+    is_int(ws_send_to(1, WS_TEXT, "x", 1), WS_GONE,
+           "without an engine, ws_send_to() returns WS_GONE");
+    is_int(ws_close_id(1, 1000, "x"), WS_GONE, "without an engine, ws_close_id() returns WS_GONE");
+    is_int(ws_run(1, note_name, "never"), WS_GONE, "without an engine, ws_run() returns WS_GONE");
 }
 
 int main(void)

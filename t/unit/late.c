@@ -48,7 +48,8 @@ static wire begin(rig *r, size_t len)
 
 static void is_late(wire *w)
 {
-    wire_next_is(w, "close 1008 \"a message takes too long to arrive\"", "the peer is told");
+    wire_next_is(w, "close 1008 \"a message takes too long to arrive\"",
+                 "a late message closes the connection with 1008");
     told_is("a", "close 1008 \"a message takes too long to arrive\"", "on_close");
     wire_free(w);
 }
@@ -59,10 +60,10 @@ static void a_message_that_does_not_grow(rig *r)
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT / 2});
     wire_frame(&w, CONT, "more", 4);
     wire_frame(&w, FIN | PING, "", 0);
-    wire_next_is(&w, "pong", "half the time goes by, then something comes");
+    wire_next_is(&w, "pong", "after half of the time, more data arrives");
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT / 2});
     wire_frame(&w, FIN | PING, "still", 5);
-    wire_next_is(&w, "pong \"still\"", "and the other half: the time has begun anew");
+    wire_next_is(&w, "pong \"still\"", "the time starts again when data arrives");
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT});
     is_late(&w);
 }
@@ -73,7 +74,7 @@ static void a_byte_now_and_then_is_not_enough(rig *r)
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT - 1000, .whole = 1});
     wire_frame(&w, CONT, "x", 1);
     wire_frame(&w, FIN | PING, "", 0);
-    wire_next_is(&w, "pong", "one byte in all that time");
+    wire_next_is(&w, "pong", "one byte arrives in the whole time");
     on_loop_of(r, 0, pass, &(passing){.ms = 2000, .whole = 1});
     is_late(&w);
 }
@@ -84,7 +85,7 @@ static void a_slow_message_may_take_its_time(rig *r)
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT + 100000 / RATE * 1000 / 2, .whole = 1});
     wire_frame(&w, FIN | CONT, "the end", 7);
     ok(!strncmp(wire_next(&w), "binary of 100007 bytes", 22),
-       "what comes at the rate may take longer");
+       "a message that arrives at the minimum rate may take longer");
     forget("a");
     leave(&w, "a");
 }
@@ -96,7 +97,7 @@ static void nothing_is_expected_while_nothing_is_read(rig *r)
     on_loop_of(r, 0, pass, &(passing){.ms = TIMEOUT});
     as_callback(id_of(r, "a"), do_resume, NULL);
     wire_frame(&w, FIN | CONT, "the end", 7);
-    ok(!strncmp(wire_next(&w), "binary", 6), "time stands still while nothing is read");
+    ok(!strncmp(wire_next(&w), "binary", 6), "the time does not count while the handler pauses");
     forget("a");
     leave(&w, "a");
 }
@@ -118,7 +119,8 @@ static void pieces_do_not_keep_it_from_being_idle(rig *r)
         wire_frame(&w, FIN | PING, "", 0);
         next = wire_next(&w);
     } while (!strcmp(next, "pong"));
-    is_str(next, "close 1001 \"no message for too long\"", "control frames are no messages");
+    is_str(next, "close 1001 \"no message for too long\"",
+           "control frames do not count as messages for idle=");
     wire_close(&w, 1001, "");
     told_is("a", "close 1001 \"no message for too long\"", "on_close");
     wire_free(&w);
@@ -130,7 +132,8 @@ static void pieces_do_not_keep_it_from_being_idle(rig *r)
         wire_frame(&w, FIN | PING, "", 0);
         next = wire_next(&w);
     } while (!strcmp(next, "pong"));
-    is_str(next, "close 1001 \"no message for too long\"", "nor are pieces of one");
+    is_str(next, "close 1001 \"no message for too long\"",
+           "incomplete messages do not count as messages for idle=");
     wire_close(&w, 1001, "");
     told_is("a", "close 1001 \"no message for too long\"", "on_close");
     wire_free(&w);
@@ -141,9 +144,9 @@ static void handlers_of_pieces_have_no_limit(rig *r)
     passing p = {0};
     wire w = enter(r, "a");
     wire_frame(&w, TEXT, "piece", 5);
-    told_is("a", "text \"piece\"", "a handler that takes pieces");
+    told_is("a", "text \"piece\"", "a handler with on_frame gets a piece");
     on_loop_of(r, 0, pass, &p);
-    ok(!p.begun, "has nothing kept for it");
+    ok(!p.begun, "no message buffer is kept for on_frame");
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "on_close");
 }

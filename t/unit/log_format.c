@@ -80,7 +80,8 @@ static const char *made(const char *text)
     c = connection();
     ws_log_format_write(f, c, "why not", &t);
     line = apr_pstrmemdup(pool, t.data, t.len);
-    ok(t.len && line[t.len - 1] == '\n' && strlen(line) == t.len, "a line, and its end");
+    ok(t.len && line[t.len - 1] == '\n' && strlen(line) == t.len,
+       "a record ends with its only newline");
     let_go(c);
     ws_strbuf_free(&t);
     return apr_pstrmemdup(pool, line, strlen(line) - 1);
@@ -88,19 +89,23 @@ static const char *made(const char *text)
 
 static void fields(void)
 {
-    is_str(made("%a %h %u %v"), "192.0.2.1 192.0.2.1 - example.org", "who and where");
-    is_str(made("%U%q"), "/a b\\x7f?q=1", "path and query string");
-    is_str(made("%{user-agent}i %{Cookie}i"), "a \\\"browser\\\" -", "headers that are kept");
-    is_str(made("%t"), "[31/Jan/2026:23:59:58 +0000]", "the time as in other logs");
+    is_str(made("%a %h %u %v"), "192.0.2.1 192.0.2.1 - example.org",
+           "%%a, %%h, %%u and %%v: client, user and host");
+    is_str(made("%U%q"), "/a b\\x7f?q=1", "%%U and %%q: path and query string");
+    is_str(made("%{user-agent}i %{Cookie}i"), "a \\\"browser\\\" -",
+           "%%{...}i: headers of the handshake");
+    is_str(made("%t"), "[31/Jan/2026:23:59:58 +0000]", "%%t: the time in the common format");
     is_str(made("%{%Y}t %{sec}t %{msec}t %{usec}t"),
-           "2026 1769903998 1769903998123 1769903998123456", "the time in other forms");
-    is_str(made("%I %O"), "5 6", "bytes on the wire");
+           "2026 1769903998 1769903998123 1769903998123456", "%%{...}t: the time in other formats");
+    is_str(made("%I %O"), "5 6", "%%I and %%O: bytes on the wire");
     is_str(made("%{id}w %{handler}w %{subprotocol}w %{version}w %{way}w"),
-           "0001000000400002 chat v1 13 relay", "what it is");
+           "0001000000400002 chat v1 13 relay",
+           "%%{...}w: the connection's id, handler, subprotocol, version and transport");
     is_str(made("%{messages-in}w %{messages-out}w %{bytes-in}w %{bytes-out}w"),
-           "1 2 3 1099511627776", "messages and their bytes");
+           "1 2 3 1099511627776", "%%{...}w: messages and their bytes");
     is_str(made("%{code}w %{reason}w %{closer}w %{why}w"),
-           "1008 \\\"no\\\"\\n\\xc3\\xa4\\xff server why not", "the end");
+           "1008 \\\"no\\\"\\n\\xc3\\xa4\\xff server why not",
+           "%%{...}w: how the connection ended");
     is_str(made("%{most-queued}w %{pings-missed}w %{wire-in}w %{wire-out}w"), "7 1 5 6",
            "the rest");
     is_str(made("100%% \\t\\\\\\\"%u\\n."), "100% \t\\\"-\n.", "text, with escapes");
@@ -111,17 +116,19 @@ static void durations(void)
     long long s, in_s, in_ms, in_us, us, now = apr_time_now() - START;
     int n = sscanf(made("%T %{s}T %{ms}T %{us}T %D"), "%lld %lld %lld %lld %lld", &s, &in_s, &in_ms,
                    &in_us, &us);
-    is_int(n, 5, "five durations");
-    ok(us >= now && us < now + 60000000, "since it began");
-    ok(in_us == us && in_ms == us / 1000 && in_s == us / 1000000 && s == in_s, "in all units");
+    is_int(n, 5, "five durations are written");
+    ok(us >= now && us < now + 60000000, "the duration starts when the connection began");
+    ok(in_us == us && in_ms == us / 1000 && in_s == us / 1000000 && s == in_s,
+       "the durations in all units are equal");
 }
 
 static void json(void)
 {
     const char *line = made("json"), *ms = strstr(line, ",\"milliseconds\":");
     const char *after = ms ? strchr(ms + 1, ',') : NULL;
-    ok(!strncmp(line, "{\"start\":\"2026-01-31T23:59:58.123Z\"", 35), "begins with the time");
-    ok(after && apr_atoi64(ms + 16) > 0, "how long it lasted");
+    ok(!strncmp(line, "{\"start\":\"2026-01-31T23:59:58.123Z\"", 35),
+       "json: the record begins with the start");
+    ok(after && apr_atoi64(ms + 16) > 0, "json: the duration is written");
     is_str(after ? after : "",
            ",\"address\":\"192.0.2.1\",\"user\":null,\"vhost\":\"example.org\","
            "\"uri\":\"/a b\\u007f\",\"args\":\"q=1\",\"id\":\"0001000000400002\","
@@ -130,7 +137,7 @@ static void json(void)
            "\"wire_in\":5,\"wire_out\":6,\"code\":1008,"
            "\"reason\":\"\\\"no\\\"\\u000a\\u00c3\\u00a4\\u00ff\",\"closer\":\"server\","
            "\"why\":\"why not\",\"most_queued\":7,\"pings_missed\":1}",
-           "all else, what is not UTF-8 as Latin-1");
+           "json: all other fields are right, and invalid UTF-8 is read as Latin-1");
 }
 
 static void refused(void)
@@ -147,12 +154,12 @@ static void refused(void)
         is_str(made(wrong[i][0]), wrong[i][1], "%s", wrong[i][0]);
     }
     ok(!strncmp(made("%{code}w %"), "\"%\": unknown item; the items are %a %h", 38),
-       "nothing behind a percent sign");
+       "a percent sign at the end is refused");
     ok(!strncmp(made("%>s"), "\"%>s\": unknown item; the items are %a", 37),
-       "a letter of another log");
+       "an item of another log is refused");
     ok(!strncmp(made("%{codes}w"), "unknown field %{codes}w; the fields are id, handler,", 52),
-       "an unknown field, and the known ones");
-    ok(!strncmp(made("%w"), "unknown field %{}w", 18), "no field");
+       "an unknown field is refused, and the known fields are listed");
+    ok(!strncmp(made("%w"), "unknown field %{}w", 18), "an empty field is refused");
 }
 
 static void codes(void)
@@ -160,8 +167,10 @@ static void codes(void)
     is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1000), WS_COUNT_RECEIVED_1000, "1000");
     is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1005), WS_COUNT_RECEIVED_1005, "1005");
     is_int(ws_counter_of_code(WS_COUNT_SENT_1000, 1014), WS_COUNT_SENT_1014, "1014");
-    is_int(ws_counter_of_code(WS_COUNT_SENT_1000, 4321), WS_COUNT_SENT_other, "any other");
-    is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1004), WS_COUNT_RECEIVED_other, "a gap");
+    is_int(ws_counter_of_code(WS_COUNT_SENT_1000, 4321), WS_COUNT_SENT_other,
+           "a sent code without its own counter is counted as other");
+    is_int(ws_counter_of_code(WS_COUNT_RECEIVED_1000, 1004), WS_COUNT_RECEIVED_other,
+           "a received code without its own counter is counted as other");
     for (unsigned i = 0; i < WS_COUNTER_COUNT; i++) {
         const ws_counter_info *c = &ws_counter_table[i];
         if (!*c->metric || (!*c->help && i && strcmp(c->metric, c[-1].metric))) {

@@ -38,7 +38,7 @@ static void the_example_of_the_rfc(const char *way)
     unsigned char hello[] = "Hello";
     unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
     ws_mask(hello, 5, key);
-    is_mem(hello, 5, "\x7f\x9f\x4d\x51\x58", 5, "%s: section 5.7, \"Hello\" masked", way);
+    is_mem(hello, 5, "\x7f\x9f\x4d\x51\x58", 5, "%s: section 5.7, the masked Hello", way);
     is_mem(key, 4, "\xfa\x21\x3d\x37", 4, "%s: the key is rotated for the sixth byte", way);
 }
 
@@ -103,7 +103,7 @@ static void a_big_payload(const char *way)
         naive(expected, plain + at, len, key);
         ws_mask(got + at, len, k);
         is_mem(got + at, len, expected, len, "%s: %zu bytes", way, len);
-        ok(rotated(k, key, len), "%s: and the key", way);
+        ok(rotated(k, key, len), "%s: the key is rotated", way);
     }
 }
 

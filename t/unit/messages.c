@@ -25,16 +25,16 @@ static void echoes(rig *r)
     wire_next_is(&w, "text \"hello\"", "the client gets the handler's answer");
     wire_frame(&w, FIN | BINARY, "\x00\xff", 2);
     told_is("a", "binary \"\\00\\ff\"", "a binary message");
-    wire_next_is(&w, "binary \"\\00\\ff\"", "and its answer");
+    wire_next_is(&w, "binary \"\\00\\ff\"", "the binary message comes back");
     wire_text(&w, "");
     told_is("a", "text", "an empty message");
-    wire_next_is(&w, "text", "and its answer");
+    wire_next_is(&w, "text", "the empty message comes back");
     wire_frame(&w, FIN | PONG, "unasked", 7);
-    told_is("a", "pong \"unasked\"", "a Pong that nobody asked for");
+    told_is("a", "pong \"unasked\"", "on_pong gets an unsolicited Pong");
     wire_frame(&w, FIN | PING, "are you there", 13);
     wire_next_is(&w, "pong \"are you there\"", "a Ping is answered with its payload");
     wire_frame(&w, FIN | PING, "", 0);
-    wire_next_is(&w, "pong", "also an empty one");
+    wire_next_is(&w, "pong", "an empty Ping is answered");
     leave(&w, "a");
 }
 
@@ -96,7 +96,7 @@ static void any_cut_is_the_same(rig *r)
         wire_send(&w, stream + i, 1);
         turns(r, 0);
     }
-    ok(all_kinds_told() && all_kinds_echoed(&w), "and one byte at a time");
+    ok(all_kinds_told() && all_kinds_echoed(&w), "the same stream is parsed byte by byte");
     leave(&w, "a");
 }
 
@@ -119,11 +119,11 @@ static void an_idle_connection_owns_no_buffer(rig *r)
     on_loop_of(r, 0, count_buffers, &buffers);
     ok(buffers, "half a frame is kept in a buffer");
     wire_send(&w, stream + n - 3, 3);
-    ok(all_kinds_told() && all_kinds_echoed(&w), "the other half comes");
+    ok(all_kinds_told() && all_kinds_echoed(&w), "the other half of the frame arrives");
     turns(r, 0);
     buffers = 0;
     on_loop_of(r, 0, count_buffers, &buffers);
-    is_int(buffers, 0, "the idle connection owns none");
+    is_int(buffers, 0, "an idle connection owns no buffer");
     leave(&w, "a");
 }
 
@@ -192,7 +192,7 @@ static void an_announcement_costs_little(rig *r)
     apr_size_t size = announce(r, data, 20000);
     ok(size >= 20000 && size <= 2 << 20,
        "60 MiB announced: room for what the peer has sent before: %zu", (size_t)size);
-    is_int((long long)announce(r, data, 0), 0, "a header alone reserves nothing");
+    is_int((long long)announce(r, data, 0), 0, "a header without payload reserves no buffer");
     free(data);
 }
 
@@ -218,16 +218,16 @@ static void large_buffers_are_used_again(rig *r)
     for (int i = 0; i < MANY; i++) {
         right += !strcmp(wire_next(&w[i]), text);
     }
-    is_int(right, MANY, "large messages at the same time");
+    is_int(right, MANY, "large messages at the same time come back");
     for (int i = 0; i < 3; i++) {
         wire_send(&w[i], stream, n);
         right += !strcmp(wire_next(&w[i]), text);
     }
-    is_int(right, MANY + 3, "and more, in buffers of those");
+    is_int(right, MANY + 3, "more large messages come back in the same buffers");
     on_loop_of(r, 0, look_at_large, &l);
     ok(l.spare_bytes <= 4 << 20, "the loop keeps %zu bytes", (size_t)l.spare_bytes);
     until(r, 0, look_at_large, &l, &l.none);
-    is_int((long long)l.spare_bytes, 0, "after a second it keeps none");
+    is_int((long long)l.spare_bytes, 0, "after a second, the loop keeps no buffers");
     for (int i = 0; i < MANY; i++) {
         leave(&w[i], "a");
     }
@@ -361,10 +361,10 @@ static void each_message_is_counted(rig *r)
     }
     memset(&s, 0, sizeof(s));
     on_loop_of(r, 0, sum_up, &s);
-    is_int((long long)s.tally.messages_in, 13, "messages of the connection in");
-    is_int((long long)s.tally.messages_out, 13, "and out");
-    is_int((long long)s.tally.bytes_in, 79345, "bytes in");
-    is_int((long long)s.tally.bytes_out, 79345, "and out");
+    is_int((long long)s.tally.messages_in, 13, "the connection counts its incoming messages");
+    is_int((long long)s.tally.messages_out, 13, "the connection counts its outgoing messages");
+    is_int((long long)s.tally.bytes_in, 79345, "the connection counts its incoming bytes");
+    is_int((long long)s.tally.bytes_out, 79345, "the connection counts its outgoing bytes");
 #define IS_COUNTED(ID, n)                                                                          \
     is_int((long long)(now[WS_COUNT_##ID] - before[WS_COUNT_##ID]), n, "the loop's " #ID)
     IS_COUNTED(MESSAGES_IN, 13);
@@ -404,9 +404,9 @@ static void messages_to_others_are_counted(rig *r)
     turns(r, 0);
     IS_COUNTED(MESSAGES_OUT, 3);
     IS_COUNTED(BYTES_OUT, 15);
-    wire_next_is(&b, "binary \"for b\"", "the other client's message");
-    wire_next_is(&b, "binary \"for b\"", "and the second");
-    wire_next_is(&a, "binary \"for a\"", "the own client's");
+    wire_next_is(&b, "binary \"for b\"", "the other client gets the first message");
+    wire_next_is(&b, "binary \"for b\"", "the other client gets the second message");
+    wire_next_is(&a, "binary \"for a\"", "the client gets its own message");
     leave(&a, "a");
     leave(&b, "b");
 }
@@ -434,12 +434,12 @@ static void totals_exceed_32_bits(rig *r)
     wire w = enter(r, "a");
     on_loop_of(r, 0, almost_wrap, NULL);
     on_loop_of(r, 0, look_at_sums, sums);
-    is_int((long long)sums[2], 1, "a new connection needs no more");
+    is_int((long long)sums[2], 1, "a new connection stores only the low bits of its totals");
     wire_text(&w, "a message of twenty b");
-    wire_next_is(&w, "text \"a message of twenty b\"", "a message");
+    wire_next_is(&w, "text \"a message of twenty b\"", "the message comes back");
     on_loop_of(r, 0, look_at_sums, sums);
-    is_int((long long)sums[0], 0x100000005, "more than 4 GiB have come in");
-    is_int((long long)sums[1], 21, "and 21 bytes have gone out");
+    is_int((long long)sums[0], 0x100000005, "more than 4 GiB are counted as incoming");
+    is_int((long long)sums[1], 21, "21 bytes are counted as outgoing");
     leave(&w, "a");
 }
 
@@ -460,10 +460,10 @@ static void early_bytes(rig *r)
         w = (wire){.fd = fd[0]};
         told_is("a", "open", "on_open comes first");
         wire_send(&w, stream + cut, n - cut);
-        told_is("a", "text \"early\"", "then what came early");
-        told_is("a", "text \"late\"", "then the rest");
-        wire_next_is(&w, "text \"early\"", "the first answer");
-        wire_next_is(&w, "text \"late\"", "the second");
+        told_is("a", "text \"early\"", "the early message is delivered");
+        told_is("a", "text \"late\"", "the late message is delivered");
+        wire_next_is(&w, "text \"early\"", "the early message comes back");
+        wire_next_is(&w, "text \"late\"", "the late message comes back");
         leave(&w, "a");
     }
 }
@@ -480,9 +480,9 @@ static void is_refused(rig *r, const unsigned char *stream, size_t n, int code, 
     text = wire_next(&w);
     ok(!strncmp(text, expected, strlen(expected)), "%s: %s", name, text);
     sprintf(expected, "%s", text);
-    wire_next_is(&w, "eof", "%s: the server ends it", name);
+    wire_next_is(&w, "eof", "%s: the server ends the connection", name);
     text = told("a");
-    ok(!strcmp(text, expected), "%s: on_close has the same: %s", name, text);
+    ok(!strcmp(text, expected), "%s: on_close gets the same code and reason: %s", name, text);
     wire_free(&w);
 }
 
@@ -494,17 +494,17 @@ static void limits(rig *r)
     size_t n;
     wire w = enter(r, "a");
     wire_frame(&w, FIN | TEXT, data, 1000);
-    told_is("a", describe(text, TEXT, data, 1000), "a frame as long as a frame may be");
-    wire_next_is(&w, text, "and its answer");
+    told_is("a", describe(text, TEXT, data, 1000), "a frame of the maximum size is delivered");
+    wire_next_is(&w, text, "a frame of the maximum size comes back");
     wire_frame(&w, TEXT, data, 1000);
     wire_frame(&w, FIN | CONT, data, 500);
-    told_is("a", describe(text, TEXT, data, 1500), "a message as long as a message may be");
-    wire_next_is(&w, text, "and its answer");
+    told_is("a", describe(text, TEXT, data, 1500), "a message of the maximum size is delivered");
+    wire_next_is(&w, text, "a message of the maximum size comes back");
     leave(&w, "a");
 
     n = frame_put(stream, FIN | TEXT, data, 1001);
     is_refused(r, stream, n, 1009, "a frame that is too long");
-    is_refused(r, stream, 8, 1009, "its header alone");
+    is_refused(r, stream, 8, 1009, "the header of a frame that is too long");
     n = frame_put(stream, TEXT, data, 1000);
     n += frame_put(stream + n, FIN | CONT, data, 501);
     is_refused(r, stream, n, 1009, "a message that is too long");
@@ -512,7 +512,7 @@ static void limits(rig *r)
     memcpy(stream + n, "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", 14);
     is_refused(r, stream, n + 14, 1002, "a length with its highest bit set");
     memcpy(stream + n, "\x80\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00", 14);
-    is_refused(r, stream, n + 14, 1009, "the greatest length there is");
+    is_refused(r, stream, n + 14, 1009, "the largest length");
 }
 
 static void what_is_not_utf8(rig *r)
@@ -521,14 +521,14 @@ static void what_is_not_utf8(rig *r)
     size_t n = frame_put(stream, FIN | TEXT, "abc\xff", 4);
     is_refused(r, stream, n, 1007, "a byte that no text has");
     n = frame_put(stream, FIN | TEXT, "abc\xc3", 4);
-    is_refused(r, stream, n, 1007, "half a letter at the end");
+    is_refused(r, stream, n, 1007, "text that ends inside a character");
     n = frame_put(stream, TEXT, "abc\xed\xa0", 5);
     is_refused(r, stream, n, 1007, "a surrogate in a message that has not ended");
     n = frame_put(stream, FIN | TEXT, "\xed\xa0 and much more that is still to come", 30);
-    is_refused(r, stream, 8, 1007, "one in a frame that has not ended");
+    is_refused(r, stream, 8, 1007, "a surrogate in an incomplete frame");
     n = frame_put(stream, TEXT, "\xe2\x82", 2);
     n += frame_put(stream + n, FIN | CONT, "", 0);
-    is_refused(r, stream, n, 1007, "half a letter and an empty end");
+    is_refused(r, stream, n, 1007, "text that ends inside a character, with an empty last frame");
 }
 
 static void broken_frames(rig *r)
