@@ -17,7 +17,7 @@ static void accepts(parser *parse, const char *text, apr_int64_t expected)
 {
     apr_int64_t n = -1;
     is_str(parse(pool, text, 0, APR_INT64_MAX, &n), NULL, "\"%s\" is accepted", text);
-    is_int(n, expected, "as what it says");
+    is_int(n, expected, "the accepted number is right");
 }
 
 static void refuses(parser *parse, const char *const *texts, const char *kind)
@@ -26,7 +26,7 @@ static void refuses(parser *parse, const char *const *texts, const char *kind)
         apr_int64_t n = 42;
         ok(parse(pool, *texts, 0, APR_INT64_MAX, &n) != NULL, "\"%.*s\" is no %s",
            (int)strcspn(*texts, "\r\n"), *texts, kind);
-        is_int(n, 42, "and nothing is changed");
+        is_int(n, 42, "a refused number changes nothing");
     }
 }
 
@@ -83,13 +83,16 @@ static void counts(void)
     accepts(ws_parse_count, "9223372036854775807", APR_INT64_MAX);
     refuses(ws_parse_count, never, "count");
     refuses(ws_parse_count, units, "count");
-    is_str(ws_parse_count(pool, "0", 1, 64, &n), "takes a whole number from 1 to 64", "too small");
-    is_str(ws_parse_count(pool, "65", 1, 64, &n), "takes a whole number from 1 to 64", "too large");
-    is_str(ws_parse_count(NULL, "65", 1, 64, &n), "takes a whole number", "without a pool");
-    is_int(n, 7, "nothing is changed");
-    is_str(ws_parse_count(pool, "1", 1, 64, &n), NULL, "the least");
-    is_str(ws_parse_count(pool, "64", 1, 64, &n), NULL, "the most");
-    is_int(n, 64, "is taken");
+    is_str(ws_parse_count(pool, "0", 1, 64, &n), "takes a whole number from 1 to 64",
+           "a number that is too small is refused");
+    is_str(ws_parse_count(pool, "65", 1, 64, &n), "takes a whole number from 1 to 64",
+           "a number that is too large is refused");
+    is_str(ws_parse_count(NULL, "65", 1, 64, &n), "takes a whole number",
+           "without a pool, the error is short");
+    is_int(n, 7, "a refused number changes nothing");
+    is_str(ws_parse_count(pool, "1", 1, 64, &n), NULL, "the smallest number is accepted");
+    is_str(ws_parse_count(pool, "64", 1, 64, &n), NULL, "the largest number is accepted");
+    is_int(n, 64, "the largest number is returned");
 }
 
 static void sizes(void)
@@ -109,14 +112,19 @@ static void sizes(void)
     refuses(ws_parse_size, never, "size");
     refuses(ws_parse_size, others, "size");
     is_str(ws_parse_size(pool, "63K", 64 << 10, (apr_int64_t)2 << 30, &n),
-           "takes a size from 64K to 2G, in bytes or with K, M or G", "too small");
+           "takes a size from 64K to 2G, in bytes or with K, M or G",
+           "a size that is too small is refused");
     is_str(ws_parse_size(pool, "2147483649", 1, (apr_int64_t)2 << 30, &n),
-           "takes a size from 1 to 2G, in bytes or with K, M or G", "too large");
+           "takes a size from 1 to 2G, in bytes or with K, M or G",
+           "a size that is too large is refused");
     is_str(ws_parse_size(pool, "2000", 0, 1500, &n),
-           "takes a size from 0 to 1500, in bytes or with K, M or G", "bounds of no unit");
-    is_int(n, 7, "nothing is changed");
-    is_str(ws_parse_size(pool, "64k", 64 << 10, 1 << 30, &n), NULL, "the least");
-    is_str(ws_parse_size(pool, "1024M", 64 << 10, 1 << 30, &n), NULL, "the most");
+           "takes a size from 0 to 1500, in bytes or with K, M or G",
+           "the error writes bounds without a unit as they are");
+    is_int(n, 7, "a refused size changes nothing");
+    is_str(ws_parse_size(pool, "64k", 64 << 10, 1 << 30, &n), NULL,
+           "the smallest size is accepted");
+    is_str(ws_parse_size(pool, "1024M", 64 << 10, 1 << 30, &n), NULL,
+           "the largest size is accepted");
 }
 
 static void intervals(void)
@@ -168,17 +176,21 @@ static void intervals(void)
     refuses(ws_parse_interval, others, "interval");
     is_str(ws_parse_interval(pool, "99ms", 100, WS_INTERVAL_MAX, &n),
            "takes an interval from 100ms to 24h, in seconds or with ms, s, min, h or d",
-           "too short");
+           "an interval that is too short is refused");
     is_str(ws_parse_interval(pool, "366d", 1000, APR_INT64_C(31536000000), &n),
-           "takes an interval from 1s to 365d, in seconds or with ms, s, min, h or d", "too long");
+           "takes an interval from 1s to 365d, in seconds or with ms, s, min, h or d",
+           "an interval that is too long is refused");
     is_str(ws_parse_interval(pool, "2h", 0, 90 * 60000, &n),
            "takes an interval from 0 to 90min, in seconds or with ms, s, min, h or d",
-           "bounds in their largest unit");
-    is_str(ws_parse_interval(NULL, "2h", 0, 1, &n), "takes an interval", "without a pool");
-    is_int(n, 7, "nothing is changed");
-    is_str(ws_parse_interval(pool, "86400", 100, WS_INTERVAL_MAX, &n), NULL, "the most");
-    is_str(ws_parse_interval(pool, "100ms", 100, WS_INTERVAL_MAX, &n), NULL, "the least");
-    is_int(n, 100, "is taken");
+           "the error writes bounds in their largest unit");
+    is_str(ws_parse_interval(NULL, "2h", 0, 1, &n), "takes an interval",
+           "without a pool, the error is short");
+    is_int(n, 7, "a refused interval changes nothing");
+    is_str(ws_parse_interval(pool, "86400", 100, WS_INTERVAL_MAX, &n), NULL,
+           "the longest interval is accepted");
+    is_str(ws_parse_interval(pool, "100ms", 100, WS_INTERVAL_MAX, &n), NULL,
+           "the shortest interval is accepted");
+    is_int(n, 100, "the shortest interval is returned");
 }
 
 static void decimals(void)
@@ -187,18 +199,21 @@ static void decimals(void)
                                          "1. 5",   "1.x",  "1.5ms", NULL};
     double x = 7;
     apr_int64_t n;
-    is_str(ws_parse_decimal(pool, "0.001", 0.001, 10, &x), NULL, "a number with a fraction");
-    ok(x == 0.001, "is that number");
+    is_str(ws_parse_decimal(pool, "0.001", 0.001, 10, &x), NULL, "a decimal number is accepted");
+    ok(x == 0.001, "the decimal number is returned");
     is_str(ws_parse_decimal(pool, "2.5", 0, 10, &x), NULL, "another");
-    ok(x == 2.5, "is that number");
-    is_str(ws_parse_decimal(pool, "10.001", 0, 10, &x), "takes a number from 0 to 10", "too large");
-    ok(ws_parse_decimal(pool, "1e3", 0, 1e9, &x) != NULL, "no exponents");
-    ok(ws_parse_decimal(pool, "nan", 0, 1e9, &x) != NULL, "nor what is no number");
-    ok(x == 2.5, "nothing is changed");
-    is_str(ws_parse_seconds(pool, "2.05", 0, 10000, &n), NULL, "seconds with a fraction");
-    is_int(n, 2050, "in milliseconds");
-    is_str(ws_parse_seconds(pool, "500ms", 0, 10000, &n), NULL, "or with a unit");
-    is_int(n, 500, "in milliseconds");
+    ok(x == 2.5, "another decimal number is returned");
+    is_str(ws_parse_decimal(pool, "10.001", 0, 10, &x), "takes a number from 0 to 10",
+           "a decimal number that is too large is refused");
+    ok(ws_parse_decimal(pool, "1e3", 0, 1e9, &x) != NULL,
+       "a decimal number with an exponent is refused");
+    ok(ws_parse_decimal(pool, "nan", 0, 1e9, &x) != NULL, "nan is refused");
+    ok(x == 2.5, "a refused decimal number changes nothing");
+    is_str(ws_parse_seconds(pool, "2.05", 0, 10000, &n), NULL,
+           "seconds with a fraction are accepted");
+    is_int(n, 2050, "seconds are returned in milliseconds");
+    is_str(ws_parse_seconds(pool, "500ms", 0, 10000, &n), NULL, "seconds with a unit are accepted");
+    is_int(n, 500, "seconds with a unit are returned in milliseconds");
     accepts(ws_parse_seconds, "3", 3000);
     for (const char *const *t = others; *t; t++) {
         ok(ws_parse_seconds(pool, *t, 0, APR_INT64_MAX, &n) != NULL, "\"%s\" is refused", *t);
@@ -208,14 +223,16 @@ static void decimals(void)
 static void hexadecimal(void)
 {
     apr_uint64_t n = 7;
-    ok(ws_parse_hex("00fFa9", 6, &n) && n == 0xFFA9, "hexadecimal digits");
-    ok(ws_parse_hex("ffffffffffffffff", 16, &n) && n == ~(apr_uint64_t)0, "16 of them");
+    ok(ws_parse_hex("00fFa9", 6, &n) && n == 0xFFA9, "hexadecimal digits are accepted");
+    ok(ws_parse_hex("ffffffffffffffff", 16, &n) && n == ~(apr_uint64_t)0,
+       "16 hexadecimal digits are accepted");
     n = 7;
     ok(!ws_parse_hex("0x10", 4, &n), "no 0x");
-    ok(!ws_parse_hex("", 0, &n), "not none");
-    ok(!ws_parse_hex("00000000000000000", 17, &n), "not 17");
-    ok(!ws_parse_hex(" 1", 2, &n) && !ws_parse_hex("-1", 2, &n), "no space, no sign");
-    ok(n == 7, "nothing is changed");
+    ok(!ws_parse_hex("", 0, &n), "no hexadecimal digits are refused");
+    ok(!ws_parse_hex("00000000000000000", 17, &n), "17 hexadecimal digits are refused");
+    ok(!ws_parse_hex(" 1", 2, &n) && !ws_parse_hex("-1", 2, &n),
+       "hexadecimal digits with a space or a sign are refused");
+    ok(n == 7, "refused hexadecimal digits change nothing");
 }
 
 static void decodes(const char *in, int form, const char *expected)
@@ -250,11 +267,15 @@ static void percent(void)
     decodes("%u0041", 0, NULL);
     decodes("123456789012345", 0, "123456789012345");
     decodes("1234567890123456", 0, NULL);
-    is_int(ws_percent_decode("%414", 3, 0, out, sizeof(out)), 1, "no more than the length is read");
-    is_int(ws_percent_decode("%41", 2, 0, out, sizeof(out)), -1, "also behind a %%");
+    is_int(ws_percent_decode("%414", 3, 0, out, sizeof(out)), 1,
+           "only the given length is decoded");
+    is_int(ws_percent_decode("%41", 2, 0, out, sizeof(out)), -1,
+           "an escape beyond the given length is refused");
     is_int(ws_percent_decode("a\0b", 3, 0, out, sizeof(out)), -1, "a NUL is refused");
-    is_int(ws_percent_decode("%41%42%43", 9, 0, out, sizeof(out)), 3, "what fits, fits");
-    is_int(ws_percent_decode("%41%42%43%44", 12, 0, out, sizeof(out)), -1, "and the NUL behind it");
+    is_int(ws_percent_decode("%41%42%43", 9, 0, out, sizeof(out)), 3,
+           "text that just fits is decoded");
+    is_int(ws_percent_decode("%41%42%43%44", 12, 0, out, sizeof(out)), -1,
+           "text that does not fit with its NUL is refused");
 }
 
 static void finds(const char *query, const char *name, int result, const char *expected)
@@ -264,7 +285,7 @@ static void finds(const char *query, const char *name, int result, const char *e
     is_int(ws_query_next(&at, name, value, sizeof(value)), result, "%s in %s", name,
            query ? query : "nothing");
     if (expected) {
-        is_str(value, expected, "its value");
+        is_str(value, expected, "the argument has its value");
     }
 }
 
@@ -290,28 +311,35 @@ static void queries(void)
     finds("b=%zz&a=1", "a", 1, "1");
     finds("a=1234567890123456", "a", -1, NULL);
     finds("=1&a=2", "", 1, "1");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the first of several");
-    is_str(value, "a", "its value");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the second");
-    is_str(value, "b&c", "its value");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "one without a value");
-    is_str(value, "", "its value");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), -1, "one that is broken");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the one behind it");
-    is_str(value, "d", "its value");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0, "no more");
-    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0, "still none");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1,
+           "the first of several arguments is found");
+    is_str(value, "a", "the first argument has its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1, "the second argument is found");
+    is_str(value, "b&c", "the second argument has its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1,
+           "an argument without a value is found");
+    is_str(value, "", "an argument without a value is empty");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), -1,
+           "an invalid argument is reported");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 1,
+           "the argument after the invalid one is found");
+    is_str(value, "d", "the argument after the invalid one has its value");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0,
+           "after the last argument, there is none");
+    is_int(ws_query_next(&at, "channel", value, sizeof(value)), 0,
+           "a further call finds none either");
 }
 
 static void ids(void)
 {
     ws_id id = 7;
     ok(ws_parse_id("00000000ffff0001", 16, &id) && id == 0xFFFF0001, "an id");
-    ok(ws_parse_id("FFFFFFFFFFFFFFFFx", 16, &id) && id == ~(ws_id)0, "no more than its length");
-    ok(!ws_parse_id("0000ffff0001", 12, &id), "a shorter one");
+    ok(ws_parse_id("FFFFFFFFFFFFFFFFx", 16, &id) && id == ~(ws_id)0,
+       "only the given length of an id is read");
+    ok(!ws_parse_id("0000ffff0001", 12, &id), "a shorter id is refused");
     ok(!ws_parse_id("0x000000ffff0001", 16, &id), "0x");
-    ok(!ws_parse_id(" 0000000ffff0001", 16, &id), "a space");
-    ok(id == ~(ws_id)0, "nothing is changed");
+    ok(!ws_parse_id(" 0000000ffff0001", 16, &id), "an id with a space is refused");
+    ok(id == ~(ws_id)0, "a refused id changes nothing");
 }
 
 static void positions(void)
@@ -343,25 +371,27 @@ static void positions(void)
     for (const char *const *w = wrong; *w; w++) {
         ok(!ws_parse_position(*w, &at), "\"%s\" is no position", *w);
     }
-    ok(at.epoch == 7 && at.offset == 7, "nothing is changed");
-    ok(ws_parse_position("fF-10", &at) && at.epoch == 255 && at.offset == 10, "a position");
-    is_str(ws_print_position(at, text), "ff-10", "and its text");
+    ok(at.epoch == 7 && at.offset == 7, "a refused position changes nothing");
+    ok(ws_parse_position("fF-10", &at) && at.epoch == 255 && at.offset == 10,
+       "a position is accepted");
+    is_str(ws_print_position(at, text), "ff-10", "a position is printed");
     at = (ws_position){~(apr_uint64_t)0, ~(apr_uint64_t)0};
     is_str(ws_print_position(at, text), "ffffffffffffffff-18446744073709551615",
-           "the longest fits");
-    ok(ws_parse_position("1-0", &at) && at.epoch == 1 && !at.offset, "before the first message");
+           "the longest position fits");
+    ok(ws_parse_position("1-0", &at) && at.epoch == 1 && !at.offset,
+       "the position before the first message is accepted");
     ok(ws_parse_position("all", &at) && !at.epoch, "all");
 }
 
 static void nuls_in_json(void)
 {
     static const char raw[] = "[\"a\\u0001\0b\"]";
-    ok(ws_json_has_nul("\"a\\u0000b\"", 10), "an escaped NUL");
-    ok(ws_json_has_nul("\\\\\\u0000", 8), "behind a backslash");
-    ok(ws_json_has_nul(raw, sizeof(raw) - 1), "a byte");
-    ok(!ws_json_has_nul("\"a\\\\u0000b\"", 11), "a backslash and text");
-    ok(!ws_json_has_nul("\"\\u0001\\u000", 11), "what only looks like it");
-    ok(!ws_json_has_nul("\\", 1), "a backslash at the end");
+    ok(ws_json_has_nul("\"a\\u0000b\"", 10), "an escaped NUL is found");
+    ok(ws_json_has_nul("\\\\\\u0000", 8), "an escaped NUL after a backslash is found");
+    ok(ws_json_has_nul(raw, sizeof(raw) - 1), "a NUL byte is found");
+    ok(!ws_json_has_nul("\"a\\\\u0000b\"", 11), "an escaped backslash before u0000 is not a NUL");
+    ok(!ws_json_has_nul("\"\\u0001\\u000", 11), "similar escapes are not a NUL");
+    ok(!ws_json_has_nul("\\", 1), "a backslash at the end is not a NUL");
     ok(!ws_json_has_nul("", 0), "nothing");
 }
 

@@ -53,34 +53,35 @@ static void pieces_come_as_they_arrive(rig *r)
     wire_text(&w, "whole");
     told_is("a", "text \"whole\" first last", "a whole message is one piece");
     wire_text(&w, "");
-    told_is("a", "text first last", "also an empty one");
+    told_is("a", "text first last", "an empty message is one piece");
 
     wire_frame(&w, TEXT, "one", 3);
     told_is("a", "text \"one\" first", "the first frame of a message");
     wire_frame(&w, FIN | PING, "ping", 4);
-    wire_next_is(&w, "pong \"ping\"", "a Ping between");
+    wire_next_is(&w, "pong \"ping\"", "a Ping between the frames is answered");
     wire_frame(&w, CONT, "two", 3);
-    told_is("a", "text \"two\"", "one in the middle");
+    told_is("a", "text \"two\"", "the second frame is a piece in the middle");
     wire_frame(&w, FIN | CONT, "three", 5);
-    told_is("a", "text \"three\" last", "the last");
+    told_is("a", "text \"three\" last", "the last frame is the last piece");
 
     n = frame_put(stream, FIN | BINARY, "half and half", 13);
     wire_send(&w, stream, n - 9);
     told_is("a", "binary \"half\" first", "half a frame is a piece");
     wire_send(&w, stream + n - 9, 9);
-    told_is("a", "binary \" and half\" last", "and so is the other half");
+    told_is("a", "binary \" and half\" last", "the other half of the frame is a piece");
 
     wire_frame(&w, TEXT, "\xc3", 1);
     told_is("a", "text \"\\c3\" first", "a piece of text may end inside a letter");
     wire_frame(&w, FIN | CONT, "\xa4", 1);
-    told_is("a", "text \"\\a4\" last", "which the next one ends");
+    told_is("a", "text \"\\a4\" last", "the rest of the character comes with the next piece");
     leave(&w, "a");
 
     w = enter(r, "a");
     wire_frame(&w, TEXT, "good", 4);
     told_is("a", "text \"good\" first", "text");
     wire_frame(&w, CONT, "\xff", 1);
-    wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "what is none is not delivered");
+    wire_next_is(&w, "close 1007 \"text is not UTF-8\"",
+                 "text that is not UTF-8 closes the connection");
     told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
     wire_free(&w);
 
@@ -88,7 +89,8 @@ static void pieces_come_as_they_arrive(rig *r)
     wire_frame(&w, TEXT, "good\xe2\x82", 6);
     told_is("a", "text \"good\\e2\\82\" first", "text");
     wire_frame(&w, FIN | CONT, "", 0);
-    wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "nor an end that comes too soon");
+    wire_next_is(&w, "close 1007 \"text is not UTF-8\"",
+                 "text that ends inside a character closes the connection");
     told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
     wire_free(&w);
 }
@@ -97,7 +99,8 @@ static void limits_hold_for_pieces(rig *r)
 {
     wire w = enter(r, "a");
     wire_frame(&w, BINARY, much, 1000);
-    ok(strstr(told("a"), "binary of 1000 bytes") != NULL, "the first frame");
+    ok(strstr(told("a"), "binary of 1000 bytes") != NULL,
+       "the first frame of a message beyond its limit is delivered");
     wire_frame(&w, FIN | CONT, much, 600);
     ok(!strncmp(wire_next(&w), "close 1009 ", 11), "a message beyond its limit is refused");
     ok(!strncmp(told("a"), "close 1009 ", 11), "on_close");
@@ -109,11 +112,13 @@ static void any_size_is_let_in(rig *r)
     wire w = enter(r, "a");
     for (int i = 0; i < 10; i++) {
         wire_frame(&w, i ? CONT : BINARY, much, 1600);
-        ok(strstr(told("a"), "binary of 1600 bytes") != NULL, "a frame beyond the limit");
+        ok(strstr(told("a"), "binary of 1600 bytes") != NULL,
+           "with WS_ANY_SIZE, a frame beyond the limit is delivered");
     }
     /* A frame of 2^62 bytes and a second one. The handler receives the first bytes immediately. */
     wire_send(&w, "\x00\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00some of it", 24);
-    told_is("a", "binary \"some of it\"", "a frame that no memory could hold");
+    told_is("a", "binary \"some of it\"",
+            "with WS_ANY_SIZE, a frame larger than memory is delivered in pieces");
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "on_close");
 }
@@ -159,7 +164,7 @@ static void what_comes_in_pieces_goes_out_in_parts(rig *r)
         right += n == len && !memcmp(back, much, len);
     }
     is_int(right, 50, "long messages come back whole");
-    ok(most > 2, "in up to %d frames", most);
+    ok(most > 2, "they arrive in up to %d frames", most);
     leave(&w, "a");
     free(stream);
     free(back);
@@ -170,44 +175,53 @@ static void what_comes_in_pieces_goes_out_in_parts(rig *r)
 static void send_in_parts(ws_conn *c, void *arg)
 {
     ws_location *here = arg;
-    is_int(ws_send_part(c, WS_TEXT, "x", 1, 0), WS_MISPLACED, "no middle without a beginning");
-    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_LAST), WS_MISPLACED, "nor an end");
-    is_int(ws_send_part(c, WS_TEXT, "all", 3, WS_FIRST | WS_LAST), WS_SENT, "one part of one");
-    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a beginning");
-    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST), WS_MISPLACED, "not another");
-    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST | WS_LAST), WS_MISPLACED, "of any kind");
-    is_int(ws_send(c, WS_BINARY, "whole", 5), WS_QUEUED, "a whole message has to wait");
-    is_int(ws_ping(c, "ping", 4), WS_SENT, "a Ping has not");
-    ok(ws_queued(c) > 7, "what waits is counted");
-    is_int(ws_broadcast(here, WS_BINARY, "to all", 6, 0), WS_QUEUED, "a broadcast");
-    is_int(ws_send_to(ws_conn_id(c), WS_BINARY, "by id", 5), WS_QUEUED, "and one by id");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, 0), WS_MISPLACED,
+           "a middle part without a first is misplaced");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_LAST), WS_MISPLACED,
+           "a last part without a first is misplaced");
+    is_int(ws_send_part(c, WS_TEXT, "all", 3, WS_FIRST | WS_LAST), WS_SENT,
+           "a message of one part is sent");
+    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a first part is sent");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST), WS_MISPLACED,
+           "another first part is misplaced");
+    is_int(ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST | WS_LAST), WS_MISPLACED,
+           "another whole message in one part is misplaced");
+    is_int(ws_send(c, WS_BINARY, "whole", 5), WS_QUEUED, "a whole message waits for the last part");
+    is_int(ws_ping(c, "ping", 4), WS_SENT, "a Ping does not wait for the last part");
+    ok(ws_queued(c) > 7, "the waiting message is counted as queued");
+    is_int(ws_broadcast(here, WS_BINARY, "to all", 6, 0), WS_QUEUED, "a broadcast is queued");
+    is_int(ws_send_to(ws_conn_id(c), WS_BINARY, "by id", 5), WS_QUEUED,
+           "a message by id is queued");
 }
 
 static void send_the_rest(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_send_part(c, WS_TEXT, "middle", 6, 0), WS_SENT, "a middle");
-    is_int(ws_send_part(c, WS_TEXT, "", 0, WS_LAST), WS_SENT, "an end");
-    is_int(ws_send_part(c, WS_BINARY, "again", 5, WS_FIRST), WS_QUEUED, "another beginning");
+    is_int(ws_send_part(c, WS_TEXT, "middle", 6, 0), WS_SENT, "a middle part is sent");
+    is_int(ws_send_part(c, WS_TEXT, "", 0, WS_LAST), WS_SENT, "a last part is sent");
+    is_int(ws_send_part(c, WS_BINARY, "again", 5, WS_FIRST), WS_QUEUED,
+           "the first part of another message is queued");
     ws_close(c, 1000, "mid");
-    is_int(ws_send_part(c, WS_BINARY, "x", 1, WS_LAST), WS_GONE, "nothing behind Close");
+    is_int(ws_send_part(c, WS_BINARY, "x", 1, WS_LAST), WS_GONE,
+           "no part can be sent after ws_close()");
 }
 
 static void nothing_comes_between_parts(rig *r)
 {
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_in_parts, &r->location);
-    wire_next_is(&w, "text \"all\"", "a message of one part");
-    wire_next_is(&w, "text \"first\" +", "a beginning");
-    wire_next_is(&w, "ping \"ping\"", "control frames may come between");
+    wire_next_is(&w, "text \"all\"", "the message of one part arrives");
+    wire_next_is(&w, "text \"first\" +", "the first part arrives");
+    wire_next_is(&w, "ping \"ping\"", "the Ping arrives between the parts");
     as_callback(id_of(r, "a"), send_the_rest, NULL);
-    wire_next_is(&w, "continuation \"middle\" +", "messages may not");
-    wire_next_is(&w, "continuation", "the end");
-    wire_next_is(&w, "binary \"whole\"", "then what has waited");
-    wire_next_is(&w, "binary \"to all\"", "in its order");
-    wire_next_is(&w, "binary \"by id\"", "all of it");
-    wire_next_is(&w, "binary \"again\" +", "another beginning");
-    wire_next_is(&w, "close 1000 \"mid\"", "Close ends it there");
+    wire_next_is(&w, "continuation \"middle\" +",
+                 "the middle part arrives before the whole message");
+    wire_next_is(&w, "continuation", "the last part arrives");
+    wire_next_is(&w, "binary \"whole\"", "then the whole message arrives");
+    wire_next_is(&w, "binary \"to all\"", "then the broadcast arrives");
+    wire_next_is(&w, "binary \"by id\"", "then the message by id arrives");
+    wire_next_is(&w, "binary \"again\" +", "then the first part of another message arrives");
+    wire_next_is(&w, "close 1000 \"mid\"", "the Close frame ends the message in parts");
     wire_close(&w, 1000, "");
     told_is("a", "close 1000 \"mid\"", "on_close");
     wire_free(&w);
@@ -216,7 +230,7 @@ static void nothing_comes_between_parts(rig *r)
 static void begin(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a beginning");
+    is_int(ws_send_part(c, WS_TEXT, "first", 5, WS_FIRST), WS_SENT, "a first part is sent");
     while (ws_send(c, WS_BINARY, much, 10000) == WS_QUEUED) {
     }
 }
@@ -225,8 +239,9 @@ static void what_waits_for_parts_is_bounded(rig *r)
 {
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), begin, NULL);
-    wire_next_is(&w, "text \"first\" +", "a beginning, and much behind it");
-    wire_next_is(&w, "close 1008 \"too slow\"", "too much");
+    wire_next_is(&w, "text \"first\" +", "the first part arrives before much data");
+    wire_next_is(&w, "close 1008 \"too slow\"",
+                 "a full queue inside a message closes the connection");
     wire_close(&w, 1008, "");
     told_is("a", "close 1008 \"too slow\"", "on_close");
     wire_free(&w);
@@ -237,11 +252,12 @@ static void what_waits_for_parts_is_bounded(rig *r)
 static void send_long(ws_conn *c, void *arg)
 {
     ws_location *here = arg;
-    ok(ws_send(c, WS_TEXT, "0123456789", 10) >= 0, "as long as a fragment");
+    ok(ws_send(c, WS_TEXT, "0123456789", 10) >= 0, "a message as long as a fragment is sent");
     ok(ws_send(c, WS_TEXT, "0123456789abcdefghijABC", 23) >= 0, "longer");
-    ok(ws_send_part(c, WS_BINARY, "0123456789ab", 12, WS_FIRST) >= 0, "a part that is longer");
+    ok(ws_send_part(c, WS_BINARY, "0123456789ab", 12, WS_FIRST) >= 0,
+       "a part longer than a fragment is sent");
     ok(ws_send_part(c, WS_BINARY, "0123456789cd", 12, WS_LAST) >= 0, "two");
-    ok(ws_ping(c, "0123456789ab", 12) >= 0, "a Ping that is longer");
+    ok(ws_ping(c, "0123456789ab", 12) >= 0, "a Ping longer than a fragment is sent");
     ws_broadcast(here, WS_TEXT, "broadcast to all", 16, 0);
     ws_send_to(ws_conn_id(c), WS_TEXT, "a message by id", 15);
     ws_broadcast(here, WS_TEXT, "short", 5, 0);
@@ -251,20 +267,21 @@ static void messages_are_cut_to_size(rig *r)
 {
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_long, &r->location);
-    wire_next_is(&w, "text \"0123456789\"", "a message of that size is one frame");
-    wire_next_is(&w, "text \"0123456789\" +", "a longer one");
-    wire_next_is(&w, "continuation \"abcdefghij\" +", "is cut");
-    wire_next_is(&w, "continuation \"ABC\"", "to frames of it");
-    wire_next_is(&w, "binary \"0123456789\" +", "and so is a part");
-    wire_next_is(&w, "continuation \"ab\" +", "which ends no message");
-    wire_next_is(&w, "continuation \"0123456789\" +", "and another");
-    wire_next_is(&w, "continuation \"cd\"", "that does");
-    wire_next_is(&w, "ping \"0123456789ab\"", "control frames are never cut");
-    wire_next_is(&w, "text \"broadcast \" +", "a broadcast");
-    wire_next_is(&w, "continuation \"to all\"", "is cut");
-    wire_next_is(&w, "text \"a message \" +", "and a message by id");
+    wire_next_is(&w, "text \"0123456789\"", "a message as long as a fragment is one frame");
+    wire_next_is(&w, "text \"0123456789\" +", "a longer message is cut: the first frame");
+    wire_next_is(&w, "continuation \"abcdefghij\" +", "a longer message is cut: the second frame");
+    wire_next_is(&w, "continuation \"ABC\"", "a longer message is cut: the last frame");
+    wire_next_is(&w, "binary \"0123456789\" +", "a longer part is cut: the first frame");
+    wire_next_is(&w, "continuation \"ab\" +",
+                 "a longer part is cut: its last frame does not end the message");
+    wire_next_is(&w, "continuation \"0123456789\" +", "another part is cut: the first frame");
+    wire_next_is(&w, "continuation \"cd\"", "another part is cut: its last frame ends the message");
+    wire_next_is(&w, "ping \"0123456789ab\"", "a Ping is not cut");
+    wire_next_is(&w, "text \"broadcast \" +", "a broadcast is cut: the first frame");
+    wire_next_is(&w, "continuation \"to all\"", "a broadcast is cut: the last frame");
+    wire_next_is(&w, "text \"a message \" +", "a message by id is cut: the first frame");
     wire_next_is(&w, "continuation \"by id\"", "too");
-    wire_next_is(&w, "text \"short\"", "a short broadcast is not");
+    wire_next_is(&w, "text \"short\"", "a short broadcast is not cut");
     leave(&w, "a");
 }
 
@@ -288,12 +305,13 @@ static void frames_have_ends(rig *r)
     n += frame_put(stream + n, FIN | CONT, "g", 1);
     n += frame_put(stream + n, FIN | TEXT, "whole", 5);
     wire_send(&w, stream, half);
-    told_is("a", "text \"ab\" first, frame ends", "the first frame of three");
-    told_is("a", "text \"cd\"", "a frame that is cut by the network");
+    told_is("a", "text \"ab\" first, frame ends", "the first frame of three ends with its piece");
+    told_is("a", "text \"cd\"", "the first piece of a frame that the network has cut");
     wire_send(&w, stream + half, n - half);
-    told_is("a", "text \"ef\", frame ends", "ends with its last piece");
-    told_is("a", "text \"g\" last, frame ends", "the last frame");
-    told_is("a", "text \"whole\" first last, frame ends", "a message of one frame");
+    told_is("a", "text \"ef\", frame ends", "the last piece of this frame ends it");
+    told_is("a", "text \"g\" last, frame ends", "the last frame ends with its piece");
+    told_is("a", "text \"whole\" first last, frame ends",
+            "a message of one frame ends with its piece");
     leave(&w, "a");
 }
 

@@ -54,17 +54,17 @@ static void messages_of_one_read_wait(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "two", 3);
     wire_send(&w, stream, n);
     told_is("a", "text \"pause\"", "a handler pauses in the first of several messages");
-    is_quiet(r, "the others wait");
+    is_quiet(r, "while paused, the other messages are held");
     wire_text(&w, "three");
-    is_quiet(r, "and so does what comes later");
+    is_quiet(r, "while paused, later messages are held");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"one\"", "ws_resume() brings them");
-    told_is("a", "text \"pause\"", "until it pauses again");
-    wire_next_is(&w, "pong \"ping\"", "a Ping among them is answered");
-    is_quiet(r, "the rest waits again");
+    told_is("a", "text \"one\"", "ws_resume() delivers the held messages");
+    told_is("a", "text \"pause\"", "ws_resume() delivers messages until the next pause");
+    wire_next_is(&w, "pong \"ping\"", "a Ping among the held messages is answered");
+    is_quiet(r, "after the next pause, the rest is held");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"two\"", "what had come before");
-    told_is("a", "text \"three\"", "then what came later");
+    told_is("a", "text \"two\"", "another ws_resume() delivers the rest");
+    told_is("a", "text \"three\"", "later messages are delivered after the held ones");
     leave(&w, "a");
 }
 
@@ -91,7 +91,8 @@ static void any_cut_is_the_same(rig *r)
         right += !strcmp(told("a"), "text \"first, second\"");
         right += !strcmp(told("a"), describe(text, BINARY, letters, 130));
     }
-    is_int(right, 4 * (long long)(n - pause + 1), "cut at each byte behind the pause");
+    is_int(right, 4 * (long long)(n - pause + 1),
+           "no message is lost when the input is cut after the pause");
 
     for (size_t cut = pause + 1; cut < n; cut++) {
         wire_send(&w, stream + pause, cut - pause);
@@ -104,7 +105,7 @@ static void any_cut_is_the_same(rig *r)
         right -= !strcmp(told("a"), describe(text, BINARY, letters, 130));
     }
     is_int(right, 4 * (long long)(n - pause + 1) - 2 * (long long)(n - pause - 1),
-           "paused at each byte");
+           "no message is lost when the handler pauses at each byte");
     leave(&w, "a");
 }
 
@@ -143,14 +144,14 @@ static void in_one_callback(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "next", 4);
     wire_send(&w, stream, n);
     told_is("a", "text \"both\"", "paused and resumed in one callback");
-    told_is("a", "text \"next\"", "it goes on");
+    told_is("a", "text \"next\"", "the next message is delivered");
     wire_frame(&w, FIN | PONG, "p", 1);
     wire_text(&w, "behind");
     told_is("a", "pong \"p\"", "on_pong pauses");
-    is_quiet(r, "a message behind it waits");
+    is_quiet(r, "a message after the pong is held");
     as_callback(id_of(r, "a"), do_resume, NULL);
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"behind\"", "ws_resume() brings it");
+    told_is("a", "text \"behind\"", "ws_resume() delivers the message");
     leave(&w, "a");
 }
 
@@ -162,11 +163,12 @@ static void close_while_paused(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "never delivered", 15);
     wire_send(&w, stream, n);
     told_is("a", "text \"pause\"", "a handler pauses");
-    is_int(ws_close_id(id_of(r, "a"), 3000, "closed"), WS_QUEUED, "and is closed");
-    wire_next_is(&w, "close 3000 \"closed\"", "our Close");
+    is_int(ws_close_id(id_of(r, "a"), 3000, "closed"), WS_QUEUED,
+           "the paused connection is closed by id");
+    wire_next_is(&w, "close 3000 \"closed\"", "the server sends its Close frame");
     wire_close(&w, 3000, "");
-    wire_next_is(&w, "eof", "the peer's is seen");
-    told_is("a", "close 3000 \"closed\"", "on_close, without what waited");
+    wire_next_is(&w, "eof", "the server reads the peer's Close frame");
+    told_is("a", "close 3000 \"closed\"", "on_close is called, and the held message is dropped");
     wire_free(&w);
 
     w = enter(r, "a");
@@ -174,10 +176,10 @@ static void close_while_paused(rig *r)
     told_is("a", "text \"pause\"", "a handler pauses");
     wire_text(&w, "last words");
     wire_close(&w, 1000, "");
-    is_quiet(r, "the peer says something and closes");
+    is_quiet(r, "the peer sends a message and closes");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"last words\"", "that comes when it reads again");
-    told_is("a", "close 1000 \"\"", "and then on_close");
+    told_is("a", "text \"last words\"", "ws_resume() delivers the message before the Close frame");
+    told_is("a", "close 1000 \"\"", "after the message, on_close is called");
     wire_free(&w);
 }
 
@@ -204,13 +206,14 @@ static void what_waits_is_not_copied_each_time(rig *r)
     wire_send(&w, stream, n);
     told_is("a", "text \"pause\"", "a handler pauses behind each message");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"pause\"", "the second");
+    told_is("a", "text \"pause\"", "the handler pauses after the second message");
     on_loop_of(r, 0, look, &before);
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"pause\"", "the third");
+    told_is("a", "text \"pause\"", "the handler pauses after the third message");
     on_loop_of(r, 0, look, &after);
-    ok(before.rest == after.rest, "what waits stays where it is");
-    is_int((long long)after.pos - (long long)before.pos, 11, "it begins a message later");
+    ok(before.rest == after.rest, "held messages are not moved in memory");
+    is_int((long long)after.pos - (long long)before.pos, 11,
+           "the held messages begin one message later");
     for (int i = 0; i < 2; i++) {
         as_callback(id_of(r, "a"), do_resume, NULL);
         told_is("a", "text \"pause\"", "another");
@@ -235,10 +238,10 @@ static void paused_in_on_open(rig *r)
     w = (wire){.fd = fd[0]};
     wire_send(&w, stream + n - 2, 2);
     told_is("a", "open", "on_open pauses");
-    is_quiet(r, "what came early waits");
+    is_quiet(r, "while paused in on_open, messages sent with the handshake are held");
     as_callback(id_of(r, "a"), do_resume, NULL);
-    told_is("a", "text \"early\"", "ws_resume() brings it");
-    told_is("a", "text \"pause\"", "and what came behind");
+    told_is("a", "text \"early\"", "ws_resume() delivers the early message");
+    told_is("a", "text \"pause\"", "ws_resume() delivers the message after it");
     as_callback(id_of(r, "a"), do_resume, NULL);
     leave(&w, "a");
 }

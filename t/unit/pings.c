@@ -52,15 +52,15 @@ static void answers_keep_it_alive(rig *r)
     for (int i = 0; i < 3; i++) {
         wire_next_is(&w, "ping", "an idle connection is pinged");
         wire_frame(&w, FIN | PONG, "", 0);
-        told_is("a", "pong", "its answer is told; nothing was queued, so no on_drain comes");
+        told_is("a", "pong", "on_pong gets the answer; on_drain is not called");
         /* so that the next ping does not need a long grace period to pass */
         on_loop_of(r, 0, hurry, &s);
     }
-    wire_next_is(&w, "ping", "and pinged again");
+    wire_next_is(&w, "ping", "the connection is pinged again");
     wire_text(&w, "something else");
-    wire_next_is(&w, "text \"something else\"", "anything is an answer");
+    wire_next_is(&w, "text \"something else\"", "a message counts as an answer to the ping");
     on_loop_of(r, 0, hurry, &s);
-    wire_next_is(&w, "ping", "so the next Ping comes");
+    wire_next_is(&w, "ping", "after the answer, the next ping is sent");
     on_loop_of(r, 0, look_at_rare, &rare);
     ok(!rare, "pings and short messages allocate nothing for the connection");
     leave(&w, "a");
@@ -70,7 +70,7 @@ static void silence_ends_it(rig *r)
 {
     wire w = enter(r, "a");
     wire_next_is(&w, "ping", "a silent client is pinged");
-    wire_next_is(&w, "eof", "and left");
+    wire_next_is(&w, "eof", "a client that does not answer is disconnected");
     told_is("a", "close 1006 \"\"", "on_close");
     wire_free(&w);
 }
@@ -104,13 +104,13 @@ static void nobody_is_asked_while_nothing_is_read(rig *r)
     wire w = enter(r, "a");
     on_loop_of(r, 0, find_first, NULL);
     wire_text(&w, "pause");
-    told_is("a", "paused", "a handler does not read");
+    told_is("a", "paused", "the handler pauses");
     wait_for_others(r);
     wire_close(&w, 1000, "");
     turns(r, 0);
-    is_int(untold(), 0, "its connection is not ended");
-    is_int(ws_run(first_id, resume, NULL), WS_QUEUED, "it reads again");
-    told_is("a", "close 1000 \"\"", "and gets what came meanwhile");
+    is_int(untold(), 0, "a paused connection is not disconnected");
+    is_int(ws_run(first_id, resume, NULL), WS_QUEUED, "the handler resumes");
+    told_is("a", "close 1000 \"\"", "the held Close frame is delivered");
     wire_free(&w);
 }
 
@@ -119,7 +119,7 @@ static void a_client_that_reads_nothing_is_left(rig *r)
     wire w = enter(r, "a");
     wire_text(&w, "fill");
     told_is("a", "filled", "the client does not read");
-    told_is("a", "close 1006 \"\"", "and is left");
+    told_is("a", "close 1006 \"\"", "a client that does not read is disconnected");
     wire_free(&w);
 }
 
@@ -140,10 +140,10 @@ static void its_time_begins_when_it_stops_reading(rig *r)
     wire_text(&w, "fill");
     told_is("a", "filled", "the client does not read yet");
     on_loop_of(r, 0, hurry, &s);
-    ok(s.held & WS_HELD_QUEUE, "so nothing is read from it either");
+    ok(s.held & WS_HELD_QUEUE, "while its queue is full, nothing is read from the client");
     until(r, 0, look, &s, &s.alarmed);
-    ok(s.exists, "it is not left because housekeeping comes just now");
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "it reads");
+    ok(s.exists, "housekeeping does not disconnect the client at this moment");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads the message");
     told_is("a", "drain", "on_drain");
     leave(&w, "a");
 }
@@ -173,7 +173,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
         alive += !strcmp(wire_next(&w[i]), "text \"alive\"");
         wire_free(&w[i]);
     }
-    is_int(alive, MANY, "answers that waited in their sockets count");
+    is_int(alive, MANY, "answers that are still in the sockets count");
     for (int i = 0; i < MANY; i++) {
         told("a");
     }
@@ -183,10 +183,10 @@ static void who_goes_while_nothing_is_read_is_not_kept(rig *r)
 {
     wire w = enter(r, "a");
     wire_text(&w, "pause");
-    told_is("a", "paused", "a handler does not read");
+    told_is("a", "paused", "the handler pauses");
     wire_text(&w, "unread");
     shutdown(w.fd, SHUT_WR);
-    told_is("a", "close 1006 \"\"", "and the client goes: that is found all the same");
+    told_is("a", "close 1006 \"\"", "a paused connection whose client has ended is detected");
     wire_free(&w);
 }
 
@@ -240,7 +240,7 @@ static wire pinged_behind_a_message(rig *r)
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a client with small buffers");
     as_callback(id_of(r, "a"), send_some, NULL);
-    told_is("a", "drain", "what waits is little to the handler");
+    told_is("a", "drain", "on_drain is called, since little is queued");
     until(r, 0, look_at_ping, &s, &s.pinged);
     return w;
 }
@@ -252,14 +252,15 @@ static void a_slow_client_is_waited_for(rig *r)
     wire w = pinged_behind_a_message(r);
     for (size_t n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
-        ok(outlives_grace(r), "a client that has taken %zu bytes since is given more time", n);
+        ok(outlives_grace(r), "a client that takes data slowly is given more time: %zu bytes", n);
     }
-    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)), "the message");
-    wire_next_is(&w, "ping", "and the Ping behind it");
-    ok(outlives_grace(r), "the time to answer begins when it has arrived");
+    wire_next_is(&w, describe(text, BINARY, some, sizeof(some)),
+                 "the client gets the whole message");
+    wire_next_is(&w, "ping", "the client gets the Ping after it");
+    ok(outlives_grace(r), "the time to answer starts when the Ping has arrived");
     wire_frame(&w, FIN | PONG, "", 0);
-    told_is("a", "pong", "the answer");
-    ok(outlives_grace(r), "keeps the connection");
+    told_is("a", "pong", "the client's answer is received");
+    ok(outlives_grace(r), "the connection stays open after the answer");
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "on_close");
 }
@@ -272,7 +273,7 @@ static void a_client_that_stops_taking_is_not(rig *r)
     while (outlives_grace(r) && looks < 100) {
         looks++;
     }
-    ok(looks < 100, "a client that takes nothing more is left");
+    ok(looks < 100, "a client that takes no more data is disconnected");
     told_is("a", "close 1006 \"\"", "on_close");
     wire_free(&w);
 }
@@ -281,12 +282,13 @@ static void missing_pongs_are_forgiven(rig *r)
 {
     wire w = enter(r, "a");
     for (int i = 0; i < 4; i++) {
-        wire_next_is(&w, "ping", "a client that does not answer is asked again");
+        wire_next_is(&w, "ping",
+                     "with no time limit, a client that does not answer is pinged again");
     }
     wire_text(&w, "alive");
     for (int i = 0; i < 20; i++) {
         if (!strcmp(wire_next(&w), "text \"alive\"")) {
-            ok(1, "and kept");
+            ok(1, "with no time limit for the answer, the connection stays open");
             break;
         }
     }

@@ -58,19 +58,20 @@ static void nothing_acts(void)
     for (size_t i = 0; i < len; i++) {
         wrong += (unsigned char)out[i] < ' ' || out[i] == 127;
     }
-    ok(wrong == 0, "no control character is left of any byte");
+    ok(wrong == 0, "no control character of any byte is printed");
     len = ws_printable(out, 8, "\033\033", 2, "");
-    is_str(out, "\\x1b", "what has no room is left out whole");
+    is_str(out, "\\x1b", "an escape that does not fit is omitted completely");
     len = ws_printable(out, 3, "\xe2\x82\xac", 3, "");
-    ok(len == 0 && !*out, "and no character is cut");
+    ok(len == 0 && !*out, "a character that does not fit is omitted completely");
 }
 
 static void pieces(void)
 {
     int acts;
-    ok(ws_printable_next("\xe2\x82", 2, &acts) == 0, "the beginning of a character");
-    ok(ws_printable_next("\xe2\x82\xac!", 4, &acts) == 3 && !acts, "a character");
-    ok(ws_printable_next("\x9b", 1, &acts) == 1 && acts, "a byte of none");
+    ok(ws_printable_next("\xe2\x82", 2, &acts) == 0, "the beginning of a character is incomplete");
+    ok(ws_printable_next("\xe2\x82\xac!", 4, &acts) == 3 && !acts, "a character has its length");
+    ok(ws_printable_next("\x9b", 1, &acts) == 1 && acts,
+       "a byte that is not part of a character is escaped");
 }
 
 int main(void)

@@ -25,10 +25,10 @@ static void is_ended(rig *r, wire *w, const char *close, const char *name)
 {
     char text[TEXT_SIZE];
     snprintf(text, sizeof(text), "close %s", close);
-    wire_next_is(w, text, "%s: it is closed", name);
+    wire_next_is(w, text, "%s: the connection is closed", name);
     wire_close(w, 1000, "");
-    wire_next_is(w, "eof", "%s: and ended", name);
-    told_is("a", text, "%s: on_close", name);
+    wire_next_is(w, "eof", "%s: the connection ends", name);
+    told_is("a", text, "%s: on_close gets the code and reason", name);
     wire_free(w);
     nobody_is_left(r);
 }
@@ -56,9 +56,10 @@ static void a_burst_and_no_more(rig *r)
         char text[20];
         snprintf(text, sizeof(text), "text \"%c\"", *p);
         told_is("a", text, "a message of the burst");
-        wire_next_is(&w, text, "is answered");
+        wire_next_is(&w, text, "a message of the burst is answered");
     }
-    is_ended(r, &w, "1008 \"more messages than WebSocketLimit allows\"", "one more");
+    is_ended(r, &w, "1008 \"more messages than WebSocketLimit allows\"",
+             "one message more than the burst");
 }
 
 static void empty_fragments_are_frames_too(rig *r)
@@ -68,7 +69,8 @@ static void empty_fragments_are_frames_too(rig *r)
     s.bounds[0] = (ws_bounds){.messages = 1, .message_burst = 3};
     w = enter_bounded(r, &s, NULL);
     wire_send(&w, "\x01\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0", 24);
-    is_ended(r, &w, "1008 \"more messages than WebSocketLimit allows\"", "empty fragments");
+    is_ended(r, &w, "1008 \"more messages than WebSocketLimit allows\"",
+             "more empty fragments than the burst");
 }
 
 static void bytes_count_as_they_come(rig *r)
@@ -78,11 +80,11 @@ static void bytes_count_as_they_come(rig *r)
     s.bounds[0] = (ws_bounds){.bytes = 1, .byte_burst = 5};
     w = enter_bounded(r, &s, NULL);
     wire_text(&w, "12345");
-    told_is("a", "text \"12345\"", "as many bytes as the burst");
+    told_is("a", "text \"12345\"", "as many bytes as the burst are delivered");
     wire_next_is(&w, "text \"12345\"", "pass");
     wire_send(&w, "\x81\xFE\xFF\xFF\0\0\0\0 so much", 16);
     is_ended(r, &w, "1008 \"more bytes than WebSocketLimit allows\"",
-             "a message that goes beyond, half of it");
+             "half of a message that exceeds the burst");
 }
 
 static void tokens_come_back(rig *r)
@@ -96,8 +98,8 @@ static void tokens_come_back(rig *r)
     for (int i = 0; i < 5; i++) {
         usleep(3000);
         wire_text(&w, "x");
-        told_is("a", "text \"x\"", "within the rate");
-        wire_next_is(&w, "text \"x\"", "is answered");
+        told_is("a", "text \"x\"", "a message within the rate is delivered");
+        wire_next_is(&w, "text \"x\"", "a message within the rate is answered");
     }
     leave(&w, "a");
     nobody_is_left(r);
@@ -111,8 +113,8 @@ static void a_dry_run_only_tells(rig *r)
     w = enter_bounded(r, &s, NULL);
     for (int i = 0; i < 5; i++) {
         wire_text(&w, "dry");
-        told_is("a", "text \"dry\"", "dry run");
-        wire_next_is(&w, "text \"dry\"", "all pass");
+        told_is("a", "text \"dry\"", "with dry-run, a message beyond the limit is delivered");
+        wire_next_is(&w, "text \"dry\"", "with dry-run, a message beyond the limit is answered");
     }
     leave(&w, "a");
     nobody_is_left(r);
@@ -139,8 +141,8 @@ static void an_idle_connection_ends(rig *r)
     w = enter_bounded(r, &s, NULL);
     id = id_of(r, "a");
     wire_text(&w, "x");
-    told_is("a", "text \"x\"", "a message");
-    wire_next_is(&w, "text \"x\"", "is answered");
+    told_is("a", "text \"x\"", "a message is delivered");
+    wire_next_is(&w, "text \"x\"", "the message is answered");
     on_loop_of(r, 0, long_ago, &id);
     is_ended(r, &w, "1001 \"no message for too long\"", "idle");
 }
@@ -164,8 +166,8 @@ static void a_connection_is_looked_at_again_and_again(rig *r)
     s.recheck = 1;
     r->engine->options.recheck = look;
     w = enter_bounded(r, &s, ticket());
-    is_ended(r, &w, "4000 \"seen enough\"", "looked at");
-    is_int(looks, 3, "three times");
+    is_ended(r, &w, "4000 \"seen enough\"", "a check that closes the connection");
+    is_int(looks, 3, "the check was called three times");
 }
 
 /* ---- Tickets ---- */
@@ -194,19 +196,19 @@ static void tickets_come_back(rig *r)
     released = 0;
     t->next = ticket();
     ws_tickets_release(t);
-    is_int(released, 2, "a chain of tickets");
+    is_int(released, 2, "dropping a chain of tickets releases both");
     released = 0;
-    is_int(released, 0, "a ticket of an open connection");
+    is_int(released, 0, "the ticket of an open connection is not released");
     leave(&w, "a");
     nobody_is_left(r);
-    is_int(released, 1, "comes back at its end");
+    is_int(released, 1, "the ticket is released when the connection ends");
     w = enter_bounded(r, &s, ticket());
     wire_free(&w);
-    told_is("a", "close 1006 \"\"", "a connection that breaks");
+    told_is("a", "close 1006 \"\"", "the connection breaks");
     nobody_is_left(r);
-    is_int(released, 2, "gives it back, too");
+    is_int(released, 2, "the ticket of a broken connection is released");
     ws_new_conn_drop(&n);
-    is_int(released, 3, "so does one that is dropped");
+    is_int(released, 3, "the ticket of a dropped connection is released");
 }
 
 int main(void)

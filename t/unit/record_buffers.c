@@ -135,22 +135,22 @@ static void idle_connections_hold_none(rig *r)
         w[i] = enter_client(r);
         is_echoed(&w[i], "one");
     }
-    buffers_are(r, 0, "a single message leaves none");
+    buffers_are(r, 0, "after a single message, no buffers are kept");
     for (int i = 0; i < 3; i++) {
         keep_busy(&w[i]);
     }
-    buffers_are(r, 6, "busy connections keep two each");
+    buffers_are(r, 6, "busy connections keep two buffers each");
     on_loop_of(r, 0, check_twice, NULL);
-    buffers_are(r, 0, "none when they have been idle");
+    buffers_are(r, 0, "idle connections keep no buffers");
     keep_busy(&w[0]);
-    buffers_are(r, 2, "one that is busy again keeps two");
+    buffers_are(r, 2, "a connection that is busy again keeps two buffers");
     wire_free(&w[0]);
     clients--;
-    told_is("a", "close 1006 \"\"", "it ends");
-    buffers_are(r, 0, "they are freed with it");
+    told_is("a", "close 1006 \"\"", "the busy connection ends");
+    buffers_are(r, 0, "its buffers are freed");
     on_loop_of(r, 0, check_twice, NULL);
     for (int i = 1; i < 3; i++) {
-        is_echoed(&w[i], "others go on");
+        is_echoed(&w[i], "other connections still echo");
         leave_client(&w[i]);
     }
 }
@@ -166,11 +166,11 @@ static void incomplete_records_are_kept(rig *r)
     send_raw(&w, cipher, n - 1);
     turns(r, 0);
     on_loop_of(r, 0, check_twice, NULL);
-    buffers_are(r, 2, "half a record is kept");
+    buffers_are(r, 2, "a connection with half a record keeps its buffers");
     send_raw(&w, cipher + n - 1, 1);
-    wire_next_is(&w, "text \"late\"", "it is read when its last byte comes");
+    wire_next_is(&w, "text \"late\"", "the record is read when its last byte arrives");
     on_loop_of(r, 0, check_twice, NULL);
-    buffers_are(r, 0, "then none is left");
+    buffers_are(r, 0, "after the record, no buffers are kept");
     leave_client(&w);
 }
 
@@ -185,13 +185,13 @@ static void their_number_is_bounded(rig *r)
         w[i] = enter_client(r);
         keep_busy(&w[i]);
     }
-    buffers_are(r, 2, "one of three connections keeps its buffers");
+    buffers_are(r, 2, "with a limit, only one of three connections keeps its buffers");
     leave_client(&w[0]);
     on_loop_of(r, 0, check_twice, NULL);
     for (int i = 1; i < 3; i++) {
         keep_busy(&w[i]);
     }
-    buffers_are(r, 2, "another one may, when it has gone");
+    buffers_are(r, 2, "when it has ended, another connection keeps its buffers");
     leave_client(&w[1]);
     leave_client(&w[2]);
 }

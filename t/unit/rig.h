@@ -339,7 +339,8 @@ static inline void leave(wire *w, const char *name)
 {
     wire_close(w, 1000, "bye");
     wire_next_is(w, "close 1000 \"bye\"", "its Close is answered");
-    wire_next_is(w, w->ssl ? "close_notify" : "eof", "and the server ends it");
+    wire_next_is(w, w->ssl ? "close_notify" : "eof",
+                 "after its Close frame, the server ends the connection");
     told_is(name, "close 1000 \"bye\"", "on_close");
     wire_free(w);
 }

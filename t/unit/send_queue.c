@@ -53,10 +53,10 @@ static void comes_out_as(ws_send_queue *q, const char *expected, apr_size_t len,
     apr_size_t bytes = ws_send_queue_bytes(q);
     apr_size_t before = out_len;
     take(q, OUT_MAX);
-    is_int(bytes, out_len - before, "%s: its length was known", name);
+    is_int(bytes, out_len - before, "%s: the queue knows its length", name);
     is_mem(out, out_len, expected, len, "%s", name);
-    is_int(ws_send_queue_bytes(q), 0, "%s: then nothing waits", name);
-    ok(!q->ring, "%s: and no memory is held", name);
+    is_int(ws_send_queue_bytes(q), 0, "%s: in the end, the queue is empty", name);
+    ok(!q->ring, "%s: in the end, the queue holds no memory", name);
     out_len = 0;
 }
 
@@ -68,32 +68,32 @@ static void bytes_keep_their_order(void)
     ws_frames *f;
     append(&q, "one", "");
     append(&q, " two", " three");
-    is_int(ws_send_queue_count(&q), 1, "what is appended shares a buffer");
+    is_int(ws_send_queue_count(&q), 1, "appended data share a buffer");
     ws_send_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "four", 4), 0);
     append(&q, "five", "");
     COMES_OUT_AS(&q,
                  "one two three\x81\x04"
                  "fourfive",
-                 "appended and pushed");
+                 "data that was appended, then a pushed frame");
 
     append(&q, "abcdef", "");
     take(&q, 3);
     append(&q, "ghi", "");
-    COMES_OUT_AS(&q, "abcdefghi", "appended to a buffer that is partly sent");
+    COMES_OUT_AS(&q, "abcdefghi", "data appended to a partly sent buffer");
 
     f = ws_frames_build(FIN | WS_OP_BINARY, "shared", 6);
     f->size = f->len; /* allocated with its exact size */
     ws_send_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "own", "");
-    is_mem(f->data, f->len, "\x82\x06shared", 8, "a shared frame is not appended to");
-    COMES_OUT_AS(&q, "\x82\x06sharedown", "behind a shared frame");
-    is_int(f->refs, 1, "its reference is given back");
+    is_mem(f->data, f->len, "\x82\x06shared", 8, "data are not appended to a shared frame");
+    COMES_OUT_AS(&q, "\x82\x06sharedown", "data after a shared frame");
+    is_int(f->refs, 1, "the reference to the shared frame is released");
     ws_frames_unref(f);
 
     f = ws_frames_new(100);
     ws_send_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "x", "");
-    is_int(f->len, 0, "nor one with room, while it is in another queue");
+    is_int(f->len, 0, "data are not appended to a frame in another queue, even if it has room");
     ws_send_queue_clear(&q);
     ws_frames_unref(f);
 }
@@ -103,27 +103,27 @@ static void control_frames_go_first(void)
     ws_send_queue q = {0};
     append(&q, "data", "");
     control(&q, WS_OP_PING, "p");
-    COMES_OUT_AS(&q, "\x89\x01pdata", "a Ping passes what waits");
+    COMES_OUT_AS(&q, "\x89\x01pdata", "a Ping overtakes queued data");
 
     append(&q, "data", "");
     append(&q, "", "more");
     take(&q, 1);
     ws_send_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1), 0);
     control(&q, WS_OP_PING, "p");
-    COMES_OUT_AS(&q, "datamore\x89\x01p\x81\x01t", "a Ping waits for what is partly sent");
+    COMES_OUT_AS(&q, "datamore\x89\x01p\x81\x01t", "a Ping does not overtake a partly sent frame");
 
     append(&q, "rest", ""); /* the socket has already taken its beginning */
     q.ring->partial = 1;
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "rest\x89\x01p", "a Ping waits for the rest of a frame");
-    is_int(q.ring && q.ring->partial, 0, "that is forgotten with it");
+    is_int(q.ring && q.ring->partial, 0, "the partial frame is forgotten when it is sent");
 
     append(&q, "rest", "");
     q.ring->partial = 1;
     ws_send_queue_push(&q, ws_frames_build(FIN | WS_OP_TEXT, "t", 1), 0);
     take(&q, 4);
     control(&q, WS_OP_PING, "p");
-    COMES_OUT_AS(&q, "rest\x89\x01p\x81\x01t", "and passes what comes behind it");
+    COMES_OUT_AS(&q, "rest\x89\x01p\x81\x01t", "a Ping overtakes data after a partly sent frame");
 }
 
 static void a_newer_pong_replaces_an_older(void)
@@ -139,13 +139,14 @@ static void a_newer_pong_replaces_an_older(void)
     take(&q, 1);
     control(&q, WS_OP_PONG, "old");
     control(&q, WS_OP_PONG, "newest");
-    COMES_OUT_AS(&q, "data\x8a\x06newest", "also behind a frame that is partly sent");
+    COMES_OUT_AS(&q, "data\x8a\x06newest",
+                 "only the newest Pong is sent after a partly sent frame");
 
     append(&q, "data", "");
     control(&q, WS_OP_PONG, "old");
     take(&q, 2);
     control(&q, WS_OP_PONG, "new");
-    COMES_OUT_AS(&q, "\x8a\x03old\x8a\x03newdata", "but not one that is partly sent");
+    COMES_OUT_AS(&q, "\x8a\x03old\x8a\x03newdata", "a partly sent Pong is not replaced");
 
     append(&q, "data", "");
     control(&q, WS_OP_PONG, "pong");
@@ -155,7 +156,7 @@ static void a_newer_pong_replaces_an_older(void)
     control(&q, WS_OP_PONG, "pong");
     append(&q, "more", "");
     control(&q, WS_OP_PONG, "new");
-    COMES_OUT_AS(&q, "\x8a\x03newmore", "also if the Pong is all there is");
+    COMES_OUT_AS(&q, "\x8a\x03newmore", "data are not appended to the only Pong");
 }
 
 static void frames_have_the_shortest_header(void)
@@ -175,11 +176,13 @@ static void frames_have_the_shortest_header(void)
         is_int(f->len, cases[i].head_len + cases[i].len, "%zu bytes: length of the frame",
                cases[i].len);
         is_mem(f->data, cases[i].head_len, cases[i].head, cases[i].head_len,
-               "%zu bytes: its header (RFC 6455, section 5.2)", cases[i].len);
+               "%zu bytes: the header (RFC 6455, section 5.2)", cases[i].len);
         ws_frames_unref(f);
     }
-    ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-1), "no frame of all memory");
-    ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-20), "nor of a little less");
+    ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-1),
+       "a frame as large as all memory is refused");
+    ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-20),
+       "a frame slightly smaller than all memory is refused");
 }
 
 /* Random pushes, appends and partial writes against a plain array. */
@@ -221,7 +224,7 @@ static void agrees_with_a_plain_array(void)
         counted &= ws_send_queue_bytes(&q) == len - out_len;
     }
     ok(most > 16, "the ring has grown");
-    ok(counted, "it is known at all times how much waits");
+    ok(counted, "the number of queued bytes is always right");
     take(&q, OUT_MAX);
     is_mem(out, out_len, expected, len, "all bytes come out, in order");
     out_len = 0;
@@ -241,9 +244,9 @@ static void a_queue_that_is_dropped_gives_all_back(void)
     out_len = 0;
     for (int i = 0; i < 3; i++) {
         ws_send_queue_clear(&q[i]);
-        is_int(ws_send_queue_bytes(&q[i]), 0, "nothing waits in a cleared queue");
+        is_int(ws_send_queue_bytes(&q[i]), 0, "a cleared queue is empty");
     }
-    is_int(f->refs, 1, "and then in none");
+    is_int(f->refs, 1, "a cleared queue holds no reference to the frame");
     ws_frames_unref(f);
 }
 

@@ -13,12 +13,12 @@ static const ws_handler handler = {.on_message = rec_message, RECORDER};
 static void send_three(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_queued(c), 0, "nothing waits");
-    is_int(ws_send(c, WS_TEXT, "one", 3), WS_SENT, "the first is sent");
-    is_int(ws_send(c, WS_BINARY, "two", 3), WS_SENT, "and the second");
-    is_int(ws_ping(c, "three", 5), WS_SENT, "and a Ping");
-    is_int(ws_queued(c), 5 + 5 + 7, "they leave at the callback's end");
-    is_int(ws_ping(c, much, 126), WS_TOO_BIG, "a Ping has 125 bytes at most");
+    is_int(ws_queued(c), 0, "at first, nothing is queued");
+    is_int(ws_send(c, WS_TEXT, "one", 3), WS_SENT, "the first message is sent");
+    is_int(ws_send(c, WS_BINARY, "two", 3), WS_SENT, "the second message is sent");
+    is_int(ws_ping(c, "three", 5), WS_SENT, "the Ping is sent");
+    is_int(ws_queued(c), 5 + 5 + 7, "until the end of the callback, the frames are queued");
+    is_int(ws_ping(c, much, 126), WS_TOO_BIG, "ws_ping() of 126 bytes is refused");
 }
 
 static void sends_of_a_callback_leave_together(rig *r)
@@ -35,7 +35,7 @@ static void sends_of_a_callback_leave_together(rig *r)
     told_is("a", "open", "a connection");
     as_callback(id_of(r, "a"), send_three, NULL);
     is_mem(packet, (size_t)recv(w.fd, packet, sizeof(packet), 0),
-           "\x81\x03one\x82\x03two\x89\x05three", 17, "one write for all");
+           "\x81\x03one\x82\x03two\x89\x05three", 17, "all frames of a callback are one write");
     nonblocking(w.fd);
     leave(&w, "a");
 }
@@ -72,10 +72,10 @@ static void a_client_that_is_too_slow_is_closed(rig *r)
     wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_until_full, &f);
     is_int(f.last, WS_FULL, "a client that does not read: the queue gets full");
-    ok(f.queued > 0, "%d sent, %d queued before", f.sent, f.queued);
+    ok(f.queued > 0, "%d messages are sent and %d queued before", f.sent, f.queued);
     ok(f.most >= 1 << 20 && f.most < (1 << 20) + 10000 + 128 * 1024,
-       "it holds what WebSocketSendQueue says, and at most a message more: %zu", f.most);
-    is_int(untold(), 0, "on_close does not come yet");
+       "the queue holds WebSocketSendQueue bytes and at most one message more: %zu", f.most);
+    is_int(untold(), 0, "on_close is not called before the client reads");
     for (;;) {
         char message[10000] = "", expected[TEXT_SIZE];
         sprintf(message, "%d", right);
@@ -85,11 +85,11 @@ static void a_client_that_is_too_slow_is_closed(rig *r)
         }
         right++;
     }
-    is_int(right, f.sent + f.queued, "what was taken arrives, in order");
-    is_str(text, "close 1008 \"too slow\"", "then the client is told why");
+    is_int(right, f.sent + f.queued, "all accepted messages arrive in order");
+    is_str(text, "close 1008 \"too slow\"", "after them, the client gets a Close frame with 1008");
     wire_close(&w, 1008, "");
-    wire_next_is(&w, "eof", "and left");
-    told_is("a", "close 1008 \"too slow\"", "on_close, and no on_drain");
+    wire_next_is(&w, "eof", "after the Close frame, the connection ends");
+    told_is("a", "close 1008 \"too slow\"", "on_close is called, and on_drain is not");
     wire_free(&w);
 }
 
@@ -98,7 +98,7 @@ static void send_much(ws_conn *c, void *arg)
     (void)arg;
     is_int(ws_send(c, WS_BINARY, much, sizeof(much)), WS_QUEUED, "a long message waits");
     ok(ws_queued(c) > sizeof(much) / 2 && ws_queued(c) <= sizeof(much) + 10,
-       "most of it: %zu bytes", ws_queued(c));
+       "most of the message is queued: %zu bytes", ws_queued(c));
 }
 
 static void on_drain_comes_once(rig *r)
@@ -107,14 +107,15 @@ static void on_drain_comes_once(rig *r)
     wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_much, NULL);
     wire_need(&w, sizeof(much) / 2);
-    is_int(untold(), 0, "no on_drain while more than a quarter of the queue waits");
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads it all");
+    is_int(untold(), 0, "on_drain is not called while more than a quarter of the queue is used");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)),
+                 "the client reads the whole message");
     told_is("a", "drain", "on_drain");
     leave(&w, "a");
 
     w = enter(r, "a");
     wire_text(&w, "x");
-    told_is("a", "text \"x\"", "no on_drain where nothing had to wait");
+    told_is("a", "text \"x\"", "on_drain is not called if nothing was queued");
     leave(&w, "a");
 }
 
@@ -147,7 +148,7 @@ static void a_stream_goes_on_at_on_drain(rig *r)
         right += !strcmp(wire_next(&w), describe(expected, BINARY, message, sizeof(message)));
     }
     is_int(right, STREAM, "a stream that stops at WS_QUEUED and goes on at on_drain arrives");
-    ok(waits > 1, "it had to wait %d times", waits);
+    ok(waits > 1, "the handler had to wait %d times", waits);
     leave(&w, "a");
 }
 
@@ -157,7 +158,7 @@ static void send_two(ws_conn *c, void *arg)
 {
     (void)arg;
     is_int(ws_send(c, WS_BINARY, much, 150000), WS_QUEUED, "a long message waits");
-    is_int(ws_send(c, WS_TEXT, "next", 4), WS_QUEUED, "and another behind it");
+    is_int(ws_send(c, WS_TEXT, "next", 4), WS_QUEUED, "another message is queued after it");
 }
 
 static void the_newest_pong_passes_what_waits(rig *r)
@@ -165,16 +166,17 @@ static void the_newest_pong_passes_what_waits(rig *r)
     char text[TEXT_SIZE];
     wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_two, NULL);
-    told_is("a", "drain", "on_drain: less than a quarter of the queue waits");
+    told_is("a", "drain", "on_drain is called when less than a quarter of the queue is used");
     for (int i = 0; i < 5; i++) {
         wire_frame(&w, FIN | PING, &"12345"[i], 1);
         turns(r, 0);
     }
     wire_text(&w, "read");
-    told_is("a", "text \"read\"", "the Pings have been read");
-    wire_next_is(&w, describe(text, BINARY, much, 150000), "what was begun is ended");
-    wire_next_is(&w, "pong \"5\"", "the newest Pong comes, alone");
-    wire_next_is(&w, "text \"next\"", "then what waited");
+    told_is("a", "text \"read\"", "the client's Pings have been read");
+    wire_next_is(&w, describe(text, BINARY, much, 150000),
+                 "the partly sent message is completed first");
+    wire_next_is(&w, "pong \"5\"", "the newest Pong is sent next");
+    wire_next_is(&w, "text \"next\"", "the queued message is sent last");
     leave(&w, "a");
 }
 
@@ -185,11 +187,12 @@ static void reading_waits_for_a_long_queue(rig *r)
     as_callback(id_of(r, "a"), send_much, NULL);
     wire_text(&w, "hello");
     turns(r, 0);
-    is_int(untold(), 0, "while much waits, nothing is read");
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the client reads");
+    is_int(untold(), 0, "while much data is queued, nothing is read from the client");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)),
+                 "the client reads the queued message");
     while (!strcmp(strcpy(text, told("a")), "drain")) {
     }
-    is_str(text, "text \"hello\"", "then it is heard");
+    is_str(text, "text \"hello\"", "after that, its message is read");
     leave(&w, "a");
 }
 
@@ -205,10 +208,10 @@ static void no_on_drain_behind_close(rig *r)
     char text[TEXT_SIZE];
     wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), close_inside, NULL);
-    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "a long message");
-    wire_next_is(&w, "close 1000 \"enough\"", "and Close");
+    wire_next_is(&w, describe(text, BINARY, much, sizeof(much)), "the long message arrives");
+    wire_next_is(&w, "close 1000 \"enough\"", "the Close frame arrives after it");
     wire_close(&w, 1000, "");
-    told_is("a", "close 1000 \"enough\"", "no on_drain comes once it closes");
+    told_is("a", "close 1000 \"enough\"", "on_drain is not called for a closing connection");
     wire_free(&w);
 }
 

@@ -24,8 +24,8 @@ int main(void)
     int zeroed = 1, kept = 1, found = 1;
     thing *t;
 
-    is_int(ws_slab_init(&s, sizeof(thing)), 0, "a slab");
-    ok(!ws_slab_at(&s, 0), "has no slot at first");
+    is_int(ws_slab_init(&s, sizeof(thing)), 0, "a slab is initialized");
+    ok(!ws_slab_at(&s, 0), "a new slab has no slots");
     for (unsigned i = 0; i < N; i++) {
         thing zero = {0};
         at[i] = ws_slab_take(&s, &slot[i]);
@@ -40,11 +40,11 @@ int main(void)
             kept &= slot[i] != slot[j];
         }
     }
-    ok(kept, "no slot is given twice, also across chunks");
+    ok(kept, "no slot is given out twice, not even in different chunks");
     ok(found, "a slot is found by its number");
-    ok(!ws_slab_at(&s, 4 * WS_SLAB_CHUNK), "one that never existed is not");
-    ok(!ws_slab_at(&s, WS_SLAB_SLOTS), "nor one that cannot exist");
-    ok(!ws_slab_at(&s, 0xFFFFFFFFu), "nor any number");
+    ok(!ws_slab_at(&s, 4 * WS_SLAB_CHUNK), "a slot that was never given out is not found");
+    ok(!ws_slab_at(&s, WS_SLAB_SLOTS), "a slot number beyond the maximum is not found");
+    ok(!ws_slab_at(&s, 0xFFFFFFFFu), "the largest number is not found");
 
     /* Free slots of the last chunk are used before those returned now. */
     ws_slab_give(&s, slot[5]);
@@ -52,22 +52,22 @@ int main(void)
     for (unsigned i = N; i < 4 * WS_SLAB_CHUNK; i++) {
         ws_slab_take(&s, &p);
     }
-    ok(p != slot[5] && p != slot[3], "a slot rests as long as others are free");
+    ok(p != slot[5] && p != slot[3], "a returned slot is not reused while others are free");
     t = ws_slab_take(&s, &p);
     ws_slab_take(&s, &q);
-    ok(p == slot[5] && q == slot[3], "the one longest free is used first");
-    is_int(t->mine, slot[5], "and as it was left");
+    ok(p == slot[5] && q == slot[3], "the slot that has been free longest is reused first");
+    is_int(t->mine, slot[5], "a reused slot has its old contents");
     ws_slab_destroy(&s);
 
-    is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest slots");
+    is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest slots is initialized");
     for (unsigned i = 0; i < WS_SLAB_SLOTS; i++) {
         if (!ws_slab_take(&s, &p)) {
             bail_out("slot %u of %u is not given", i, WS_SLAB_SLOTS);
         }
     }
-    ok(!ws_slab_take(&s, &p), "is full at its greatest number");
+    ok(!ws_slab_take(&s, &p), "a slab with the maximum number of slots is full");
     ws_slab_give(&s, 77);
-    ok(ws_slab_take(&s, &p) && p == 77, "until a slot is given back");
+    ok(ws_slab_take(&s, &p) && p == 77, "a full slab has a slot again when one is returned");
     ws_slab_destroy(&s);
     return done_testing();
 }

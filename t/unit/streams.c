@@ -62,21 +62,21 @@ static void bulk_is_read_short_input_is_received(rig *r)
 {
     int ring = rig_backend() == WS_BACKEND_URING, right = 0;
     wire w = enter(r, "a");
-    is_int(is_direct(r), 0, "a new connection's input is received");
+    is_int(is_direct(r), 0, "a new connection: the kernel receives the input");
     send_at_once(r, &w, 20000);
-    ok(comes_back(&w, 20000), "a long message comes back");
-    is_int(is_direct(r), ring, "with io_uring the next input is read");
+    ok(comes_back(&w, 20000), "a long message is echoed");
+    is_int(is_direct(r), ring, "after a long message, io_uring: the engine reads the input");
     for (int i = 0; i < 5; i++) {
         send_at_once(r, &w, 100);
         right += comes_back(&w, 100);
     }
-    is_int(is_direct(r), ring, "a few short messages do not change that");
+    is_int(is_direct(r), ring, "after a few short messages, the engine still reads");
     for (int i = 0; i < 20; i++) {
         send_at_once(r, &w, 100);
         right += comes_back(&w, 100);
     }
-    is_int(is_direct(r), 0, "many do");
-    is_int(right, 25, "all come back");
+    is_int(is_direct(r), 0, "after many short messages, the kernel receives again");
+    is_int(right, 25, "all short messages are echoed");
     leave(&w, "a");
 }
 
@@ -99,7 +99,8 @@ static void any_order_of_sizes(rig *r)
             }
         }
     }
-    is_int(right, ROUNDS * (SIZES + 20 * ((SIZES + 2) / 3)), "long and short messages in turn");
+    is_int(right, ROUNDS * (SIZES + 20 * ((SIZES + 2) / 3)),
+           "long and short messages in turn are echoed");
     leave(&w, "a");
 }
 
@@ -145,7 +146,7 @@ static void a_client_that_reads_late(rig *r)
         right += !strcmp(wire_next(&w), describe(text, BINARY, bulk + i, i % 2 ? PIPELINED : 30));
     }
     pthread_join(thread, NULL);
-    is_int(right, s.messages, "a client that reads late gets all in order");
+    is_int(right, s.messages, "a client that reads late gets all messages in order");
     leave(&w, "a");
 }
 
@@ -156,16 +157,16 @@ static void paused_in_bulk(rig *r)
     wire w = enter(r, "a");
     size_t n = frame_put(stream, FIN | BINARY, bulk, BULK);
     send_at_once(r, &w, 20000);
-    told_is("a", describe(text, BINARY, bulk, 20000), "a long message");
+    told_is("a", describe(text, BINARY, bulk, 20000), "a long message is delivered");
     as_callback(id_of(r, "a"), do_pause, NULL);
     wire_send(&w, stream, 1000);
     turns(r, 0);
-    is_int(untold(), 0, "paused: the next one waits");
+    is_int(untold(), 0, "while paused, the next message is held");
     as_callback(id_of(r, "a"), do_resume, NULL);
     as_callback(id_of(r, "a"), do_pause, NULL);
     as_callback(id_of(r, "a"), do_resume, NULL);
     wire_send(&w, stream + 1000, n - 1000);
-    told_is("a", describe(text, BINARY, bulk, BULK), "it arrives after ws_resume()");
+    told_is("a", describe(text, BINARY, bulk, BULK), "after ws_resume(), the message is delivered");
     leave(&w, "a");
     free(stream);
 }
@@ -177,10 +178,11 @@ static void cut_in_bulk(rig *r)
     wire w = enter(r, "a");
     frame_put(stream, FIN | BINARY, bulk, BULK);
     send_at_once(r, &w, 20000);
-    told_is("a", describe(text, BINARY, bulk, 20000), "a long message");
+    told_is("a", describe(text, BINARY, bulk, 20000), "a long message is delivered");
     wire_send(&w, stream, BULK / 2);
     wire_free(&w);
-    told_is("a", "close 1006 \"\"", "the client ends in the middle of the next");
+    told_is("a", "close 1006 \"\"",
+            "a client that ends inside the next message: on_close gets 1006");
     nobody_is_left(r);
     free(stream);
 }

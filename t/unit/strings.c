@@ -30,32 +30,32 @@ int main(void)
     is_str(ws_user(&c), "user", "user");
     is_str(ws_peer(&c), "192.0.2.1", "peer");
     is_str(ws_protocol(&c), "chat", "protocol");
-    is_str(ws_header(&c, "Cookie"), "a=b; c=d", "a header");
-    is_str(ws_header(&c, "COOKIE"), "a=b; c=d", "case does not matter");
-    is_str(ws_header(&c, "X"), "", "an empty header");
+    is_str(ws_header(&c, "Cookie"), "a=b; c=d", "a header is found");
+    is_str(ws_header(&c, "COOKIE"), "a=b; c=d", "a header is found in any case");
+    is_str(ws_header(&c, "X"), "", "an empty header is found");
     is_str(ws_header(&c, "X-Empty"), "", "another");
-    is_str(ws_header(&c, "X-Name"), "Host", "a value that looks like a name");
-    is_str(ws_header(&c, "host"), "h", "is none");
-    is_str(ws_header(&c, "X-Name-"), "last", "the last header");
-    is_str(ws_header(&c, "Cooki"), NULL, "a header that was not kept");
-    is_str(ws_header(&c, ""), NULL, "no name");
+    is_str(ws_header(&c, "X-Name"), "Host", "a value that looks like a name is returned");
+    is_str(ws_header(&c, "host"), "h", "a value that looks like a name is not found as a name");
+    is_str(ws_header(&c, "X-Name-"), "last", "the last header is found");
+    is_str(ws_header(&c, "Cooki"), NULL, "a header that was not kept is not found");
+    is_str(ws_header(&c, ""), NULL, "an empty name is not found");
     is_str(ws_vhost(&c), "example.org", "vhost");
     is_int(ws_version(&c), 8, "version");
     is_int(ws_secure(&c), 1, "secure");
     free(c.strings);
 
     c.strings = packed(&few);
-    is_str(ws_uri(&c), "/", "uri alone");
-    is_str(ws_args(&c), NULL, "no args");
-    is_str(ws_user(&c), NULL, "no user");
-    is_str(ws_peer(&c), NULL, "no peer");
-    is_str(ws_protocol(&c), NULL, "no protocol");
-    is_str(ws_header(&c, "Cookie"), NULL, "no headers");
+    is_str(ws_uri(&c), "/", "a connection with only a URI has it");
+    is_str(ws_args(&c), NULL, "a connection with only a URI has no arguments");
+    is_str(ws_user(&c), NULL, "a connection with only a URI has no user");
+    is_str(ws_peer(&c), NULL, "a connection with only a URI has no peer");
+    is_str(ws_protocol(&c), NULL, "a connection with only a URI has no subprotocol");
+    is_str(ws_header(&c, "Cookie"), NULL, "a connection with only a URI has no headers");
     free(c.strings);
 
     c.strings = packed(&blank);
-    is_str(ws_args(&c), "", "empty args are not the same as none");
-    is_str(ws_protocol(&c), "", "nor is an empty protocol");
+    is_str(ws_args(&c), "", "empty arguments are not NULL");
+    is_str(ws_protocol(&c), "", "an empty subprotocol is not NULL");
     free(c.strings);
     return done_testing();
 }

@@ -71,15 +71,15 @@ static void fires_once_and_in_time(void)
         ws_timer_wheel_set(&wheel, &t.alarm, now + delays[i]);
         if (delays[i] > 0) {
             pass(delays[i] - 1);
-            is_int(t.fired, 0, "%u ms: not before", delays[i]);
+            is_int(t.fired, 0, "%u ms: an alarm does not fire before its time", delays[i]);
         }
         pass(2 * TICK + 1);
-        is_int(t.fired, 1, "%u ms: then", delays[i]);
-        ok(t.at - 1234567 <= delays[i] + 2 * TICK, "%u ms: no more than two ticks late", delays[i]);
+        is_int(t.fired, 1, "%u ms: an alarm fires at its time", delays[i]);
+        ok(t.at - 1234567 <= delays[i] + 2 * TICK,
+           "%u ms: an alarm fires no more than two ticks late", delays[i]);
         pass(3 * TURN);
-        is_int(t.fired, 1, "%u ms: once", delays[i]);
-        is_int(ws_timer_wheel_timeout(&wheel, now), -1, "%u ms: nothing is left to wait for",
-               delays[i]);
+        is_int(t.fired, 1, "%u ms: an alarm fires once", delays[i]);
+        is_int(ws_timer_wheel_timeout(&wheel, now), -1, "%u ms: no alarm is left", delays[i]);
     }
 }
 
@@ -92,9 +92,12 @@ static void lives_through_the_clocks_wrap(void)
         start(begin);
         ws_timer_wheel_set(&wheel, &t.alarm, begin + delays[i]);
         pass(delays[i] - 1);
-        is_int(t.fired, 0, "%u ms over the clock's wrap: not before", delays[i]);
+        is_int(t.fired, 0,
+               "%u ms over the wrap of the clock: an alarm does not fire before its time",
+               delays[i]);
         pass(3 * TICK);
-        is_int(t.fired, 1, "%u ms over the clock's wrap: then", delays[i]);
+        is_int(t.fired, 1, "%u ms over the wrap of the clock: an alarm fires at its time",
+               delays[i]);
     }
 }
 
@@ -104,7 +107,7 @@ static void what_is_due_already_fires_at_the_next_run(void)
     start(100000);
     ws_timer_wheel_set(&wheel, &t.alarm, now - 5000);
     pass(2 * TICK);
-    is_int(t.fired, 1, "an alarm of the past");
+    is_int(t.fired, 1, "an alarm in the past fires");
 }
 
 static void moves_and_clears(void)
@@ -116,9 +119,9 @@ static void moves_and_clears(void)
     ws_timer_wheel_set(&wheel, &t.alarm, 100);
     ws_timer_wheel_set(&wheel, &t.alarm, 1000);
     pass(990);
-    is_int(t.fired, 0, "a moved alarm does not fire at its first time");
+    is_int(t.fired, 0, "a moved alarm does not fire at its old time");
     pass(50);
-    is_int(t.fired, 1, "but at its second");
+    is_int(t.fired, 1, "a moved alarm fires at its new time");
     ws_timer_wheel_set(&wheel, &t.alarm, now + 100);
     ws_timer_wheel_clear(&wheel, &t.alarm);
     ws_timer_wheel_clear(&wheel, &t.alarm);
@@ -143,7 +146,8 @@ static void one_alarm_clears_another_that_is_due(void)
     ws_timer_wheel_set(&wheel, &b.alarm, 100);
     pass(1000);
     is_int(a.fired + b.fired, 1, "of two alarms that clear each other one fires");
-    is_int(ws_timer_wheel_timeout(&wheel, now), -1, "and none is left");
+    is_int(ws_timer_wheel_timeout(&wheel, now), -1,
+           "neither of two alarms that clear each other is left");
 }
 
 static void fire_and_set(ws_alarm *a)
@@ -223,9 +227,9 @@ static void agrees_with_a_plain_list(void)
             }
         }
     }
-    is_int(early, 0, "none fires early, or when it is not set");
-    is_int(late, 0, "none is left behind");
-    is_int(wrong, 0, "none fires twice");
+    is_int(early, 0, "random operations: no alarm fires early or after it was cleared");
+    is_int(late, 0, "random operations: no alarm is left behind");
+    is_int(wrong, 0, "random operations: no alarm fires twice");
 }
 
 static void an_idle_loop_sleeps(void)

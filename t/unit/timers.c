@@ -112,11 +112,11 @@ static void once(rig *r)
     for (unsigned i = 0; i < sizeof(delays) / sizeof(*delays); i++) {
         timer t = {.name = "once", .delay = delays[i], .fn = fire};
         as_callback(id_of(r, "a"), start, &t);
-        told_is("once", "1 of a", "it fires");
-        ok(t.fired[0] - t.started >= (long long)delays[i] - 1, "not before %u ms: %lld", delays[i],
-           t.fired[0] - t.started);
+        told_is("once", "1 of a", "a timer without an interval fires");
+        ok(t.fired[0] - t.started >= (long long)delays[i] - 1,
+           "a timer does not fire before %u ms: %lld", delays[i], t.fired[0] - t.started);
         let_time_pass(r, "a", 50);
-        is_int(t.calls, 1, "and not again");
+        is_int(t.calls, 1, "a timer without an interval does not fire again");
     }
     leave(&w, "a");
 }
@@ -127,7 +127,9 @@ static void a_slow_callback_does_not_hasten_it(rig *r)
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start_late, &t);
     told_is("late", "1 of a", "a timer that is started late in a callback");
-    ok(t.fired[0] - t.started >= 99, "has its whole delay: %lld of 100 ms", t.fired[0] - t.started);
+    ok(t.fired[0] - t.started >= 99,
+       "a timer started late in a callback has its whole delay: %lld of 100 ms",
+       t.fired[0] - t.started);
     leave(&w, "a");
 }
 
@@ -141,17 +143,17 @@ static void at_intervals(rig *r)
     for (int i = 1; i <= 10; i++) {
         char text[TEXT_SIZE];
         sprintf(text, "%d of a", i);
-        told_is("often", text, "it fires again and again");
+        told_is("often", text, "a timer with an interval fires again and again");
     }
     as_callback(id_of(r, "a"), stop, &t);
     for (int i = 0; i < 10; i++) {
         right &= t.fired[i] - t.started >= 30 + 20 * i - 1;
     }
-    ok(right, "at its intervals");
+    ok(right, "a timer with an interval keeps its intervals");
     let_time_pass(r, "a", 100);
     forget("often"); /* it may have fired between the tenth time and the stop */
     let_time_pass(r, "a", 100);
-    is_int(untold(), 0, "not any more when it is stopped");
+    is_int(untold(), 0, "a stopped timer does not fire");
 
     as_callback(id_of(r, "a"), start, &hasty);
     for (int i = 1; i <= 11; i++) {
@@ -175,16 +177,16 @@ static void stopped_inside(rig *r)
     as_callback(id_of(r, "a"), start, &t);
     told_is("itself", "1 of a", "a timer that stops itself");
     let_time_pass(r, "a", 100);
-    is_int(t.calls, 1, "fires once");
+    is_int(t.calls, 1, "a timer that stops itself fires once");
     as_callback(id_of(r, "a"), start, &o);
-    told_is("itself", "1 of a", "so does one that fires once anyway");
+    told_is("itself", "1 of a", "a timer without an interval that stops itself fires once");
 
     a.other = &b;
     b.other = &a;
     as_callback(id_of(r, "a"), start_two, &a);
     told_is("either", "1 of a", "of two that stop each other");
     let_time_pass(r, "a", 100);
-    is_int(a.calls + b.calls, 1, "one fires");
+    is_int(a.calls + b.calls, 1, "of two timers that stop each other, one fires");
     leave(&w, "a");
 }
 
@@ -239,7 +241,7 @@ static void no_timer_behind_on_close(rig *r)
     other = rig_join(r, "b");
     told_is("b", "open", "another connection");
     let_time_pass(r, "b", 100);
-    is_int(t.calls, calls, "it does not fire behind on_close");
+    is_int(t.calls, calls, "a timer does not fire after on_close");
     forget("ends");
     wire_free(&w);
     wire_free(&other);
@@ -255,7 +257,7 @@ static void a_slow_one_does_not_pile_up(rig *r)
         told("slow");
     }
     wire_text(&w, "hello");
-    told_is("a", "text \"hello\"", "a message comes through between the calls");
+    told_is("a", "text \"hello\"", "a message is delivered between calls of a slow timer");
     as_callback(id_of(r, "a"), stop, &t);
     ok(t.calls < 20, "%d calls of a timer that takes ten times its interval", t.calls);
     let_time_pass(r, "a", 50);

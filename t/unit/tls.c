@@ -20,7 +20,7 @@ static const ws_handler quiet = {
 static void is_secure(ws_conn *c, void *arg)
 {
     (void)arg;
-    is_int(ws_secure(c), 1, "it is known to be secure");
+    is_int(ws_secure(c), 1, "the connection is secure");
 }
 
 static void echoes(rig *r)
@@ -33,10 +33,10 @@ static void echoes(rig *r)
     wire_frame(&w, FIN | PING, "ping", 4);
     wire_next_is(&w, "pong \"ping\"", "a Ping is answered");
     ws_send_to(id_of(r, "a"), WS_TEXT, "by id", 5);
-    wire_next_is(&w, "text \"by id\"", "a message by id");
+    wire_next_is(&w, "text \"by id\"", "a message by id arrives");
     forget("a"); /* on_drain */
     ws_broadcast(&r->location, WS_TEXT, "to all", 6, 0);
-    wire_next_is(&w, "text \"to all\"", "a broadcast");
+    wire_next_is(&w, "text \"to all\"", "a broadcast arrives");
     turns(r, 0);
     forget("a");
     leave(&w, "a");
@@ -70,7 +70,7 @@ static void records_in_any_cut(rig *r)
         send_raw(&w, cipher + i, 1);
         turns(r, 0);
     }
-    ok(three_echoed(&w), "and one byte at a time");
+    ok(three_echoed(&w), "the same record, one byte at a time");
     leave(&w, "a");
 }
 
@@ -147,18 +147,19 @@ static void records_that_openssl_has_read(rig *r)
         }
         wire_text(&w, "one");
         wire_text(&w, "two");
-        is_int(SSL_peek(n.ssl, &byte, 1), 1, "OpenSSL has read what came behind the handshake");
+        is_int(SSL_peek(n.ssl, &byte, 1), 1,
+               "OpenSSL has read data sent together with the handshake");
         SSL_set_bio(n.ssl, NULL, NULL);
         ws_engine_add(r->engine, &n);
         told_is("a", "open", "a connection");
         if (early) {
-            told_is("a", "text \"early\"", "what httpd had read goes before it");
-            wire_next_is(&w, "text \"early\"", "its answer");
+            told_is("a", "text \"early\"", "data that httpd had read is delivered first");
+            wire_next_is(&w, "text \"early\"", "the first answer is sent");
         }
-        told_is("a", "text \"one\"", "it is not waited for in the socket");
-        told_is("a", "text \"two\"", "nor what is behind it");
-        wire_next_is(&w, "text \"one\"", "the answer");
-        wire_next_is(&w, "text \"two\"", "and the other");
+        told_is("a", "text \"one\"", "data in the SSL object is delivered without more input");
+        told_is("a", "text \"two\"", "the message after it is delivered, too");
+        wire_next_is(&w, "text \"one\"", "the second answer is sent");
+        wire_next_is(&w, "text \"two\"", "the third answer is sent");
         leave(&w, "a");
     }
 }
@@ -185,8 +186,8 @@ static void key_updates(rig *r)
     }
     is_int(right, 20, "messages behind KeyUpdates, and answers under new keys");
     wire_text(&w, "still");
-    told_is("a", "text \"still\"", "it goes on");
-    wire_next_is(&w, "text \"still\"", "both ways");
+    told_is("a", "text \"still\"", "after KeyUpdates, a message is delivered");
+    wire_next_is(&w, "text \"still\"", "after KeyUpdates, the message is echoed");
     leave(&w, "a");
 }
 
@@ -221,7 +222,7 @@ static void a_key_update_while_much_waits(rig *r)
     do { /* the Pings may have been queued after all messages */
         strcpy(text, wire_next(&w));
     } while (!strcmp(text, "pong \"ping\""));
-    is_str(text, "text \"still\"", "it goes on");
+    is_str(text, "text \"still\"", "after KeyUpdates, the connection still works");
     forget("a");
     leave(&w, "a");
 }
@@ -250,9 +251,9 @@ static void a_client_that_is_too_slow(rig *r)
         right++;
     }
     is_int(right, taken, "%d messages that were taken arrive", taken);
-    is_str(text, "close 1008 \"too slow\"", "then the client is told why no more come");
+    is_str(text, "close 1008 \"too slow\"", "after that, the client gets a Close frame with 1008");
     wire_close(&w, 1008, "");
-    wire_next_is(&w, "close_notify", "the end");
+    wire_next_is(&w, "close_notify", "after the Close frame, TLS ends");
     told_is("a", "close 1008 \"too slow\"", "on_close");
     wire_free(&w);
 }
@@ -267,8 +268,8 @@ static void pausing(rig *r)
     turns(r, 0);
     is_int(untold(), 0, "a paused connection is not read");
     as_callback(id, do_resume, NULL);
-    told_is("a", "text \"one\"", "until it goes on");
-    told_is("a", "text \"two\"", "with all of it");
+    told_is("a", "text \"one\"", "ws_resume() delivers the first message");
+    told_is("a", "text \"two\"", "ws_resume() delivers the second message");
     wire_next_is(&w, "text \"one\"", "answers");
     wire_next_is(&w, "text \"two\"", "come");
     leave(&w, "a");
@@ -319,7 +320,7 @@ static void nobody_gets_anothers_bytes(rig *r)
                  : i % 3    ? tls_enter_narrow(r, "a")
                             : tls_enter(r, "a");
         if (i % 3 == 2) {
-            told_is("a", "open", "one without TLS");
+            told_is("a", "open", "a connection without TLS opens");
         }
     }
     for (int i = 0; i < TALKERS; i++) {
@@ -355,44 +356,46 @@ static void ends(rig *r)
     n = (size_t)BIO_read(memory, cipher, sizeof(cipher));
     SSL_set0_wbio(w.ssl, BIO_new_socket(w.fd, BIO_NOCLOSE));
     send_raw(&w, cipher, n); /* both arrive in one read, and the socket stays open */
-    told_is("a", "text \"last\"", "a message before close_notify comes");
-    told_is("a", "close 1006 \"\"", "then 1006");
+    told_is("a", "text \"last\"", "a message before close_notify is delivered");
+    told_is("a", "close 1006 \"\"", "close_notify after a message: on_close gets 1006");
     wire_free(&w);
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     send_raw(&w, cipher, n);
     wire_free(&w);
-    told_is("a", "text \"last\"", "a message before a truncation comes");
-    told_is("a", "close 1006 \"\"", "then 1006");
+    told_is("a", "text \"last\"", "a message before a truncation is delivered");
+    told_is("a", "close 1006 \"\"", "a truncation after a message: on_close gets 1006");
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     send_raw(&w, cipher, n - 3);
     turns(r, 0);
     wire_free(&w);
-    told_is("a", "close 1006 \"\"", "a record that is cut is not delivered");
+    told_is("a", "close 1006 \"\"", "a truncated record is not delivered");
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     memcpy(cipher + n, "this is no TLS record", 21);
     send_raw(&w, cipher, n + 21);
-    told_is("a", "text \"last\"", "a message before garbage comes");
-    told_is("a", "close 1006 \"\"", "then 1006, garbage is no message");
+    told_is("a", "text \"last\"", "a message before garbage is delivered");
+    told_is("a", "close 1006 \"\"", "garbage after a message: on_close gets 1006");
     wire_free(&w);
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
     cipher[n - 1] ^= 1;
     send_raw(&w, cipher, n);
-    told_is("a", "close 1006 \"\"", "nor is a record that was changed");
+    told_is("a", "close 1006 \"\"", "a record that was changed is not delivered");
     wire_free(&w);
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | CLOSE, "\x03\xe8", 2));
     send_raw(&w, cipher, n);
     wire_free(&w);
-    told_is("a", "close 1000 \"\"", "a client that does not wait for the answer to its Close");
+    told_is(
+        "a", "close 1000 \"\"",
+        "a client that does not wait for the answer to its Close frame: on_close gets its code");
 }
 
 static void renegotiation_is_refused(rig *r)
@@ -406,8 +409,8 @@ static void renegotiation_is_refused(rig *r)
         wire_wait(&w, POLLIN);
     }
     ok(SSL_get_error(w.ssl, -1) == SSL_ERROR_SSL, "a client that renegotiates is refused");
-    told_is("a", "close 1006 \"\"", "and its connection ends");
-    is_int(ws_send_to(id, WS_TEXT, "x", 1), WS_QUEUED, "nothing of it is left");
+    told_is("a", "close 1006 \"\"", "the connection of a client that renegotiates ends");
+    is_int(ws_send_to(id, WS_TEXT, "x", 1), WS_QUEUED, "after that, its id has no connection");
     wire_free(&w);
 }
 
@@ -473,19 +476,19 @@ static void the_end_is_notified(rig *r)
     wire w = tls_enter(r, "a");
     wire_text(&w, "\xff");
     wire_next_is(&w, "close 1007 \"text is not UTF-8\"", "the server fails the connection");
-    wire_next_is(&w, "close_notify", "and TLS ends in order");
+    wire_next_is(&w, "close_notify", "after the server's Close frame, TLS ends with close_notify");
     told_is("a", "close 1007 \"text is not UTF-8\"", "on_close");
     wire_free(&w);
 
     w = tls_enter(r, "a");
     on_loop_of(r, 0, break_it, NULL);
-    wire_next_is(&w, "close_notify", "also without a closing handshake");
+    wire_next_is(&w, "close_notify", "without a closing handshake, TLS ends with close_notify");
     told_is("a", "close 1006 \"\"", "on_close");
     wire_free(&w);
 
     w = tls_enter(r, "a");
     SSL_shutdown(w.ssl);
-    wire_next_is(&w, "close_notify", "also when the client's came first");
+    wire_next_is(&w, "close_notify", "after the client's close_notify, TLS ends with close_notify");
     told_is("a", "close 1006 \"\"", "on_close");
     wire_free(&w);
 }
@@ -496,8 +499,9 @@ static void the_engine_stops(rig *r)
     wire a = tls_enter(r, "a"), b = tls_enter_narrow(r, "b");
     as_callback(id_of(r, "b"), send_much, much);
     ok(ws_engine_stop(r->engine), "the engine stops");
-    told_is("a", "close 1006 \"\"", "an idle connection");
-    told_is("b", "close 1006 \"\"", "one to which much was being sent");
+    told_is("a", "close 1006 \"\"", "an idle connection gets 1006 when the engine stops");
+    told_is("b", "close 1006 \"\"",
+            "a connection with queued data gets 1006 when the engine stops");
     wire_free(&a);
     wire_free(&b);
 }

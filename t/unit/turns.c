@@ -106,14 +106,14 @@ static void answers_by_id_are_bounded(rig *r)
 {
     wire a = enter(r, "a"), b = enter(r, "b");
     send_both(r, &a, &b);
-    wire_next_is(&b, "text \"b\"", "another client is answered");
+    wire_next_is(&b, "text \"b\"", "another client is answered while one asks for much");
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
-       "before all of one that asks for much: behind %d",
+       "another client is answered before all of a busy client: behind %d",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
-    is_int(answers(&a, BINARY, MANY), MANY, "a client that reads late gets all answers");
+    is_int(answers(&a, BINARY, MANY), MANY, "the busy client that reads late gets all answers");
     ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) < (1 << 20),
        "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
-    is_int(untold(), 0, "nobody was closed for it");
+    is_int(untold(), 0, "no connection was closed");
     leave(&a, "a");
     leave(&b, "b");
 }
@@ -251,12 +251,12 @@ static void inflated_bytes_count(rig *r)
     send_both(r, &a, &b);
     wire_next_is(&b, "text \"b\"", "another client is answered");
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < 10,
-       "behind %d messages that become 1 MiB each",
+       "it is answered behind %d messages that become 1 MiB each",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     while (__atomic_load_n(&of_a, __ATOMIC_RELAXED) < MANY) {
         turns(r, 0);
     }
-    ok(1, "all of these come, too");
+    ok(1, "all messages that become 1 MiB arrive, too");
     leave(&b, "b");
     wire_free(&a);
     told_is("a", "close 1006 \"\"", "on_close");
@@ -268,7 +268,7 @@ static void inflated_bytes_are_limited(rig *r)
     wire_text(&a, "small");
     wire_text(&a, "small");
     wire_next_is(&a, "close 1008 \"more bytes than WebSocketLimit allows\"",
-                 "the limit on bytes holds for what a message becomes");
+                 "the limit on bytes applies to the decoded message");
     told_is("a", "close 1008 \"more bytes than WebSocketLimit allows\"", "on_close");
     wire_free(&a);
     nobody_is_left(r);
@@ -295,7 +295,7 @@ static void a_blocking_callback_waits(rig *r)
     wire a = enter(r, "a");
     forget_counts();
     wire_text(&a, "go");
-    told_is("a", "sent some", "a callback that sends to a client that does not read has to stop");
+    told_is("a", "sent some", "a callback that sends to a client that does not read must stop");
     ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) <= (1 << 20) + 2 * LONG,
        "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
     wire_free(&a);
@@ -315,13 +315,15 @@ static void what_waits_for_a_loop_is_bounded(rig *r)
     while ((last = ws_send_to(id, WS_BINARY, much, SIZE)) == WS_QUEUED && n < 1000) {
         n++;
     }
-    is_int(last, WS_FULL, "ws_send_to() to a loop that does not come: full behind %d MiB", n);
-    is_int(ws_broadcast(&r->location, WS_BINARY, much, SIZE, 0), WS_FULL, "and ws_broadcast()");
-    is_int(ws_close_id(id, 1000, NULL), WS_QUEUED, "but a connection can be closed");
+    is_int(last, WS_FULL, "ws_send_to() to a blocked loop returns WS_FULL behind %d MiB", n);
+    is_int(ws_broadcast(&r->location, WS_BINARY, much, SIZE, 0), WS_FULL,
+           "ws_broadcast() to a blocked loop returns WS_FULL");
+    is_int(ws_close_id(id, 1000, NULL), WS_QUEUED,
+           "a connection of a blocked loop can still be closed by id");
     let_loop_go(&h);
     turns(r, 0);
     is_int((long long)__atomic_load_n(&r->engine->loops[0].posted, __ATOMIC_RELAXED), 0,
-           "all that was taken has been handled");
+           "all accepted messages have been handled");
     wire_free(&a);
     ok(!strncmp(told("a"), "close ", 6), "on_close");
     nobody_is_left(r);

@@ -93,10 +93,10 @@ static void how_long_they_may_be(void)
     char text[WS_URL_SIZE + 8] = "ws://h/";
     memset(text + 7, 'x', sizeof(text) - 8);
     text[WS_URL_SIZE - 1] = '\0';
-    ok(strncmp(parts(text), "plain", 5) == 0, "the longest URL");
+    ok(strncmp(parts(text), "plain", 5) == 0, "the longest URL is accepted");
     text[WS_URL_SIZE - 1] = 'x';
     text[WS_URL_SIZE] = '\0';
-    is_str(parts(text), "the URL is too long", "a longer one");
+    is_str(parts(text), "the URL is too long", "a longer URL is refused");
 }
 
 static void where_redirects_lead(void)
@@ -118,7 +118,7 @@ static void where_redirects_lead(void)
         ws_url from;
         ws_url_parse(&from, cases[i][0], room, &wrong);
         is_int(ws_url_resolve(&from, cases[i][1], out), 0, "%s from %s", cases[i][1], cases[i][0]);
-        is_str(out, cases[i][2], "%s from %s leads there", cases[i][1], cases[i][0]);
+        is_str(out, cases[i][2], "%s from %s leads to the right URL", cases[i][1], cases[i][0]);
     }
 }
 
@@ -131,7 +131,7 @@ static void too_far(void)
     far[1] = 'x';
     far[sizeof(far) - 1] = '\0';
     ws_url_parse(&from, "ws://example.org/", room, &wrong);
-    is_int(ws_url_resolve(&from, far, out), -1, "a target that makes the URL too long");
+    is_int(ws_url_resolve(&from, far, out), -1, "a target that makes the URL too long is refused");
 }
 
 int main(void)

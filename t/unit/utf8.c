@@ -342,8 +342,10 @@ static void refused_for_ever(const char *way)
     ws_utf8_state state = ws_utf8_check(WS_UTF8_START, (const unsigned char *)"\xC0", 1);
     static unsigned char ascii[SPAN];
     memset(ascii, 'a', SPAN);
-    is_int(ws_utf8_check(state, ascii, SPAN), WS_UTF8_REJECT, "%s: what is refused stays so", way);
-    is_int(ws_utf8_check(state, ascii, 0), WS_UTF8_REJECT, "%s: and with nothing more", way);
+    is_int(ws_utf8_check(state, ascii, SPAN), WS_UTF8_REJECT,
+           "%s: after invalid text, valid text is still refused", way);
+    is_int(ws_utf8_check(state, ascii, 0), WS_UTF8_REJECT,
+           "%s: after invalid text, empty text is still refused", way);
 }
 
 static void a_big_text(const char *way)

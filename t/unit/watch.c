@@ -154,19 +154,19 @@ static void it_is_told_again_and_again(rig *r)
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &p);
     settle(r, "a");
-    is_int(p.calls, 0, "nothing is reported of a descriptor that is not ready");
+    is_int(p.calls, 0, "a descriptor that is not ready is not reported");
     say(&p, "xyz");
-    told_is("pair", "'x' of a", "a readable one is");
-    told_is("pair", "'y' of a", "as long as it is");
-    told_is("pair", "'z' of a", "until all has been read");
+    told_is("pair", "'x' of a", "a readable descriptor is reported");
+    told_is("pair", "'y' of a", "a descriptor is reported as long as it is readable");
+    told_is("pair", "'z' of a", "a descriptor is reported until all data has been read");
     wire_text(&w, "hello");
-    told_is("a", "text \"hello\"", "messages go on");
-    wire_next_is(&w, "text \"hello\"", "as ever");
+    told_is("a", "text \"hello\"", "messages are still delivered");
+    wire_next_is(&w, "text \"hello\"", "messages are still echoed");
     as_callback(id_of(r, "a"), stop, &p);
     settle(r, "a");
     say(&p, "q");
     settle(r, "a");
-    is_int(untold(), 0, "a stopped one tells nothing");
+    is_int(untold(), 0, "a stopped watch reports nothing");
     leave(&w, "a");
     pair_free(&p);
 }
@@ -176,18 +176,18 @@ static void events_change(rig *r)
     pair p = pair_new("pair", WS_READABLE | WS_WRITABLE);
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &p);
-    told_is("pair", "writable", "a writable one");
+    told_is("pair", "writable", "a writable descriptor is reported");
     settle(r, "a");
-    is_int(untold(), 0, "is watched for reading only, as its function has said");
+    is_int(untold(), 0, "a descriptor is no longer watched for writing");
     as_callback(id_of(r, "a"), for_nothing, &p);
     settle(r, "a");
     say(&p, "x");
     shutdown(p.ours, SHUT_RDWR);
     settle(r, "a");
-    is_int(untold(), 0, "a watch for nothing tells nothing, not even that it is broken");
+    is_int(untold(), 0, "a watch for nothing reports nothing, not even an error");
     as_callback(id_of(r, "a"), for_reading, &p);
-    told_is("pair", "'x' of a", "one for reading again tells what has come");
-    told_is("pair", "end, broken", "and the end");
+    told_is("pair", "'x' of a", "a watch for reading again reports what has arrived");
+    told_is("pair", "end, broken", "a watch for reading reports the end");
     leave(&w, "a");
     pair_free(&p);
 }
@@ -207,7 +207,7 @@ static void one_stops_another(rig *r)
     let_loop_go(&h);
     told_is("either", "'x' of a", "of two that are ready at once and stop each other");
     settle(r, "a");
-    is_int(p.calls + q.calls, 1, "one is told");
+    is_int(p.calls + q.calls, 1, "of two watches that stop each other, one is called");
     leave(&w, "a");
     pair_free(&p);
     pair_free(&q);
@@ -222,11 +222,10 @@ static void a_number_comes_again(rig *r)
     settle(r, "a");
     as_callback(id_of(r, "a"), stop_and_reuse, &p);
     say(&q, "x");
-    told_is("second", "'x' of a",
-            "a number that was closed and used again is watched as the new one");
+    told_is("second", "'x' of a", "a descriptor number that was reused is watched as the new one");
     close(p.ours);
     settle(r, "a");
-    is_int(p.calls, 0, "and not as the old one");
+    is_int(p.calls, 0, "a descriptor number that was reused is not watched as the old one");
     leave(&w, "a");
     pair_free(&q);
 }
@@ -246,7 +245,7 @@ static void what_cannot_be_watched(rig *r)
     else {
         as_callback(id_of(r, "a"), start, &p);
         settle(r, "a");
-        is_int(untold(), 0, "a file cannot be watched: ws_watch_start() says so");
+        is_int(untold(), 0, "ws_watch_start() of a file returns an error");
         leave(&w, "a");
     }
     close(p.theirs);
@@ -264,7 +263,7 @@ static void they_end_with_the_connection(rig *r)
     say(&p, "x");
     w = enter(r, "b");
     settle(r, "b");
-    is_int(p.calls, 0, "nothing is told behind on_close");
+    is_int(p.calls, 0, "a watch reports nothing after on_close");
     leave(&w, "b");
     pair_free(&p);
     close(q.ours);
@@ -286,7 +285,7 @@ static void many(rig *r)
     for (int i = 0; i < MANY; i++) {
         right += !strcmp(told("many"), "'1' of a");
     }
-    is_int(right, MANY, "%d descriptors of one connection", MANY);
+    is_int(right, MANY, "%d descriptors of one connection are watched", MANY);
     leave(&w, "a");
     for (int i = 0; i < MANY; i++) {
         pair_free(&p[i]);

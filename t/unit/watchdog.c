@@ -56,20 +56,21 @@ static void a_callback_is_named_while_it_runs(rig *r)
     for (int i = 0; i < 100; i++) {
         wire_text(&other, "meanwhile");
     }
-    wire_next_is(&w, "text \"block\"", "on_message: the log names it, and it returns");
+    wire_next_is(&w, "text \"block\"",
+                 "a callback of on_message that blocks is logged, and returns");
     wait_for_lines(2);
-    ok(1, "the log says so, too");
-    told_is("a", "text \"block\"", "it was called");
+    ok(1, "the log says that the callback has returned");
+    told_is("a", "text \"block\"", "the callback was called");
     for (int i = 0; i < 100; i++) {
         told_is("b", "text \"meanwhile\"", "another connection gets all its messages");
-        wire_next_is(&other, "text \"meanwhile\"", "and answers");
+        wire_next_is(&other, "text \"meanwhile\"", "another connection is answered");
     }
     wire_frame(&w, FIN | PONG, "x", 1);
-    told_is("a", "pong \"x\"", "on_pong: the log names it");
+    told_is("a", "pong \"x\"", "a callback of on_pong that blocks is logged");
     wait_for_lines(4);
     leave(&w, "a");
     wait_for_lines(6);
-    ok(1, "on_close: the log names it");
+    ok(1, "a callback of on_close that blocks is logged");
     leave(&other, "b");
     wait_for_lines(8);
     nobody_is_left(r);
@@ -95,8 +96,8 @@ static void many_short_callbacks_are_no_long_one(rig *r)
     for (int i = 0; i < 100; i++) {
         answers += !strcmp(wire_next(&w), "text \"nap\"");
     }
-    is_int(answers, 100, "many short callbacks");
-    is_int(lines(), before, "are no long one");
+    is_int(answers, 100, "many short callbacks are called");
+    is_int(lines(), before, "many short callbacks are not logged as long ones");
     leave(&w, "a");
 }
 
