@@ -649,7 +649,7 @@ END
         $p->write("ping $client\n");    # behind its 101 it comes to the loop: news before that are not for it
         is(told($client), 'pong ping', 'a client of ws_feed.c is connected');
         syswrite $s, "\x81\x04news";
-        is(told($client), 'text news', 'a client of ws_feed.c receives a message of the server behind it');
+        is(told($client), 'text news', 'a client of ws_feed.c receives a message of the server that the handler connects to');
         ended('a client of the feed', $client);
     }
     my ($old) = $feeder->children;

@@ -311,10 +311,10 @@ for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', '
     my $c = open_at("/stop-$end");
     is(($c->message)[1], 'ready', "stopping: a program that ends by $end");
     $c->close(1000);
-    $c->expect_close(1000, 'its client closes the connection');
-    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, "stopping: the program's client closes the connection"), $log,
+    $c->expect_close(1000, "stopping: the program's client closes the connection");
+    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
         "stopping: the program sees $log");
-    ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'killed, and logged') if $end eq 'KILL';
+    ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'stopping: the log says that the program was killed') if $end eq 'KILL';
 }
 {
     my $c = open_at('/say');

@@ -166,7 +166,7 @@ my $refused = qr/access was revoked, status (\d+) \(WebSocketReauthorize\)/;
 
 # ---- Require expr on the time ----
 
-# Its time is over while the other tests run; the end is looked at before httpd is reloaded.
+# The expression becomes false while the other tests run. The result is checked before httpd is reloaded.
 my $timed;
 if (time <= $until - 6) {
     $timed = client('/time');

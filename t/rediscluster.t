@@ -154,10 +154,10 @@ sub sharded {
     subscribed_in_redis('kept/tls', 2, $redis);
     like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'rediss: a message is published after Redis has restarted');
     for (
-        ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'an unknown authority'],
+        ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'a certificate of an unknown authority'],
         ["rediss://localhost:$port $files name=other.example", qr/TLS: .*[Hh]ostname mismatch/, 'a certificate for another name'],
-        ["rediss://localhost:$port ca=$certs/ca.crt", qr/redis: localhost: TLS/, 'no certificate of ours'],
-        ["redis://localhost:$port", qr/redis: localhost: .*trying again/, 'no TLS'],
+        ["rediss://localhost:$port ca=$certs/ca.crt", qr/redis: localhost: TLS/, 'no client certificate'],
+        ["redis://localhost:$port", qr/redis: localhost: .*trying again/, 'no TLS, though Redis requires it'],
         )
     {
         my ($bus, $says, $what) = @$_;

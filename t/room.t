@@ -38,7 +38,7 @@ counts($bob, qr/messages=1 /);
 $ann->close;
 counts($bob, qr/messages=1 members=1 /);
 $bob->text('once');
-Httpd::wait_for(sub { ($bob->message)[1] eq 'once=11' }, 'a ticker without an interval is called once, and then a last time');
+Httpd::wait_for(sub { ($bob->message)[1] eq 'once=11' }, 'a ticker without an interval to be called once, and then a last time');
 $bob->text('mute');
 ok($httpd->wait_log(qr/room: the listener has ended$/m), 'a listener without a connection ends');
 $other->text('unheard');

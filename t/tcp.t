@@ -170,7 +170,7 @@ for pid in map(int, sys.argv[2:]):
 }
 for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token?token=desk', $service, 'a token'],
     ['/token?a=b&token=local&token=desk', $unix, 'the first of two tokens'],
-    ['/key?token=local&key=odd%26token', $service, 'another parameter, encoded'])
+    ['/key?token=local&key=odd%26token', $service, 'a token in another, encoded parameter'])
 {
     my ($path, $listener, $name) = @$_;
     my ($c, $s) = bridge($path, service => $listener);

@@ -198,7 +198,7 @@ static void clients_that_go_before_they_are_there(rig *r)
     turns(r, 0);
     wire_free(&w);
     nobody_is_left(r);
-    is_int(untold(), 0, "a client that goes without its third key: no callback");
+    is_int(untold(), 0, "a client that disconnects before its third key: no callback");
 }
 
 static void nothing_is_sent_before_on_open(rig *r)

@@ -203,7 +203,7 @@ static void to_all(rig *r)
     told_is("stranger", "open", "a connection of another location");
     closing = id_of(r, "7");
     ws_close_id(closing, 1000, NULL);
-    wire_next_is(&w[7], "close 1000", "one that has begun to close");
+    wire_next_is(&w[7], "close 1000", "the last connection has begun to close");
 
     for (int i = 0; i < 100; i++) {
         char text[20];

@@ -242,7 +242,7 @@ static void decodes(const char *in, int form, const char *expected)
     is_int(n, expected ? (int)strlen(expected) : -1, "\"%s\" %s", in,
            expected ? "is decoded" : "is refused");
     if (n >= 0 && expected) {
-        is_str(out, expected, "to that");
+        is_str(out, expected, "the decoded text is right");
     }
 }
 

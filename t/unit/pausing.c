@@ -204,7 +204,7 @@ static void what_waits_is_not_copied_each_time(rig *r)
         n += frame_put(stream + n, FIN | TEXT, "pause", 5);
     }
     wire_send(&w, stream, n);
-    told_is("a", "text \"pause\"", "a handler pauses behind each message");
+    told_is("a", "text \"pause\"", "a handler pauses after each message");
     as_callback(id_of(r, "a"), do_resume, NULL);
     told_is("a", "text \"pause\"", "the handler pauses after the second message");
     on_loop_of(r, 0, look, &before);

@@ -86,7 +86,8 @@ static void wait_for_others(rig *r)
 {
     for (int i = 0; i < 2; i++) {
         wire w = enter(r, "other");
-        told_is("other", "close 1006 \"\"", "another connection is found dead meanwhile");
+        told_is("other", "close 1006 \"\"",
+                "meanwhile, another connection that does not answer ends");
         wire_free(&w);
     }
 }
