@@ -168,10 +168,10 @@ for my $policy (qw(newest oldest latest)) {
 {
     my $c = pour('/behind', 100_000_000);
     ok($httpd->wait_log(qr/closing: the client reads too slowly, a message has waited for \d+ ms \(WebSocketSlowReader\)/),
-        'behind=: the log says that a message has waited too long');
+        'WebSocketSlowReader close 1ms: the log says that a message has waited too long');
     while (my ($opcode, $payload) = $c->frame) {
         next if $opcode != CLOSE;
-        is(unpack('n', $payload), 1008, 'behind=: a connection whose message has waited too long is closed with 1008');
+        is(unpack('n', $payload), 1008, 'WebSocketSlowReader close 1ms: the connection is closed with 1008');
         last;
     }
 }

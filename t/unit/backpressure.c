@@ -410,8 +410,7 @@ static void a_message_that_waits_too_long_closes(rig *r, ws_slow policy)
         return;
     }
     wait_for_drain(r);
-    ok(send_one(id, MANY, 0).got >= 0,
-       "drop-newest: when the client has read, messages are accepted again");
+    ok(send_one(id, MANY, 0).got >= 0, "after the dropped message, messages are accepted again");
     read_until(&w, MANY, numbers);
     leave(&w, "a");
 }
