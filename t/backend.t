@@ -22,8 +22,8 @@ sub start {
 
 sub echoes {
     my ($httpd, $name) = @_;
-    Client->new($httpd, '/')->echoes('short', "$name: a short message");
-    Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message");
+    Client->new($httpd, '/')->echoes('short', "$name: a short message is echoed");
+    Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message is echoed");
 }
 
 # The number of lines about the limit on locked memory at a level, and the largest number from one child process.

@@ -222,7 +222,7 @@ failed('a URL without a WebSocket', 'handshake: server answered 404', "ws://127.
 failed('a redirect without redirects=', 'handshake: server answered 307', "ws://127.0.0.1:$plain/moved");
 {
     my (undef, $told) = opened('a redirect', "ws://127.0.0.1:$plain/moved", 'redirects=1');
-    like($told, qr{uri=/echo args=moved }, 'a redirect is followed');
+    like($told, qr{uri=/echo args=moved }, 'redirects=1: a redirect is followed');
 }
 failed('an endless redirect', 'redirect: more than 3 redirects', "ws://127.0.0.1:$plain/round", 'redirects=3');
 failed('a redirect from wss to ws', 'redirect: from wss to ws',

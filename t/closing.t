@@ -93,7 +93,7 @@ for (
     my ($name, $payload, $code, $told) = @$_;
     my $c = client('/');
     $c->send(CLOSE, $payload);
-    $c->expect_close($code, "a Close frame $name");
+    $c->expect_close($code, "a Close frame $name is answered");
     like(told($c), $told, "a Close frame $name: on_close gets code and reason");
 }
 for (
@@ -114,7 +114,7 @@ for (
 {
     my $c = client('/');
     $c->raw(frame_bytes(TEXT, 'begun', fin => 0) . frame_bytes(CLOSE, pack 'n', 1000));
-    $c->expect_close(1000, 'a Close frame inside a fragmented message');
+    $c->expect_close(1000, 'a Close frame inside a fragmented message is answered');
 }
 
 # ---- The server closes first ----

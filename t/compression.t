@@ -245,7 +245,7 @@ for my $bits (8 .. 15) {
     $c->send(CONTINUATION, substr $z, 2 * $third);
     is((message($c))[0], $json, 'a compressed message in fragments');
     $c->raw_bytewise(Client::frame_bytes(BINARY, squeeze($c, 'byte for byte'), rsv => RSV1));
-    is((message($c))[0], 'byte for byte', 'byte for byte');
+    is((message($c))[0], 'byte for byte', 'a compressed message that arrives byte by byte');
 }
 for (['on a continuation', [TEXT, 'a', fin => 0], [CONTINUATION, 'b', rsv => RSV1]],
     ['on a ping', [PING, '', rsv => RSV1]], ['on a Close', [CLOSE, '', rsv => RSV1]],
@@ -389,7 +389,7 @@ sub server {
     # The loop keeps the memory used by messages without takeover, which is as much as that of one connection.
     for my $kept (splice @kept, 0, 2) {
         $kept->close(1000);
-        $kept->expect_close(1000, 'one of them disconnects');
+        $kept->expect_close(1000, 'a connection with takeover disconnects');
     }
     Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' },
         'memory that a connection gives back');

@@ -122,8 +122,8 @@ is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'a message of the p
 is(ask($_, 'rubbish'), 'still here', 'invalid lines of the program, and lines reserved for the owner, are ignored') for $here, $there;
 is(ask($_, 'to 0123456789abcdef x'), 'sent', 'a message of the program to an unknown id reaches no client') for $here, $there;
 my $big = 'y' x 300_000;
-is(ask($_, "echo $big"), $big, 'a large message') for $here, $there;
-is(length ask($_, 'much 900000'), 900_000, 'a large answer') for $here, $there;
+is(ask($_, "echo $big"), $big, 'the program gets and sends a large message') for $here, $there;
+is(length ask($_, 'much 900000'), 900_000, 'the program sends a large answer') for $here, $there;
 for my $c ($here, $there) {
     $c->text('wait');
     $c->raw(frame_bytes(TEXT, 'x' x 1000) x 3000);

@@ -61,10 +61,10 @@ END
 {
     # The key and the answer to it are the example of section 1.3.
     my $c = Client->new($httpd, '/echo');
-    like($c->head, qr{^HTTP/1\.1 101 Switching Protocols\r\n}, 'status line of the 101');
-    is($c->header('Upgrade'), 'websocket', 'Upgrade of the 101');
-    is($c->header('Connection'), 'Upgrade', 'Connection of the 101');
-    is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'accept key of section 1.3');
+    like($c->head, qr{^HTTP/1\.1 101 Switching Protocols\r\n}, 'the 101 has the right status line');
+    is($c->header('Upgrade'), 'websocket', 'the 101 has Upgrade: websocket');
+    is($c->header('Connection'), 'Upgrade', 'the 101 has Connection: Upgrade');
+    is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'the 101 has the accept key of section 1.3');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'no subprotocol when none was offered');
     is($c->header('Sec-WebSocket-Extensions'), undef, 'no extension when none was offered');
     $c->echoes('hello', 'after the handshake, the connection echoes');
