@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "channels/message.h"
+#include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "httpd/reauthorize.h"
 #include "httpd/token_conn.h"
@@ -124,15 +125,9 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
             "such as news/*; or off",
             arg);
     }
-    for (int i = 0; i < (*wildcards)->nelts; i++) {
-        if (!strcmp(arg, APR_ARRAY_IDX(*wildcards, i, const char *))) {
-            return apr_psprintf(cmd->pool, "WebSocketWildcards: %s is given twice: remove one",
-                                arg);
-        }
-    }
     APR_ARRAY_PUSH(*wildcards, const char *) = arg;
     wildcards_used = 1;
-    return NULL;
+    return ws_check_repeated(cmd, (*wildcards)->nelts, (char *const *)(*wildcards)->elts, strcmp);
 }
 
 /* Whether a listed wildcard covers a subscription. Plain channels and other actions are always

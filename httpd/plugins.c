@@ -122,7 +122,7 @@ static const ws_plugin_kind handlers = {.noun = "handler",
 
 static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, const char *list)
 {
-    const char *token;
+    const char *token, *error;
     size_t len;
     if (!ws_protocols_valid(list)) {
         return apr_psprintf(cmd->pool,
@@ -134,28 +134,11 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
         reg->protocols = apr_array_make(cmd->pool, 2, sizeof(const char *));
     }
     while ((token = ws_header_list_next(&list, &len))) {
-        const char *protocol = apr_pstrmemdup(cmd->pool, token, len);
-        for (int i = 0; i < reg->protocols->nelts; i++) {
-            if (!strcmp(protocol, APR_ARRAY_IDX(reg->protocols, i, const char *))) {
-                return apr_psprintf(cmd->pool, "protocol=: %s is given twice: remove one",
-                                    protocol);
-            }
-        }
-        APR_ARRAY_PUSH(reg->protocols, const char *) = protocol;
+        APR_ARRAY_PUSH(reg->protocols, const char *) = apr_pstrmemdup(cmd->pool, token, len);
     }
-    return NULL;
-}
-
-static int plugins_key_in(const char *list, const char *key, size_t len)
-{
-    const char *token;
-    size_t n;
-    while ((token = ws_header_list_next(&list, &n))) {
-        if (n == len && !strncasecmp(token, key, len)) {
-            return 1;
-        }
-    }
-    return 0;
+    error = ws_find_repeated(cmd->pool, reg->protocols->nelts, (char *const *)reg->protocols->elts,
+                             strcmp);
+    return error ? apr_pstrcat(cmd->pool, "protocol=: ", error, NULL) : NULL;
 }
 
 /* A repeatable key needs another value each time. plugins_set_protocols() checks protocol=. */
@@ -170,8 +153,8 @@ static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, i
     }
     for (int i = 0; i < argc; i++) {
         size_t len = strcspn(argv[i], "=");
-        if (!plugins_key_in("protocol", argv[i], len)
-            && !plugins_key_in(h->repeatable_keys, argv[i], len)) {
+        if (!ws_header_list_has("protocol", argv[i], len, 1)
+            && !ws_header_list_has(h->repeatable_keys, argv[i], len, 1)) {
             once[n++] = argv[i];
         }
     }

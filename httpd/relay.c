@@ -42,7 +42,7 @@ typedef struct relay {
                                * relay_carry_down() */
     char *buf;                /**< memory for the data of down, PIECE bytes */
     int headers_ended;        /**< the upgrade request has ended; the stream continues */
-    int up_ended;             /**< no more client input; the engine's socket is shut down */
+    int up_ended;             /**< the client's input has ended; the engine's socket is shut down */
     int down_broken;          /**< sending to the client has failed */
     int over;
 } relay;

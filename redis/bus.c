@@ -329,7 +329,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
     redisAppendCommand(c, "SUBSCRIBE %sall %sn:%llx.%x", r->options.prefix, r->options.prefix,
                        (unsigned long long)r->options.self.server, r->options.self.process);
     bus_subscribe(r, c, 1);
-    while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+    while (!__atomic_load_n(&r->stopped, __ATOMIC_RELAXED)) {
         struct pollfd p[2 + WS_REDIS_NODES_MAX] = {{.fd = c->fd, .events = POLLIN},
                                                    {.fd = r->wake, .events = POLLIN}};
         apr_time_t before = apr_time_now();
@@ -373,7 +373,7 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
     unsigned attempts = 0;
     int told = 0;
     (void)self;
-    while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+    while (!__atomic_load_n(&r->stopped, __ATOMIC_RELAXED)) {
         redisContext *c = ws_redis_connect(r, &told);
         if (c) {
             apr_time_t since = apr_time_now();
@@ -453,7 +453,6 @@ void ws_redis_destroy(ws_redis *r)
     apr_status_t rv;
     apr_thread_mutex_lock(r->lock);
     __atomic_store_n(&r->stopped, apr_time_now(), __ATOMIC_RELAXED);
-    __atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
     apr_thread_cond_signal(r->work);
     apr_thread_mutex_unlock(r->lock);
     ws_wake(r->wake);

@@ -266,7 +266,7 @@ redisContext *ws_redis_connect(ws_redis *r, int *told)
         }
     }
     if (!c || c->err) {
-        if (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+        if (!__atomic_load_n(&r->stopped, __ATOMIC_RELAXED)) {
             connect_tell(r, connect_where(r, c), c ? c->errstr : "out of memory", told);
         }
         ws_redis_close(c);

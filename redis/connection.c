@@ -79,7 +79,7 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j)
 {
     int full;
     apr_thread_mutex_lock(r->lock);
-    full = r->stop || (r->waiting && r->waiting + j->cost > r->options.queue);
+    full = r->stopped || (r->waiting && r->waiting + j->cost > r->options.queue);
     if (!full) {
         r->waiting += j->cost;
         *r->last = j;
@@ -284,7 +284,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
     while (!stop || jobs) {
         ws_redis_job **end = &jobs;
         apr_thread_mutex_lock(r->lock);
-        while (!jobs && !r->first && !r->stop) {
+        while (!jobs && !r->first && !r->stopped) {
             apr_thread_cond_wait(r->work, r->lock);
         }
         while (*end) {
@@ -296,7 +296,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         if (!attempts) {
             r->waiting = 0; /* jobs in flight do not count */
         }
-        stop = r->stop;
+        stop = r->stopped != 0;
         apr_thread_mutex_unlock(r->lock);
         rv = !jobs                ? WS_REDIS_DONE
              : r->options.cluster ? ws_redis_cluster_send(r, &jobs, &told)

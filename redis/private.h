@@ -59,7 +59,6 @@ struct ws_redis {
     apr_size_t waiting; /**< bytes */
     apr_hash_t *wanted; /**< channel -> bus_channel */
     apr_pool_t *pool;
-    int stop;
     apr_time_t stopped;     /**< atomic: time of stop; 0: not yet */
     int wake;               /**< eventfd of the receiver: wanted has changed, or stop */
     int ended;              /**< eventfd, readable from stop on, for both threads */
