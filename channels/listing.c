@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the channels of all processes. A process only knows the channels of its own connections, so
+ * Lists the channels of all processes. A process only knows the channels of the connections it holds, so
  * the asking process sends LIST to all. Each answers with its first names after `after`, up to one
  * more than the limit. The first names of the merged answers are then the first names of all
  * processes, with complete counts. The additional name shows that there are more.

@@ -80,7 +80,7 @@ typedef enum {
 /** State that an idle plain connection does not need. ws_conn_rare() allocates it at its first
  *  use. */
 typedef struct ws_rare {
-    ws_parser parser;    /**< without a ws_rare, there is no incomplete message */
+    ws_parser parser;    /**< a connection without a ws_rare has no incomplete message */
     ws_partial *message; /**< an incomplete message, or NULL */
     ws_bytes *rest;      /**< input that is not parsed or not delivered yet */
     union {
@@ -257,7 +257,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 /** Answer the peer's Close with the same code and reason, unless the handler has answered it. */
 void ws_conn_answer_close(ws_conn *c);
 
-/** Reset the connection, after the current callback if there is one. Nothing more is sent. */
+/** Reset the connection, from within a callback after its return. Nothing more is sent. */
 void ws_conn_abort(ws_conn *c);
 
 /* end.c */
@@ -340,7 +340,7 @@ static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 /* partial.c */
 
 /**
- * Make room for `more` bytes at the end of the message. Starts a message if there is none.
+ * Make room for `more` bytes at the end of the message. Starts a message if the connection has none.
  * @param total  bytes of the message announced so far
  * @param late   called if the message does not arrive in time
  * @return NULL: out of memory
@@ -358,7 +358,7 @@ static inline void ws_partial_begin_time(ws_partial *m)
     m->wire_in = ws_conn_sum(m->c, WS_SUM_WIRE_IN);
 }
 
-/** Free the message, if there is one. */
+/** Free the incomplete message, if any. */
 void ws_partial_free(ws_conn *c);
 
 /** The message is complete: record in c->large whether it was large. */

@@ -50,7 +50,7 @@ typedef struct ws_hixie {
 
 /**
  * Parse the next event from the input at *data, and advance *data and *len past the consumed bytes.
- * If there is no event, all input is consumed. A text is returned in pieces as its bytes arrive;
+ * If the input has no complete event, all of it is consumed. A text is returned in pieces as its bytes arrive;
  * the last piece may be empty. FF 00 is returned as a Close frame without a code. Frames of other
  * types are skipped (hybi-00, section 5.3) up to the size limit.
  */

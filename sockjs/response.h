@@ -37,7 +37,7 @@ struct ws_sockjs_response {
     ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */
     unsigned char kind;
     unsigned char chunked; /**< RFC 9112, section 7.1 */
-    unsigned char ending;  /**< no more data: close when all bytes are written */
+    unsigned char ending;  /**< the last data is queued: close when all bytes are written */
     unsigned char write_shut;
     unsigned char parts; /**< the beginning of the frame has been sent */
     apr_uint64_t sent;   /**< bytes of the body */

@@ -253,10 +253,12 @@ static void send_long(ws_conn *c, void *arg)
 {
     ws_location *here = arg;
     ok(ws_send(c, WS_TEXT, "0123456789", 10) >= 0, "a message as long as a fragment is sent");
-    ok(ws_send(c, WS_TEXT, "0123456789abcdefghijABC", 23) >= 0, "longer");
+    ok(ws_send(c, WS_TEXT, "0123456789abcdefghijABC", 23) >= 0,
+       "a message longer than a fragment is sent");
     ok(ws_send_part(c, WS_BINARY, "0123456789ab", 12, WS_FIRST) >= 0,
        "a part longer than a fragment is sent");
-    ok(ws_send_part(c, WS_BINARY, "0123456789cd", 12, WS_LAST) >= 0, "two");
+    ok(ws_send_part(c, WS_BINARY, "0123456789cd", 12, WS_LAST) >= 0,
+       "a last part longer than a fragment is sent");
     ok(ws_ping(c, "0123456789ab", 12) >= 0, "a Ping longer than a fragment is sent");
     ws_broadcast(here, WS_TEXT, "broadcast to all", 16, 0);
     ws_send_to(ws_conn_id(c), WS_TEXT, "a message by id", 15);
@@ -280,7 +282,7 @@ static void messages_are_cut_to_size(rig *r)
     wire_next_is(&w, "text \"broadcast \" +", "a broadcast is cut: the first frame");
     wire_next_is(&w, "continuation \"to all\"", "a broadcast is cut: the last frame");
     wire_next_is(&w, "text \"a message \" +", "a message by id is cut: the first frame");
-    wire_next_is(&w, "continuation \"by id\"", "too");
+    wire_next_is(&w, "continuation \"by id\"", "a message by id is cut: the last frame");
     wire_next_is(&w, "text \"short\"", "a short broadcast is not cut");
     leave(&w, "a");
 }
