@@ -24,11 +24,11 @@ use constant { CONTINUATION => 0, TEXT => 1, BINARY => 2, CLOSE => 8, PING => 9,
 
 my $KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
-# Builds a frame. %o: fin, rsv, mask (four bytes, or '' for none), length (as stated in the header),
-# form (7, 16 or 64 bits of length).
+# Builds a frame. Options: fin, rsv, mask (four bytes, or '' for none), length (the length that the
+# header states), form (the size of the length field: 7, 16 or 64 bits).
 sub frame_bytes {
     my ($opcode, $payload, %o) = @_;
-    $payload = "$payload";    # of a number too, the digits are masked
+    $payload = "$payload";    # if the payload is a number, mask its digits
     my $fin  = $o{fin} // 1;
     my $mask = $o{mask} // "\x37\xfa\x21\x3d";
     my $len  = $o{length} // length $payload;
@@ -44,9 +44,10 @@ sub frame_bytes {
     return $head . $mask . $payload;
 }
 
-# %o: tls => 1, 'TLSv1_2' or 'TLSv1_3'; cert => 1 (the client's); version; key; origin; protocol;
-# headers => [...]; request => the whole text; behind => bytes directly after the request; expect =>
-# 0: do not wait for the 101.
+# Connects and sends a handshake. Options: tls => 1, 'TLSv1_2' or 'TLSv1_3'; cert => 1 (send the
+# client's certificate); version; key; origin; protocol; headers => [...]; request => the text of the
+# whole request; behind => bytes to send directly after the request; expect => 0 (do not wait for the
+# response); port; from (the client's address); rcvbuf.
 sub new {
     my ($class, $httpd, $path, %o) = @_;
     my $port = $o{port} // ($o{tls} ? $httpd->ssl_port : $httpd->port);
@@ -83,7 +84,7 @@ sub new {
     return $self;
 }
 
-# Send a handshake that must be refused. Returns its status, and the client.
+# Send a handshake that the server should refuse. Returns the status of the response, and the client.
 sub refused {
     my ($class, $httpd, $path, %o) = @_;
     my $self = $class->new($httpd, $path, %o, expect => 0);
@@ -162,7 +163,7 @@ sub raw {
     return 1;
 }
 
-# Like raw, but sends each byte in a separate segment.
+# Like raw(), but writes the bytes one at a time. Returns 0 if the connection is broken.
 sub raw_bytewise {
     my ($self, $bytes) = @_;
     $self->raw($_) or return 0 for split //, $bytes;
@@ -178,7 +179,8 @@ sub close {
     return $self->send(CLOSE, defined $code ? pack('n', $code) . ($reason // '') : '');
 }
 
-# The next frame of the server: (opcode, payload, first byte); empty at the end of the stream.
+# Read the server's next frame. Returns (opcode, payload, first byte), or an empty list at the end of
+# the stream.
 sub frame {
     my ($self) = @_;
     while (1) {
@@ -200,7 +202,8 @@ sub frame {
     }
 }
 
-# The next complete data message. Answers pings that arrive before it.
+# Read the next complete data message. Returns (opcode, payload). Answers pings that arrive before the
+# message.
 sub message {
     my ($self) = @_;
     my ($type, $data);
@@ -219,15 +222,15 @@ sub message {
     croak 'the stream ended instead of a message';
 }
 
-# Whether the stream ends here, without an error.
+# Returns whether the stream ends here without an error.
 sub at_end {
     my ($self) = @_;
     return 0 if length $self->{in};
     return !$self->fill && !$self->{broken};
 }
 
-# Test that the server's next frame is a Close with this code (undef: none), and that the stream
-# then ends.
+# Test that the server sends a Close frame with this code (undef: a Close frame without a code), and
+# that the stream then ends. Ignores other frames before the Close frame.
 sub expect_close {
     my ($self, $code, $name) = @_;
     my ($opcode, $payload);
@@ -244,7 +247,7 @@ sub expect_close {
     return $ok && $end;
 }
 
-# Test that a message is echoed.
+# Test that the server echoes a message.
 sub echoes {
     my ($self, $text, $name) = @_;
     $self->text($text);

@@ -3,7 +3,7 @@
 # Runs bench/crowd, which subscribes and publishes to a channel, and reports whether all messages
 # have arrived.
 #
-#   my $crowd = Crowd->start([$httpd, ...], '/path', $subscribers);   # all are subscribed
+#   my $crowd = Crowd->start([$httpd, ...], '/path', $subscribers);   # returns when all are subscribed
 #   $crowd->go_on(100);   my ($left, $lost, $messages, $faults) = $crowd->result;
 
 package Crowd;
@@ -15,7 +15,7 @@ use Program;
 
 our $PUBLISHERS = 8;
 
-# The number of subscribers: fewer with a sanitizer, which makes everything slow.
+# Returns the number of subscribers. It is smaller with a sanitizer, which makes everything slow.
 sub size { return $ENV{WS_TEST_SUBSCRIBERS} || ($ENV{WS_TEST_PRELOAD} ? 300 : 1000) }
 
 sub start {

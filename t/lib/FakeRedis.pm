@@ -2,10 +2,10 @@
 
 # A server that behaves like Redis, but can answer each command as a test requires.
 #
-#   my $fake = FakeRedis->start;                        # also a sentinel, which names itself
-#   $fake->answer(EVAL => "*1\r\n:1\r\n");              # undef: as it should be
-#   $fake->push_all("*0\r\n");                              # to connections that have subscribed
-#   $fake->seen('EVAL');                                # how many came
+#   my $fake = FakeRedis->start;               # also acts as a sentinel, with itself as the master
+#   $fake->answer(EVAL => "*1\r\n:1\r\n");     # replies to EVAL from now on; undef: the usual replies
+#   $fake->push_all("*0\r\n");                 # sends this to all connections that have subscribed
+#   $fake->seen('EVAL');                       # returns how many of these commands have arrived
 
 package FakeRedis;
 
@@ -49,7 +49,7 @@ sub answer { my ($self, $command, $bytes) = @_; return $self->tell('answer', $co
 sub push_all { my ($self, $bytes) = @_; return $self->tell('push', unpack 'H*', $bytes) }
 sub seen   { my ($self, $command) = @_; return $self->tell('seen', $command) }
 
-# ---- In its process ----
+# ---- The server process ----
 
 sub bulk { return '$' . length($_[0]) . "\r\n$_[0]\r\n" }
 

@@ -1,20 +1,21 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A private httpd for one test: with its own ServerRoot and reserved loopback ports. It ends with
-# the object.
+# Runs a private httpd for one test, with its own ServerRoot and reserved loopback ports. httpd ends
+# when the object is destroyed.
 #
 #   my $httpd = Httpd->start(conf => '<Location /echo> WebSocketHandler ws_echo.so </Location>');
 #   $httpd->get('/index.html');   $httpd->wait_log(qr/refused with 403/);
 #
-# How to write a test that passes on any machine, however busy, and beside any other:
+# How to write a test that passes on any machine, however busy, and while other tests run:
 #
-#   Time. Never wait for a time: wait for an event.
-#       Httpd::wait_for(sub { ... }, 'the child to end');                  until it returns a true value
-#       Httpd::wait_for(sub { ... }, 'a queue', sub { "$n bytes" });       and after a timeout prints the state
-#       Httpd::wait_is(sub { subscribers() }, 3, 'subscribers');           until the value is 3 (or =~ qr//)
+#   Time. Wait for an event, never for a time.
+#       Httpd::wait_for(sub { ... }, 'the child to end');                  waits until the sub returns a true value
+#       Httpd::wait_for(sub { ... }, 'a queue', sub { "$n bytes" });       the last sub describes the state after a timeout
+#       Httpd::wait_is(sub { subscribers() }, 3, 'subscribers');           waits until the value is 3 (or matches a qr//)
 #     Never assert a speed, a duration, or a number of events per time. $Httpd::DEADLINE is the time limit for an
-#     event in seconds, longer on a busy machine (Patience.pm). Programs that a test starts find it in
-#     WS_TEST_DEADLINE. If the test has to do something before a timer of the configuration fires, stretch the timer:
+#     event in seconds, which is longer on a busy machine (Patience.pm). Programs that a test starts read the same
+#     limit from WS_TEST_DEADLINE. If the test has to do something before a timer of the configuration fires,
+#     stretch the timer:
 #       WebSocketDrainTimeout @{[Patience::stretch('3s')]}
 #   Processes. All processes that a test starts, including daemons, end with the test, however it ends (Reap.pm).
 #     You can use fork, exec, Program->start or a shell.
@@ -24,16 +25,17 @@
 #     Httpd->start(children => 4, ...) has a constant number of children. The default is one child, and with
 #     prefork 4 or more.
 #   Files. Write files to Httpd::folder(), a new folder that httpd's user can read, below the TMPDIR of the run. Write
-#     nothing to BUILD, which other runs share. Httpd::compile() builds a handler, once for each source.
-#   Ports. Httpd::free_port() returns ports; they stay reserved until the test ends, and refuse connections until
-#     a server listens there.
+#     nothing to the build directory ($Httpd::BUILD), which other runs share. Httpd::compile() builds a handler, once
+#     for each source.
+#   Ports. Httpd::free_port() returns a port. The port stays reserved until the test ends, and refuses connections
+#     until a server listens there.
 #   MPMs. Call Httpd::once() first if the test does not depend on the MPM.
 #
-# When a test fails, its folder is kept and the end of each log is shown.
+# When a test fails, Reap.pm keeps its folder, and Httpd.pm prints the end of each log.
 #
 # WS_TEST_MPM     event, worker or prefork
 # WS_TEST_BUILD   the folder of mod_websocket.so
-# WS_TEST_PRELOAD a sanitizer's runtime, for a module that was built with it
+# WS_TEST_PRELOAD the runtime library of a sanitizer, for a module that was built with that sanitizer
 # WS_TEST_KEEP    also keep the folders of tests that pass
 
 package Httpd;
@@ -61,7 +63,7 @@ our $TOP   = $Reap::TOP;
 our $BUILD = $Reap::BUILD;
 our $MPM   = $ENV{WS_TEST_MPM} || 'event';
 
-# How long to wait for an event: as Patience determines at that moment.
+# The time limit for an event, seconds. Patience.pm computes it anew at each use.
 tie our $DEADLINE, 'Patience';
 
 sub apxs_query {
@@ -76,17 +78,17 @@ our $PROGRAM = join '/', map { apxs_query($_) } qw(SBINDIR PROGNAME);
 my @MODULES = qw(authn_core authn_file authz_core authz_host authz_user authz_groupfile auth_basic
     alias dir env headers mime remoteip reqtimeout rewrite setenvif socache_shmcb ssl status);
 
-# With threads there is one child, however busy it is, and slots for children of older generations.
-# (The worker MPM has such slots only if one generation may have that many children. It starts
-# another child when all threads are busy.)
+# With event, there is one child, however busy it is, and the scoreboard has slots for children of
+# older generations. The worker MPM has such slots only if one generation may have that many
+# children. Therefore it starts another child when all threads are busy.
 my %MPM_CONF = (
     event   => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 50\nMinSpareThreads 1\nMaxSpareThreads 50",
     worker  => "StartServers 1\nServerLimit 8\nThreadsPerChild 50\nMaxRequestWorkers 400\nMinSpareThreads 1\nMaxSpareThreads 400",
     prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMinSpareServers 4\nMaxSpareServers 64",
 );
 
-# Sections for requests whose connection leaves httpd: event streams and polls. Also such sections
-# with relayed connections.
+# Sections for event streams and polls, whose connections the module takes over from httpd. In the
+# second section the module relays the connections instead.
 our $STREAMS = <<'END';
 <Location "/events">
     WebSocketChannelHTTP subscribe
@@ -99,8 +101,9 @@ our $STREAMS = <<'END';
 </Location>
 END
 
-# This number of children, which run until httpd ends. After a reload, event has slots for new
-# children immediately; worker and prefork have them only when the old ones have ended.
+# Returns the configuration of the MPM for a constant number of children, which run until httpd ends.
+# After a reload, event has slots for new children immediately. Worker and prefork have them only
+# when the old children have ended.
 sub mpm_conf {
     my ($children) = @_;
     my $places = 4 * $children;
@@ -124,7 +127,7 @@ if ($0 =~ /\.t$/) {
     alarm $most;
 }
 
-# Whether a handle can be read, or with $write written, within this number of seconds.
+# Waits until a handle can be read, or with $write written. Returns 0 after this number of seconds.
 sub ready {
     my ($handle, $write, $seconds) = @_;
     my $select = IO::Select->new($handle);
@@ -150,15 +153,14 @@ sub free_port {
     return $socket->sockport;
 }
 
-# Create a folder that httpd's user can read. It is removed with the TMPDIR of the run.
+# Create a folder that httpd's user can read. Reap.pm removes it with the TMPDIR of the run.
 sub folder {
     my $folder = tempdir('mod_websocket-XXXXXX', TMPDIR => 1);
     chmod 0755, $folder;
     return $folder;
 }
 
-# Call it in a test that does not use httpd or does not depend on the MPM: it then runs only with
-# event.
+# Skip the test if the MPM is not event. For tests that do not use httpd or do not depend on the MPM.
 sub once {
     plan skip_all => 'the same under every MPM' if $MPM ne 'event';
 }
@@ -176,8 +178,8 @@ sub shown {
     return !defined $value ? 'undef' : ref $value eq 'ARRAY' ? join(' ', map { shown($_) } @$value) : "\"$value\"";
 }
 
-# Wait until $what->() is true, and return its result. $seen->() describes the state if that does
-# not happen; the default is the last result of $what->().
+# Wait until $what->() returns a true value, and return this value. After a timeout, print what
+# $seen->() returns, by default the last result of $what->(), and end the test.
 sub wait_for {
     my ($what, $name, $seen) = @_;
     my $began = time;
@@ -191,7 +193,7 @@ sub wait_for {
     }
 }
 
-# Wait until $get->() has this value, or matches it. Counts as a test.
+# Wait until $get->() returns this value, or matches it if it is a pattern. Counts as a test.
 sub wait_is {
     my ($get, $expected, $name) = @_;
     my $got;
@@ -221,7 +223,7 @@ sub read_file {
     return scalar(<$f>) // '';
 }
 
-# Certificates, made once for a build: a CA, a server's and a client's.
+# Make the certificates of a CA, a server and a client, once for each build. Returns their folder.
 sub certificates {
     my $dir = "$BUILD/t/certificates";
     return $dir if -e "$dir/done";
@@ -238,7 +240,7 @@ sub certificates {
     }
     write_file("$new/done", '');
     chmod 0755, $new;
-    rename $new, $dir or remove_tree($new);    # another test was first
+    rename $new, $dir or remove_tree($new);    # another test has made them meanwhile
     return $dir;
 }
 
@@ -253,8 +255,8 @@ sub publish_screenshots {
     }
 }
 
-# Build a handler or module of the tests: t/handlers/NAME.c, or a source text. Returns the shared
-# object, which is built once for each source and each state of the headers.
+# Build a handler or module of the tests from t/handlers/NAME.c or from a source text. Returns the
+# path of the shared object. Builds again only if the source or a header has changed.
 sub compile {
     my ($name, $source, @flags) = @_;
     $source //= read_file("$TOP/t/handlers/$name.c");
@@ -275,7 +277,7 @@ sub compile {
 
 sub new {
     my ($class, %arg) = @_;
-    # A folder that httpd's user can read, too: it may have no access to the build directory.
+    # httpd's user may have no access to the build directory.
     my $root = folder();
     make_path("$root/logs", "$root/htdocs");
     chmod 0777, "$root/logs";
@@ -303,8 +305,8 @@ sub write_conf {
     my $ssl  = $self->{ssl_conf} // '';
     my $websocket = $self->{no_module} ? '' : "LoadModule websocket_module $BUILD/mod_websocket.so";
     $websocket .= "\nWebSocketBackend $ENV{WS_TEST_BACKEND}" if $websocket && $ENV{WS_TEST_BACKEND};
-    # On a slow machine a client may be silent for long: it gets no ping that its test does not expect, and may take its
-    # time for a request.
+    # On a slow machine, a client may need minutes for a request or between messages: httpd must not time out the
+    # request, nor send a ping that the test does not expect.
     my $patient = "<IfModule reqtimeout_module>\nRequestReadTimeout header=0 body=0\n</IfModule>";
     $patient .= "\n<IfModule websocket_module>\nWebSocketPing 10min\n</IfModule>" if !$self->{no_module};
     my $level = $websocket || ($self->{load} // '') =~ /mod_websocket\.so/ ? ' websocket:' . ($self->{log_level} || 'debug') : '';
@@ -365,7 +367,7 @@ sub environment {
     return %env;
 }
 
-# Run httpd's program in the foreground; returns what it prints.
+# Run httpd's program in the foreground and return its output.
 sub run {
     my ($self, @arg) = @_;
     my %env = $self->environment;
@@ -383,7 +385,7 @@ sub start {
     $self->{pid} = wait_for(
         sub { read_file("$self->{root}/httpd.pid") =~ /(\d+)/ ? $1 : 0 }, 'the pid file');
     wait_for(sub { $self->connect }, 'httpd to listen');
-    wait_for(sub { $self->children }, 'the first child');    # the kernel accepts connections before
+    wait_for(sub { $self->children }, 'the first child');    # the kernel accepts connections before a child runs
     wait_is(sub { scalar(() = $self->children) }, $self->{children}, 'children') if $self->{children};
     return $self;
 }
@@ -401,7 +403,7 @@ sub pid      { $_[0]{pid} }
 sub error_log  { read_file("$_[0]{root}/logs/error_log") }
 sub access_log { read_file("$_[0]{root}/logs/access_log") }
 
-# Wait until the error log (or with $log the access log) has a match, and return it with its groups.
+# Wait until the error log (with $log: the access log) matches. Returns the match and its groups.
 sub wait_log {
     my ($self, $match, $log) = @_;
     my @found;
@@ -410,7 +412,7 @@ sub wait_log {
     return wantarray ? @found : $found[0];
 }
 
-# The number of matches of a pattern in the error log.
+# Returns the number of matches of a pattern in the error log.
 sub count_log {
     my ($self, $match) = @_;
     my $n = () = $self->error_log =~ /$match/g;
@@ -439,7 +441,7 @@ sub request {
 
 sub get { my ($self, @arg) = @_; return $self->request('GET', @arg) }
 
-# A value of server-status?auto.
+# Returns a value of server-status?auto.
 sub status_value {
     my ($self, $name) = @_;
     my (undef, undef, $body) = $self->get('/server-status?auto');
@@ -451,7 +453,7 @@ sub children {
     return split ' ', read_file("/proc/$self->{pid}/task/$self->{pid}/children");
 }
 
-# The result of $get->(PID) for each child, by pid. Omits children that end meanwhile.
+# Returns { PID => $get->(PID) } for all children. Omits children that end meanwhile.
 sub each_child {
     my ($self, $get) = @_;
     my %of = map { $_ => $get->($_) } $self->children;
@@ -459,8 +461,9 @@ sub each_child {
     return { map { $_ => $of{$_} } grep { $alive{$_} && defined $of{$_} } keys %of };
 }
 
-# Wait until no child of each_child() has more than it had then, apart from an allowed increase.
-# Children that httpd has started since are not compared; with start(children => N), there are none.
+# Wait until no child has a larger value than in $before, a result of each_child(), apart from an
+# allowed increase. Children that httpd has started since then are not compared. With
+# start(children => N), httpd starts none.
 sub none_grows {
     my ($self, $before, $get, $name, $slack) = @_;
     my %more;
@@ -476,14 +479,15 @@ sub none_grows {
     pass($name);
 }
 
-# The number of matching descriptors of a process.
+# Returns the number of descriptors of a process whose link in /proc/PID/fd matches.
 sub descriptors {
     my ($pid, $match) = @_;
     opendir my $dir, "/proc/$pid/fd" or return;
     return scalar grep { (readlink("/proc/$pid/fd/$_") // '') =~ $match } readdir $dir;
 }
 
-# A value of /proc/PID/status in KiB, see proc(5): RSS, HWM (the peak of RSS) or another one.
+# Returns the value Vm$what of /proc/PID/status in KiB, see proc(5): RSS, HWM (the peak of RSS) and
+# others.
 sub memory {
     my ($pid, $what) = @_;
     return read_file("/proc/$pid/status") =~ /^Vm$what:\s+(\d+) kB$/m ? $1 : undef;
@@ -495,11 +499,12 @@ sub graceful {
     my @old = $self->children;
     kill 'USR1', $self->{pid};
     wait_for(sub { $self->count_log(qr/resuming normal operations/) > $before }, 'the reload');
-    $self->wait_deaf(@old) if $MPM ne 'prefork';    # there, a child that is busy keeps its sockets, but accepts nothing
+    $self->wait_deaf(@old) if $MPM ne 'prefork';    # in prefork, a busy child keeps its listening sockets, but accepts nothing
 }
 
-# Old children may accept a few more connections, with the old configuration, until they have closed
-# their listening sockets. A child that a test has stopped never closes them.
+# Wait until the old children have closed their listening sockets: until then, they may accept
+# connections and serve them with the old configuration. A child that a test has frozen never closes
+# its sockets, so the wait has a time limit.
 sub wait_deaf {
     my ($self, @old) = @_;
     my $until = time + $DEADLINE / 6;
@@ -516,8 +521,8 @@ sub wait_deaf {
 
 # When a child stops, close_worker_sockets() of the event MPM reads sockets that a worker thread may
 # be freeing at that moment. This bug of httpd can crash the child. Therefore wait until all threads
-# sleep: those that are ending a connection have then ended it; idle ones and those that wait for a
-# client sleep anyway. Threads that serve a flood never sleep: do not wait for them.
+# sleep: then no thread is ending a connection. Threads that are idle or wait for a client sleep
+# anyway. A thread that serves a flood of messages never sleeps, so the wait has a time limit.
 sub wait_asleep {
     my ($self) = @_;
     for (1 .. 100) {
@@ -526,15 +531,16 @@ sub wait_asleep {
     }
 }
 
-# Whether all threads of all children sleep.
+# Returns whether all threads of all children sleep.
 sub asleep {
     my ($self) = @_;
     my @state = map { read_file($_) =~ /\) (\S)/ ? $1 : () } map { glob "/proc/$_/task/*/stat" } $self->children;
     return !grep { $_ ne 'S' } @state;
 }
 
-# Send httpd a signal that ends all its children: TERM, or HUP for a restart. A test never does so by kill(): the MPMs'
-# own crashes at that moment (see wait_asleep() and httpd_s_own_crash()) would be taken for the module's.
+# Send httpd a signal that ends all its children: TERM, or HUP for a restart. Tests must use this function instead of
+# kill(), because the MPMs can crash at that moment (see wait_asleep() and httpd_s_own_crash()). Such a crash would
+# count as a crash of the module.
 sub terminate {
     my ($self, $signal) = @_;
     $self->wait_asleep;
@@ -550,15 +556,14 @@ sub stop {
     wait_for(sub { !kill(0, $pid) }, 'httpd to end');
 }
 
-# Stop a process (SIGSTOP). Its threads stop one after the other; all have stopped when this
-# returns.
+# Stop a process (SIGSTOP), and wait until all its threads have stopped.
 sub freeze {
     my ($pid) = @_;
     kill 'STOP', $pid;
     wait_for(sub { !grep { read_file($_) !~ /\) [Tt]/ } glob "/proc/$pid/task/*/stat" }, "process $pid to stop");
 }
 
-# The last lines of the error log.
+# Returns the last 30 lines of the error log, with a heading.
 sub tails {
     my ($self) = @_;
     my @lines = split /\n/, $self->error_log;
@@ -573,15 +578,15 @@ END {
 }
 
 # A prefork child that gets SIGTERM before the modules have initialized may crash: the signal
-# handler of the MPM calls exit() even if it has interrupted malloc(). Such a child has logged
-# nothing.
+# handler of the MPM calls exit() even if it has interrupted malloc(). A child that has crashed for
+# this reason has logged nothing.
 sub httpd_s_own_crash {
     my ($self, $log, $line) = @_;
     return $line =~ /child pid (\d+) exit signal (?:Abort|Segmentation)/ && $log !~ /\[pid $1:/
         && index($log, $line) >= $self->{ends_at};
 }
 
-# Errors that no test may cause: a crashed child, or a report of a sanitizer.
+# Returns the errors that no test may cause: crashes of children, and reports of a sanitizer.
 sub complaints {
     my ($self) = @_;
     my $log = $self->error_log;
@@ -598,7 +603,7 @@ sub DESTROY {
     eval { $self->stop };
     my @bad = $self->complaints;
     if ($self->{pid} || @bad) {
-        fail('httpd ended without complaints');
+        fail('httpd ends, without crashes or reports of a sanitizer');
         diag(join "\n", $@ || (), @bad);
         $? = 1;
     }

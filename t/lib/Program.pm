@@ -1,11 +1,11 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A program that a test runs: its output, its input, its end. The program ends with the object;
-# processes that it has started end with the test (Reap.pm).
+# Runs a program for a test, and handles its input, its output and its exit status. The program ends when
+# the object is destroyed. Processes that the program has started end with the test (Reap.pm).
 #
 #   my $p = Program->start(qw(openssl s_client -connect), "127.0.0.1:$port");
 #   $p->write("K\n");   $p->wait_output(qr/KEYUPDATE/);   my $status = $p->finish;
-#   Program::tap('node', 't/clients/ws.js', $url);    # its "ok NAME", "not ok NAME" become tests
+#   Program::tap('npm ws', 'node', 't/clients/echo.js', 'ws', ...);   # lines "ok NAME" and "not ok NAME" become tests
 
 package Program;
 
@@ -18,7 +18,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use Httpd;
 
-# Standard input, output and error are one stream each way.
+# Start a program. Standard input, output and error are one socket.
 sub start {
     my ($class, @command) = @_;
     socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or croak "socketpair: $!";
@@ -39,15 +39,15 @@ sub write {
     return print { $self->{stream} } $bytes;
 }
 
-# No more input.
+# End the program's input.
 sub end_input { shutdown $_[0]{stream}, 1 }
 
-# Read once. Returns 0 at the end of the output. Each call waits again, so time limits count from
-# the last output: a program that makes progress under load may take a long time.
+# Read once. Returns 0 at the end of the output. The time limit counts from the last output, so a
+# program that makes progress under load may take a long time.
 sub read_on {
     my ($self, $deadline) = @_;
     Httpd::ready($self->{stream}, 0, $deadline || $Httpd::DEADLINE)
-        or Httpd::give_up("$self->{name} says nothing more: $self->{output}");
+        or Httpd::give_up("no more output from $self->{name}; its output so far: $self->{output}");
     return sysread $self->{stream}, $self->{output}, 65536, length $self->{output};
 }
 
@@ -64,7 +64,7 @@ sub wait_output {
     }
 }
 
-# Wait for the end of the output and of the program. Returns the exit status (after a signal, $?).
+# Wait until the program has ended. Returns the exit status, or $? if a signal has ended the program.
 sub finish {
     my ($self, $deadline) = @_;
     1 while $self->read_on($deadline);
@@ -82,7 +82,7 @@ sub DESTROY {
     waitpid $self->{pid}, 0;
 }
 
-# Run a program to its end. Returns (status, output).
+# Run a program without input until it ends. Returns (status, output).
 sub run {
     my (@command) = @_;
     my $self = Program->start(@command);
@@ -90,8 +90,9 @@ sub run {
     return ($self->finish, $self->output);
 }
 
-# make, on the build that other tests use at the same time: one after the other. A compiler or flags that differ from
-# those of the build do not matter (-o): nothing may be built anew under the other tests. As run().
+# Run make in the build directory that other tests use at the same time. A lock prevents two tests from running make
+# together. Because of -o, make does not rebuild everything if the compiler or the flags have changed, as other tests
+# use the files. Returns (status, output).
 sub make {
     my (@arguments) = @_;
     my ($build) = map { /^BUILD=(.*)/ ? $1 : () } @arguments;
@@ -100,8 +101,8 @@ sub make {
     return run('flock', "$Httpd::BUILD/t/make.lock", 'make', '--no-print-directory', '-f', 'Makefile.apxs', @arguments);
 }
 
-# Run a program that prints TAP without a plan: each of its tests becomes one of ours. Its last line
-# is "done".
+# Run a program that prints TAP without a plan, and then a line "done". Each of its results becomes a
+# test here.
 sub tap {
     my ($name, @command) = @_;
     my ($status, $output) = run(@command);
@@ -111,7 +112,7 @@ sub tap {
         elsif (/^not ok (.*)/) { fail("$name: $1"); diag(splice @other) }
         elsif ($_ ne 'done')   { push @other, "$_\n" }
     }
-    is($status, 0, "$name: ran to its end") && $output =~ /^done$/m
+    is($status, 0, "$name ends with status 0") && $output =~ /^done$/m
         or diag("$name ended with $status: ", @other);
 }
 

@@ -1,9 +1,10 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A script that uses this module (Httpd.pm does) runs under t/lib/reap.c, which ends every process
-# that the script leaves, however the script ends, and gives it a separate TMPDIR.
+# A script that uses this module, for example through Httpd.pm, runs under t/lib/reap.c. reap gives
+# the script a separate TMPDIR. When the script ends in any way, reap ends all processes that the
+# script has started and that still run.
 #
-#   perl -It/lib -MReap -e Reap::run PROGRAM ARGUMENT...    the same for any program
+#   perl -It/lib -MReap -e Reap::run PROGRAM ARGUMENT...    does the same for any program
 
 package Reap;
 
@@ -18,7 +19,7 @@ use Patience;
 our $TOP   = abs_path(dirname(__FILE__) . '/../..');
 our $BUILD = abs_path($ENV{WS_TEST_BUILD} || "$TOP/build") // die "there is no build\n";
 
-# The program, which is rebuilt if its source has changed.
+# Returns the path of reap, after building it if its source has changed.
 sub program {
     my $source  = "$TOP/t/lib/reap.c";
     my $program = "$BUILD/t/reap-" . substr Digest::SHA->new(1)->addfile($source)->hexdigest, 0, 8;

@@ -1,11 +1,12 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A private redis-server on a free port and a unix socket. It ends with the object.
+# Runs a private redis-server on a free port and a Unix socket. The server ends when the object is
+# destroyed.
 #
 #   my $redis = Redis->start(options => [...]);   $redis->stop;   $redis->again;   $redis->cli('PING');
-#   my $sentinel = Redis->start(watches => $redis);   # under the name "mymaster"; password => 'x'
+#   my $sentinel = Redis->start(watches => $redis);   # calls the master "mymaster"; password => 'x' sets a password
 #
-# And httpds with mod_websocket_redis.so:
+# Also runs httpd with mod_websocket_redis.so:
 #
 #   my $httpd = bus_httpd("redis://127.0.0.1:$port");        my ($status, $answer) = publish($httpd, 'kept/a', 'text');
 #   subscribed_in_redis('kept/a', 2, $redis);                stop_bus_httpds();
@@ -21,11 +22,11 @@ use Httpd;
 
 our @EXPORT_OK = qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
 
-# The line that loads the module.
+# The directive that loads mod_websocket_redis.
 our $LOAD = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
 
-# Sections of each such httpd: publishers on /channels, subscribers on /ws and /members. kept/* has
-# a history.
+# The configuration of each httpd that bus_httpd() starts. Publishers use /channels, subscribers use
+# /ws and /members. The channels kept/* have a history.
 our $CONF = <<'END';
 WebSocketHistory kept/* 100000
 WebSocketPing off
@@ -43,8 +44,8 @@ END
 
 my @httpds;
 
-# The first argument is that of WebSocketBus. conf => more lines; other options are those of
-# Httpd->start.
+# Start an httpd. The first argument is the argument of WebSocketBus. conf => more directives; other
+# options are the same as those of Httpd->start.
 sub bus_httpd {
     my ($bus, %arg) = @_;
     push @httpds, Httpd->start(load => $LOAD, %arg, conf => "WebSocketBus $bus\n$CONF" . ($arg{conf} // ''));
@@ -54,10 +55,10 @@ sub bus_httpd {
 sub stop_bus_httpds {
     $_->terminate for @httpds;
     $_->stop for @httpds;
-    is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+    is_deeply([map { $_->complaints } @httpds], [], 'no child has crashed');
 }
 
-# The HTTP interface of channels: (status, answer as JSON)
+# Send a request to the HTTP interface of channels. Returns (status, decoded JSON of the response).
 sub channel_http {
     my ($httpd, $method, $channel, $body) = @_;
     my $socket = $httpd->connect or die $!;
@@ -70,7 +71,7 @@ sub channel_http {
 
 sub publish { my ($httpd, $channel, $text) = @_; return channel_http($httpd, 'POST', $channel, $text) }
 
-# Wait until this number of processes, on all these servers together, have subscribed to a channel.
+# Wait until $n processes have subscribed to a channel, counted over all these Redis servers.
 sub subscribed_in_redis {
     my ($channel, $n, @redis) = @_;
     my $sum;
@@ -135,7 +136,7 @@ sub socket { "$_[0]{dir}/socket" }
 
 sub cli {
     my ($self, @command) = @_;
-    my $at = $self->{watches} ? "-p $self->{port}" : '-s ' . $self->socket;    # where TLS or not does not matter
+    my $at = $self->{watches} ? "-p $self->{port}" : '-s ' . $self->socket;    # the Unix socket works without TLS, even if the port requires TLS
     return scalar `redis-cli $at @command 2>&1`;
 }
 

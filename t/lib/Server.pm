@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A WebSocket server that gives a test full control of its bytes, for tests of clients.
+# A WebSocket server for tests of clients. The test decides about each byte that the server sends.
 #
 #   my ($s, $head) = accepted($listener);         answer($s, $head, 'Set-Cookie: a=b');
 #   my ($opcode, $payload, $first) = frame($s);   say_to($s, TEXT, 'hello');
@@ -16,7 +16,7 @@ use Httpd;
 
 our @EXPORT_OK = qw(accepted answer frame say_to);
 
-# A connection: (socket, request).
+# Accept a connection and read the handshake. Returns (socket, head of the request).
 sub accepted {
     my ($listener) = @_;
     Httpd::ready($listener) or Httpd::give_up('nobody connects');
@@ -44,13 +44,14 @@ sub take {
     return $data;
 }
 
-# The client's next frame: (opcode, payload, first byte); empty at the end.
+# Read the client's next frame. Returns (opcode, payload, first byte), or an empty list at the end of
+# the stream.
 sub frame {
     my ($s) = @_;
     my $head = take($s, 2);
     return if length $head < 2;
     my ($first, $len) = unpack 'CC', $head;
-    die 'the client does not mask' if !($len & 0x80);
+    die 'the client does not mask its frames' if !($len & 0x80);
     $len &= 0x7F;
     $len = $len == 126 ? unpack 'n', take($s, 2) : $len == 127 ? unpack 'Q>', take($s, 8) : $len;
     my $mask = take($s, 4);

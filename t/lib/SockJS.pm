@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An HTTP client that shows the bytes and chunks of a response, and the services that SockJS clients are tested with.
+# An HTTP client for tests of SockJS, which gives access to the bytes and the chunks of a response. Also configures
+# the services that the tests of SockJS clients expect.
 
 package SockJS;
 
@@ -10,7 +11,7 @@ use Httpd;
 use IO::Select;
 use IO::Socket::INET;
 
-# The Locations of the protocol's tests: echo, close, amplify and others.
+# Returns the configuration of the services: a Location each for echo, close, amplify and others.
 sub services {
     my (%arg) = @_;
     my $more    = $arg{more} // '';
@@ -49,11 +50,11 @@ sub new {
     return $self;
 }
 
-# More bytes. Returns whether there were any.
+# Read once. Returns 0 at the end of the stream.
 sub fill {
     my ($self) = @_;
     if (!$self->{socket}->can('pending') || !$self->{socket}->pending) {
-        IO::Select->new($self->{socket})->can_read($Httpd::DEADLINE) or die "nothing comes; so far: $self->{buffer}\n";
+        IO::Select->new($self->{socket})->can_read($Httpd::DEADLINE) or die "no more data; unused so far: $self->{buffer}\n";
     }
     return $self->{socket}->sysread($self->{buffer}, 65536, length $self->{buffer});
 }
@@ -75,7 +76,7 @@ sub read_bytes {
     return substr $self->{buffer}, 0, $n, '';
 }
 
-# The next chunk of the body; '' is the last one; undef: the connection has ended.
+# Read the next chunk of the body. The last chunk is ''. Returns undef if the connection has ended.
 sub chunk {
     my ($self) = @_;
     my $size = $self->read_until(qr/\r\n/) // return undef;
@@ -140,7 +141,7 @@ sub close {
 
 my $session = 0;
 
-# A part of a URL that no session has used yet.
+# Returns the server and session part of a URL for a new session.
 sub session { return '/000/' . sprintf '%x-%x-%x', $$, ++$session, int rand 1 << 30 }
 
 1;

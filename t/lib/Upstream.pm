@@ -1,9 +1,9 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An HTTP application that gives a test full control of its bytes.
+# An HTTP application for tests of bridges and proxies. The test decides about each byte of a response.
 #
 #   my $app = Upstream->new;                     # Upstream->new(unix => $path), Upstream->new(tls => $certificates)
-#   my ($s, $head, $body) = $app->next_request;  # the next one
+#   my ($s, $head, $body) = $app->next_request;  # waits for a request on a new connection
 #   Upstream::answer($s, $body, $headers, $status);
 
 package Upstream;
@@ -26,7 +26,7 @@ sub new {
 
 sub port { $_[0]{listener}->sockport }
 
-# A connection; with TLS undef if the client does not accept the certificate.
+# Accept a connection. Returns undef if the client does not accept the certificate.
 sub connection {
     my ($self) = @_;
     Httpd::ready($self->{listener}, 0, $Httpd::DEADLINE) or Httpd::give_up('no request');
@@ -49,7 +49,7 @@ sub next_request {
     return ($s, $head, $body // '');
 }
 
-# Each header ends with CRLF. The headers include the type.
+# Send a response and close the connection. $headers includes Content-Type; each header ends with CRLF.
 sub answer {
     my ($s, $body, $headers, $status) = @_;
     print {$s} 'HTTP/1.1 ', $status // '200 OK', "\r\nConnection: close\r\n", $headers // "Content-Type: text/plain\r\n",

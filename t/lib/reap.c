@@ -35,7 +35,7 @@ static void die(const char *what)
     exit(127);
 }
 
-/** The parent of a process, and its name. @return 0: the process does not exist */
+/** Read the name of a process. @return its parent; 0: the process does not exist */
 static pid_t parent_of(const char *pid, char name[64])
 {
     char path[64], text[512];
@@ -55,7 +55,8 @@ static pid_t parent_of(const char *pid, char name[64])
     return parent;
 }
 
-/** Send a signal to each child; 0: none. @return the number of children */
+/** Send a signal to each child, or none if signal is 0. With tell, print each child.
+ *  @return the number of children */
 static int children(int signal, int tell)
 {
     DIR *proc = opendir("/proc");
@@ -79,8 +80,8 @@ static int children(int signal, int tell)
     return n;
 }
 
-/** Collect the status of all ended children. @return 1, and child's status, if child is one of
- *  them */
+/** Collect the status of all children that have ended. If child is among them, store its status.
+ *  @return whether child is among them */
 static int take(pid_t child, int *status)
 {
     int s, found = 0;
@@ -99,7 +100,8 @@ static void tick(void)
     nanosleep(&(struct timespec){0, TICK * 1000000}, NULL);
 }
 
-/** End the remaining processes. The children of a process that ends become reap's own. */
+/** End the remaining processes: wait up to `grace` milliseconds, then kill them. The children of a
+ *  process that ends become children of reap. */
 static void end_all(int grace, int tell)
 {
     int status;
@@ -112,7 +114,8 @@ static void end_all(int grace, int tell)
     }
 }
 
-/** @return child's status; after a signal to reap, the status of an end by that signal */
+/** Wait until child has ended or reap receives a signal. @return the status of child, or a status
+ *  that says that this signal has ended the process */
 static int wait_for(pid_t child)
 {
     int status = 0;
@@ -125,7 +128,7 @@ static int wait_for(pid_t child)
     return status;
 }
 
-/** End with the status of another process. */
+/** End in the same way as the process with this status: with its exit status or by its signal. */
 static void end_as(int status)
 {
     if (WIFSIGNALED(status)) {
@@ -136,7 +139,7 @@ static void end_as(int status)
     exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/** Fork. The kernel sends the child this signal when reap ends. */
+/** Fork. The kernel sends this signal to the new process when its parent ends. @return as fork() */
 static pid_t fork_bound(int signal)
 {
     pid_t parent = getpid(), pid = fork();
@@ -216,7 +219,7 @@ int main(int argc, char **argv)
     char *folder = make_folder();
     pid_t child = fork_bound(SIGTERM);
     if (child == 0) {
-        prctl(PR_SET_CHILD_SUBREAPER, 1); /* children do not inherit it */
+        prctl(PR_SET_CHILD_SUBREAPER, 1); /* children do not inherit this attribute */
         end_as(inner(argv + 1));
     }
     int status = getppid() == parent ? wait_for(child) : SIGTERM;
