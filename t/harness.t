@@ -353,7 +353,7 @@ not ok 1 - no-error:1: configure fails "x"
 1..1
 TOLD
 told('not-configured', 'polite', "connect /\n", 2, <<'TOLD');
-wshandler-test: handler polite: greeting= is missing: what is a client welcomed with?
+wshandler-test: handler polite: greeting= is missing: set the text of the first message
 1..0
 TOLD
 told('no-handler', "$Httpd::BUILD/mod_websocket.so", "connect /\n", 2, <<'TOLD');

@@ -84,7 +84,7 @@ $open->('/echo')->echoes('hello', 'the handler echo echoes');
     is((Client->refused($httpd, '/named?name=admin'))[0], 403, 'the handler named refuses the name admin');
     my $c = $open->('/named?name=ann', headers => ['User-Agent: test'], protocol => 'x, named.v1');
     is($c->header('Set-Cookie'), 'name=ann', 'the handler named sets a cookie');
-    is($next->($c), 'Hello ann with test, we speak named.v1.', 'the handler named gets the User-Agent and the subprotocol');
+    is($next->($c), 'Hello ann. User-Agent: test. Subprotocol: named.v1.', 'the handler named gets the User-Agent and the subprotocol');
     $c->text('hi');
     is($next->($c), 'ann, 1: hi', 'the handler named keeps data of the connection');
 }

@@ -1,5 +1,5 @@
 <?php
-// A chat room: everyone in it gets what one says. Only the server itself may ask for this page.
+// A chat room: each message goes to all clients. Only the server itself may request this page.
 if (!isset($_SERVER['WEBSOCKET'])) {
     http_response_code(403);
     exit('This page is for WebSockets.');
