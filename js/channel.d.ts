@@ -1,18 +1,18 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 export interface Options {
-    /** Asked before each connection, and when the server says that the token expires soon (docs/tokens.md). */
+    /** Returns a token. Called before each connection, and when the server announces that the token expires soon (docs/tokens.md). */
     token?: () => string | undefined | Promise<string | undefined>;
-    /** A Location with `WebSocketChannelHTTP subscribe`, and one with `publish`: what is used where WebSockets fail. */
+    /** URLs of a Location with `WebSocketChannelHTTP subscribe` and of one with `publish`. The client uses them if WebSockets fail. */
     events?: string;
     publish?: string;
-    /** Milliseconds without a message until the server is asked (25000), and until an answer has to be there (10000). */
+    /** After `heartbeat` milliseconds without a message (25000), the client sends a ping. The answer must arrive within `timeout` (10000). */
     heartbeat?: number;
     timeout?: number;
-    /** Milliseconds before another try: twice as many each time, with jitter (500, 30000). */
+    /** Milliseconds before the client reconnects: the delay doubles from `minDelay` (500) to `maxDelay` (30000), with jitter. */
     minDelay?: number;
     maxDelay?: number;
-    /** How many messages wait for an iterator, and how many requests for their answers (1000). */
+    /** Maximum number of messages that wait for an iterator, and of requests that wait for answers (1000). */
     queue?: number;
     /** Classes to use instead of the global ones. */
     WebSocket?: any;
@@ -21,31 +21,31 @@ export interface Options {
 }
 
 export interface SubscribeOptions {
-    /** A position, `all` or `last`: what to begin with. */
+    /** First receive the messages after this position, `all` kept messages, or the `last` one. */
     after?: string;
-    /** Asked for a token of this channel alone. By WebSocket only. */
+    /** Returns a token for this channel only. Not used over EventSource. */
     token?: () => string | Promise<string>;
-    /** Be a member, by this text. */
+    /** Become a member of the channel, with this text. */
     member?: string;
-    /** Keep `members`. */
+    /** Keep `members` up to date. */
     watch?: boolean;
 }
 
 export interface PublishOptions {
-    /** What the message is about: for slow readers it replaces older ones with this key. */
+    /** Subject of the message. In the queue of a slow client, the message may replace older ones with the same key. */
     key?: string;
-    /** The event's name for EventSource. */
+    /** Type of the event for clients that use EventSource. */
     event?: string;
-    /** Seconds after which it is not delivered any more. */
+    /** Seconds after which the server no longer delivers the message. */
     ttl?: number;
-    /** For ten minutes, a message with the same id is not published again. */
+    /** For ten minutes, the server does not publish another message with the same idempotency_key to the channel. */
     idempotency_key?: string;
 }
 
 export interface Member { member: string; data: string; user?: string; }
 export interface Published {
     channel: string;
-    /** Subscribed connections of the httpd that has published the message, without those of other machines. */
+    /** Number of subscribed connections at the httpd that published the message. Connections on other machines are not counted. */
     receivers: number;
     position?: string;
 }
@@ -53,30 +53,30 @@ export interface Presence { channel: string; members: Member[]; subscribers: num
 export interface History { channel: string; messages: Message[]; more: boolean; gap: boolean; position?: string; }
 export type State = 'waiting' | 'connecting' | 'open' | 'closed';
 
-/** What the server refuses, in its words, or `connection lost`, `timeout`, `closed`, `unsubscribed`. */
+/** The message is the server's error text, or `connection lost`, `timeout`, `closed` or `unsubscribed`. */
 export class ChannelError extends Error { channel?: string; }
 
 export class Message {
     channel: string;
-    /** Bytes where they were published as such. */
+    /** A Uint8Array if the message was published as bytes. */
     data: string | Uint8Array;
     position?: string;
     event?: string;
     key?: string;
-    /** Something before this message is missing. */
+    /** Whether messages before this one are missing. */
     gap: boolean;
     json(): any;
 }
 
-/** Each on() returns a function that takes the listener away again. */
+/** A subscription to a channel. Each on() returns a function that removes the listener. */
 export class Subscription implements AsyncIterable<Message> {
     readonly channel: string;
     readonly state: 'pending' | 'live' | 'ended';
-    /** Of the last message: give it to subscribe() as `after` to go on behind it. */
+    /** Position of the last message. Pass it to subscribe() as `after` to continue with the next message. */
     readonly position?: string;
-    /** With `watch`: who is there, by the connection's id. */
+    /** With `watch`: the present members, by connection id. */
     readonly members: Map<string, Member>;
-    /** Fulfilled when it is live, rejected when it is refused. */
+    /** Fulfilled when the subscription is live, rejected when it ends before that. */
     readonly ready: Promise<Subscription>;
     on(event: 'message', listener: (message: Message) => void): () => void;
     on(event: 'join' | 'leave', listener: (member: Member) => void): () => void;
@@ -95,7 +95,7 @@ export class Channels {
     readonly state: State;
     readonly transport: 'websocket' | 'events' | null;
     on(event: 'state', listener: (change: {state: State; why?: string}) => void): () => void;
-    /** The same channel gives the same subscription. */
+    /** Returns the existing subscription if there is one for this channel. */
     subscribe(channel: string, options?: SubscribeOptions): Subscription;
     publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
     presence(channel: string): Promise<Presence>;

@@ -1,9 +1,9 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
-/** Channels of mod_websocket for browsers and Node: README.md shows it, channel.d.ts has every name. */
+/** A client library for the channels of mod_websocket, for browsers and Node. README.md has an example; channel.d.ts describes the API. */
 const PROTOCOL = 'channel.v1.json';
 const DEFAULTS = {heartbeat: 25000, timeout: 10000, minDelay: 500, maxDelay: 30000, queue: 1000};
-const STEADY = 10000, REFUSED = 2; // ms of a connection after which the back-off begins anew; handshakes that fail before EventSource
-const WORDS = {403: 'not allowed', 413: 'too big', 500: 'try again later'}; // of HTTP's answers
+const STEADY = 10000, REFUSED = 2; // ms that a connection must last to reset the back-off; number of failed handshakes after which EventSource is used
+const WORDS = {403: 'not allowed', 413: 'too big', 500: 'try again later'}; // error texts for HTTP statuses, as over a WebSocket
 const WAKE = ['online', 'offline', 'pageshow', 'visibilitychange', 'resume'];
 export class ChannelError extends Error { constructor(message, channel) { super(message); Object.assign(this, {name: 'ChannelError', channel}); } }
 export class Message {
@@ -18,7 +18,7 @@ class Emitter {
         (this.#listeners[name] ??= new Set()).add(listener);
         return () => this.#listeners[name].delete(listener);
     }
-    emit(name, value) { // what a listener throws is reported, and stops no other
+    emit(name, value) { // an exception in a listener becomes an unhandled rejection, and the other listeners still run
         this.#listeners[name]?.forEach(listener => { try { listener(value); } catch (error) { Promise.reject(error); } });
     }
 }
@@ -63,7 +63,7 @@ export class Subscription extends Emitter {
         if (ask && (!token || this.state !== 'pending')) { return token === null && this.#refused('try again later'); }
         this.#request = this.#live._send({type: 'subscribe', channel, after, member, watch, token});
     }
-    #from() { return this.#was ? 'all' : this.options.after; } // what has no position was empty: all that is kept is new
+    #from() { return this.#was ? 'all' : this.options.after; } // if an earlier subscription had no position, the history was empty, so all messages in it are new
     _lost(state = 'pending') { clearTimeout(this.#retry); this.state = state; }
     _end(error = new ChannelError('unsubscribed', this.channel)) {
         if (this.state === 'ended') { return; }
@@ -78,7 +78,7 @@ export class Subscription extends Emitter {
         else if (mine) { type === 'error' ? this.#refused(o.error) : this.#subscribed(o); }
     }
     #gap() { this.#missed = this.#gapped = true; this.emit('gap'); this._snapshot(); }
-    /* A channel of the handler's line is subscribed before we ask: what comes before what is resumed comes again. */
+    /* The server may subscribe a connection before it asks (channel= of the handler). Messages before the resumed ones are held, or dropped if they come again. */
     #message(o) {
         const [epoch, offset] = split(o.position) ?? [], last = split(this.position), pending = this.state !== 'live';
         const other = last ? epoch !== last[0] && !this.#gapped : this.#from(), behind = last && epoch === last[0] ? offset - last[1] : 1;
@@ -91,7 +91,7 @@ export class Subscription extends Emitter {
     #subscribed(o) {
         this.state = 'live';
         this.#held.sort((a, b) => split(a.position)[1] - split(b.position)[1]).forEach(each => this.#message(each));
-        if (this.#was && !o.position) { this.#gap(); } // no history: what was published meanwhile is not to be had
+        if (this.#was && !o.position) { this.#gap(); } // without a history, messages that were published meanwhile are lost
         [this.#was, this.position] = [true, o.position ?? this.position];
         this.emit('live');
         this._snapshot();
@@ -100,7 +100,7 @@ export class Subscription extends Emitter {
         if (error !== 'try again later') { return this._end(new ChannelError(error, this.channel)); }
         this.#retry = setTimeout(() => this._begin(), this.#live.options.minDelay * (1 + Math.random()));
     }
-    /* What joins and leaves while the list is on its way is newer than the list. */
+    /* Members that join or leave after the request override the list in its answer. */
     async _snapshot() {
         if (!this.options.watch || this.state !== 'live') { return; }
         const changes = this.#changes ??= new Map(), answer = await this.presence().catch(() => null);
@@ -130,7 +130,7 @@ class Socket {
     send(request) { this.ws.send(JSON.stringify(request)); }
     end() { this.ws.onopen = this.ws.onmessage = this.ws.onclose = null; this.ws.close(); }
 }
-/** The same requests and answers by EventSource and fetch. */
+/** Replaces Socket where WebSockets fail: carries the same requests and answers over EventSource and fetch. */
 class Events {
     #live; #token; #source; #channels = new Map(); #ended;
     constructor(live, token) { [this.#live, this.#token] = [live, token]; queueMicrotask(() => live._opened(this)); }
@@ -139,7 +139,7 @@ class Events {
         const {fetch, timeout} = this.#live.options, url = address(base, {...parameters, token: this.#token});
         const answer = await fetch(url, {...init, signal: AbortSignal.timeout(timeout)}), {status} = answer;
         const body = await answer.json().catch(() => ({error: `HTTP ${status}`}));
-        if (status === 401) { throw new Error(body.error); } // the next connection asks for a token
+        if (status === 401) { throw new Error(body.error); } // not a ChannelError, so the client reconnects, with a new token
         if (status >= 400) { throw new ChannelError(WORDS[Math.min(status, 500)] ?? body.error ?? `HTTP ${status}`); }
         return body;
     }
@@ -148,7 +148,7 @@ class Events {
         this[type](request).then(([answer, fields]) => answer && this.#say(answer, channel, {...fields, id}),
             error => error instanceof ChannelError ? failed(error) : this.#live._lost(this, error.message));
     }
-    /* A poll that does not wait says whether it is allowed, and has what was missed; the stream goes on behind it. */
+    /* A poll with wait=0 checks that the subscription is allowed, and returns the missed messages. The stream continues after them. */
     async subscribe({id, channel, after = '-'}) {
         const now = await this.#fetch(this.#live.options.events, {channel, after, wait: 0}, {headers: {Accept: 'application/json'}});
         if (now.gap) { this.#say('gap', channel); }
@@ -162,7 +162,7 @@ class Events {
     }
     async presence({channel}) { return ['presence', (await this.#fetch(this.#live.options.publish, {channel})).channels[0]]; }
     async history({type, id, ...fields}) { return ['history', await this.#fetch(this.#live.options.publish, {history: '', ...fields})]; }
-    async ping() { // any answer will do
+    async ping() { // any response proves that the server can be reached
         const {publish, events} = this.#live.options;
         await this.#fetch(publish ?? events, {}).catch(error => { if (!(error instanceof ChannelError)) { throw error; } });
         return this.#live._watchers(), ['pong'];
@@ -180,7 +180,7 @@ class Events {
         });
         on('message', (o, of) => { of.position = o.position ?? of.position; this.#say('message', o.channel, o); });
         on('gap', o => this.#say('gap', o.channel));
-        on('live', (o, {id, position}) => { // a stream that is made anew for another channel has a gap where there is no history
+        on('live', (o, {id, position}) => { // reopening the stream for another channel loses messages of channels without a history
             this.#channels.set(o.channel, {position: position = o.position ?? position});
             if (id || !position) { this.#say(id ? 'subscribed' : 'gap', o.channel, {id, position}); }
         });
@@ -217,7 +217,7 @@ export class Channels extends Emitter {
         this.#subscriptions.forEach(sub => sub._end());
     }
     #listen(how) { WAKE.forEach(name => globalThis[how]?.(name, this.#wake)); }
-    /* The page is back, or the network: connect at once, or see whether the connection has outlasted it. */
+    /* The page is visible or the network is available again: connect immediately, or check the open connection with a ping. */
     #awake() {
         if (this.state === 'waiting' && globalThis.document?.visibilityState !== 'hidden') { this.#connect(); }
         else if (this.state === 'open' && !this.#asked) { this.#beat(true); }
@@ -238,7 +238,7 @@ export class Channels extends Emitter {
         [this.#link, this.#turn] = [null, this.#turn + 1];
         this.#show(state, why);
     }
-    /* If nothing comes for some time we ask, and without an answer the path is dead. */
+    /* After `heartbeat` ms without a message, sends a ping. Without an answer within `timeout` ms, the connection is lost. */
     #beat(ask = false) {
         const {timeout, heartbeat} = this.options, next = () => ask ? this._lost(this.#link, 'no answer') : this.#beat(!this.#heard);
         clearTimeout(this.#watch);
@@ -258,9 +258,9 @@ export class Channels extends Emitter {
         this.#refused += opened ? 0 : 1;
         this.#attempts = opened && Date.now() - this.#since > STEADY ? 0 : this.#attempts + 1;
         this.#end('waiting', why);
-        const most = this.#asked ? 0 : Math.min(maxDelay, minDelay * 2 ** this.#attempts); // a dead path: at once
+        const most = this.#asked ? 0 : Math.min(maxDelay, minDelay * 2 ** this.#attempts); // after a ping without an answer, reconnect immediately
         [this.#asked, this.#timer] = [false, setTimeout(() => this.#connect(), most * (0.5 + Math.random() / 2))];
-        this.#subscriptions.forEach(sub => sub._lost()); // a publication may have been made: it is not sent twice
+        this.#subscriptions.forEach(sub => sub._lost()); // the server may have published a message that was sent, so it is not sent again
         this.#requests.forEach((q, id) => q.sent && q.request.type === 'publish' && this.#settle(id, new ChannelError('connection lost')));
     }
     _received(link, data) {
@@ -271,7 +271,7 @@ export class Channels extends Emitter {
         else if (type === 'expiring') { this.#refresh(channel); }
         else { this.#subscriptions.get(channel)?._receive(data); }
     }
-    async _token(ask) { // of the application; null: it has none, undefined: there is another connection by now
+    async _token(ask) { // gets a token from the application; null: it has none; undefined: the connection has changed meanwhile
         const turn = this.#turn, token = await Promise.resolve().then(ask).catch(() => null);
         return turn === this.#turn && this.state === 'open' ? token ?? null : undefined;
     }

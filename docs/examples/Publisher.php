@@ -8,7 +8,7 @@ final class Publisher
     {
     }
 
-    /** Strings as text, all else as JSON. Returns receivers, and position where there is a history. */
+    /** Sends a string as text, and any other value as JSON. Returns `receivers`, and `position` if the channel has a history. */
     public function publish(string $channel, mixed $data): array
     {
         $text = is_string($data);

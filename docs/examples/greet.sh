@@ -1,7 +1,8 @@
 #!/bin/sh
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 #
-# One of these runs for each connection. Each line of input is a message, each line of output another.
+# The server starts this program for each connection. Each line of input is a message from the client, and each line of output a
+# message to the client.
 #
 #     WebSocketHandler ws_exec.so command=/path/to/greet.sh
 

@@ -4,7 +4,8 @@
 export class Publisher {
     constructor(url, {headers = {}, timeout = 15000} = {}) { Object.assign(this, {url, headers, timeout}); }
 
-    /** Text as it is, bytes as binary, all else as JSON. Returns receivers, and position where there is a history. */
+    /** Sends a string as text, a Uint8Array as bytes, and any other value as JSON. Returns `receivers`, and `position` if the channel
+     *  has a history. */
     async publish(channel, data) {
         const binary = data instanceof Uint8Array, text = typeof data === 'string', url = new URL(this.url);
         const type = binary ? 'application/octet-stream' : text ? 'text/plain; charset=utf-8' : 'application/json';

@@ -13,7 +13,8 @@ class Publisher:
         self.url, self.headers, self.timeout = url, headers or {}, timeout
 
     def publish(self, channel, data):
-        """Text as it is, bytes as binary, all else as JSON. Returns receivers, and position where there is a history."""
+        """Sends a str as text, bytes as bytes, and any other value as JSON. Returns the channel, the receivers, and, if the channel
+        has a history, the position."""
         kind = {str: 'text/plain; charset=utf-8', bytes: 'application/octet-stream'}.get(type(data), 'application/json')
         body = data if isinstance(data, bytes) else (data if isinstance(data, str) else json.dumps(data)).encode()
         request = urllib.request.Request(self.url + '?' + urllib.parse.urlencode({'channel': channel}), body,

@@ -1,14 +1,15 @@
 #!/usr/bin/perl
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A room for everybody who is connected: one program for all, which is told who says what.
+# A chat room: one program for all clients. Each line that it reads begins with the id of a connection. Each line that it writes
+# goes to the connection with that id, or with * to all connections.
 #
 #     WebSocketHandler ws_exec.so command=/path/to/room.pl shared=on
 
 use strict;
 use warnings;
 
-$| = 1;    # or lines wait until there are many
+$| = 1;    # otherwise, Perl buffers the lines
 my %name;
 
 while (my $line = <STDIN>) {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-"""Counts the bytes of what a client sends, of any kind: messages stand behind their length.
+"""Answers each message with its size and the total size of all messages. Each message follows its length in four bytes.
 
     WebSocketHandler ws_exec.so command=/path/to/tally.py framing=length type=binary
 """
@@ -17,7 +17,7 @@ def messages(stream):
 
 def send(stream, data):
     stream.write(struct.pack(">I", len(data)) + data)
-    stream.flush()  # or it waits until there are 8 KiB
+    stream.flush()  # otherwise, Python waits for 8 KiB
 
 
 total = 0
