@@ -73,9 +73,9 @@ typedef struct ws_location ws_location;
 struct request_rec;
 
 /**
- * Identifies a connection as long as the server runs. An id contains the child process, the
- * position in it and a generation, so that a stale id never refers to another connection: calls
- * with it return WS_GONE. 0 is no connection.
+ * Identifies a connection. An id contains the number of the child process, an index in that
+ * process, and a generation. While the server runs, a stale id never refers to another connection:
+ * functions return WS_GONE for it. 0 stands for no connection.
  */
 typedef apr_uint64_t ws_id;
 
@@ -85,8 +85,8 @@ typedef enum { WS_TEXT = 1, WS_BINARY = 2 } ws_type;
 /** The result of sending. Negative: the message was not accepted. */
 typedef enum {
     WS_SENT = 0,   /**< accepted; written at the end of the callback at the latest */
-    WS_QUEUED = 1, /**< accepted; it is queued, or passed to another thread */
-    WS_HANDED = 2, /**< passed to the connection's process: ws_send_anywhere */
+    WS_QUEUED = 1, /**< accepted; the message is queued, or passed to another thread */
+    WS_HANDED = 2, /**< ws_send_anywhere: passed to the process that has the connection */
     WS_FULL = -1, /**< not accepted: the queue has reached WebSocketSendQueue, and the connection is
                         being closed (WebSocketSlowReader); or out of memory */
     WS_GONE = -2, /**< not accepted: the connection is closing, closed or unknown */
@@ -103,7 +103,7 @@ typedef enum {
     WS_UNCERTAIN = -11 /**< ws_published: it is unknown whether the message is published */
 } ws_status;
 
-/** How clients are told about WS_UNCERTAIN, by every interface to channels. */
+/** The text with which all interfaces to channels report WS_UNCERTAIN to a client. */
 #define WS_UNCERTAIN_TEXT "unknown whether it was published"
 
 /** State of a connection: RFC 6455, sections 4.1 and 7.1. */
@@ -143,8 +143,8 @@ enum {
 #define WS_LOSSLESS 0x4u
 
 /** ws_handler.flags: after ws_close(), deliver the peer's messages (RFC 6455, section 1.4) until
- *  its Close frame arrives or WebSocketCloseTimeout expires. If the peer's Close frame has another
- *  code, on_close gets that one. */
+ *  its Close frame arrives or WebSocketCloseTimeout expires. If the code in the peer's Close frame
+ *  differs from the code of ws_close(), on_close gets the peer's code. */
 #define WS_HEAR_OUT 0x8u
 
 /** ws_handler.flags, with on_frame: report WS_FRAME_END in `where`. */
@@ -172,7 +172,7 @@ enum {
 /** The position of a message in the history of its channel. */
 typedef struct ws_position {
     apr_uint64_t
-        epoch; /**< identifies the history; changes when it is lost or cleared; 0: no position */
+        epoch; /**< identifies the history; changes when the history is lost or cleared; 0: none */
     apr_uint64_t offset; /**< 1 for the first message of the epoch, 2 for the second ... */
 } ws_position;
 
@@ -180,14 +180,15 @@ typedef struct ws_position {
 typedef enum {
     WS_EVENT_MESSAGE = 1, /**< a message was published */
     WS_EVENT_LIVE =
-        2, /**< the resumed messages have been delivered; position: the newest message so far */
+        2, /**< all messages that the subscription requested from the history have been delivered;
+                position: the newest message so far */
     WS_EVENT_GAP = 3,     /**< messages before the next one are lost */
     WS_EVENT_JOIN = 4,    /**< a member has joined, or has new data; only with WS_WATCH */
     WS_EVENT_LEAVE = 5,   /**< a member has left; only with WS_WATCH */
     WS_EVENT_MEMBERS = 6, /**< all current members have been reported; only with WS_SNAPSHOT */
     WS_EVENT_REFUSED =
-        7 /**< a subscription is refused after ws_subscribe() has returned WS_QUEUED (see
-           *   `status`); only with WS_REFUSED_EVENTS */
+        7 /**< the subscription was refused after ws_subscribe() had returned WS_QUEUED; `status`
+           *   is the reason. Only with WS_REFUSED_EVENTS */
 } ws_event_kind;
 
 /** An event, for on_channel. Pointers are valid until it returns. */
@@ -209,14 +210,14 @@ typedef struct ws_event {
     /** The subscription, if it is a wildcard; `channel` is then the channel that the message was
      *  published to. Otherwise NULL */
     const char *wildcard;
-    /** Of WS_EVENT_REFUSED: WS_FORBIDDEN; WS_FULL: the application does not answer; or as
-     *  ws_subscribe() */
+    /** With WS_EVENT_REFUSED, the reason: WS_FORBIDDEN; WS_FULL if the application does not
+     *  answer; or another result of ws_subscribe() */
     ws_status status;
 } ws_event;
 
-/** Results of on_channel. WS_FORM_NONE: do not send the message to this connection. WS_FORM_AS_IS:
- *  send it unchanged. Greater numbers, up to WS_FORMS_MAX: send the form that ws_event_form() has
- *  created with this number. */
+/** Results of on_channel. A form is a message that a handler sends instead of the published one;
+ *  ws_event_form() creates it. WS_FORM_NONE: do not send the message to this connection.
+ *  WS_FORM_AS_IS: send the message unchanged. 2 to WS_FORMS_MAX: send the form with this number. */
 #define WS_FORM_NONE 0
 #define WS_FORM_AS_IS 1
 #define WS_FORMS_MAX 7
@@ -336,12 +337,14 @@ typedef struct ws_handler {
     void (*on_state)(ws_conn *c, ws_state from, ws_state to);
 
     /**
-     * Whether this handler serves the handshake. Without this callback it serves all. Called before
-     * all other checks: version, Origin, limits. Runs on an httpd worker thread and must not
-     * wait. It may be called twice for one request; the first call is before httpd has mapped the
-     * request to a file. Of the functions for requests, only ws_request_rec(),
-     * ws_request_location(), ws_request_header() and ws_request_protocols() may be called.
-     * @return 1: yes; 0: no, httpd serves the request as if there were no WebSocketHandler
+     * Decide whether this handler serves the handshake. Without this callback, the handler serves
+     * all handshakes. Called before all other checks: version, Origin, limits. Runs on an httpd
+     * worker thread and must not wait. It may be called twice for one request; the first call is
+     * before httpd has mapped the request to a file. Of the functions for requests, only
+     * ws_request_rec(), ws_request_location(), ws_request_header() and ws_request_protocols() may
+     * be called.
+     * @return 1: the handler serves it; 0: httpd serves the request as if there were no
+     *         WebSocketHandler
      */
     int (*on_claim)(ws_request *rq, void *config);
 
@@ -350,18 +353,20 @@ typedef struct ws_handler {
 
     /**
      * A token (WebSocketTokenKey) expires soon, or has expired. Tell the client, so that it sends a
-     * newer token in time; pass that to ws_use_token().
-     * @param channel  the subscription that the token belongs to; NULL: the connection
-     * @param expired  0: it expires within 60 s. 1: it has expired. The subscription
-     *                 has ended; for the connection's token, the server closes the connection
-     *                 (1008, "expired") after this callback
+     * newer token in time. Pass the newer token to ws_use_token().
+     * @param channel  the subscription that the token belongs to; NULL: the token belongs to the
+     *                 connection
+     * @param expired  0: the token expires within 60 s. 1: the token has expired. A subscription
+     *                 has then ended already; a connection is closed (1008, "expired") after this
+     *                 callback
      */
     void (*on_token)(ws_conn *c, const char *channel, int expired);
 
     /**
-     * Keys that may repeat on a WebSocketHandler line, each time with another value, separated by
-     * commas: "channel, header". httpd does not start if another key repeats; case does not matter.
-     * "": no key may repeat. NULL: configure decides.
+     * A comma-separated list of the keys that may occur more than once on a WebSocketHandler line,
+     * each time with a different value: "channel, header". If another key occurs more than once,
+     * httpd does not start. Case does not matter. "": each key may occur only once. NULL: configure
+     * decides.
      */
     const char *repeatable_keys;
 } ws_handler;
@@ -371,7 +376,7 @@ typedef struct ws_handler_descriptor {
     apr_uint32_t magic;        /**< WS_MAGIC */
     apr_uint32_t abi;          /**< WS_ABI at the handler's build */
     apr_uint32_t size;         /**< sizeof(ws_handler) at the handler's build, bytes */
-    const char *name;          /**< for the log */
+    const char *name;          /**< the handler's name, for the log */
     const ws_handler *handler; /**< static */
 } ws_handler_descriptor;
 
@@ -412,8 +417,8 @@ WS_API struct request_rec *ws_request_rec(ws_request *rq);
  * The path of the <Location> with the WebSocketHandler line, without a trailing slash. It is ""
  * outside of sections, in a <VirtualHost> and in <Location "/">. The handler can use the rest of
  * r->uri.
- * @return valid as long as the configuration; NULL: the section's path is a pattern, or it
- *         is another kind of section
+ * @return a path that is valid as long as the configuration; NULL: the section's path is a
+ *         pattern, or the section is of another kind
  */
 WS_API const char *ws_request_location(ws_request *rq);
 
@@ -446,8 +451,8 @@ WS_API const char *ws_request_protocol(ws_request *rq);
 WS_API apr_status_t ws_request_add_header(ws_request *rq, const char *name, const char *value);
 
 /**
- * Refuse with this body instead of httpd's page or ErrorDocument. on_request may then also return
- * 200 to 299 to send an ordinary response.
+ * Set the body of a refusal, instead of httpd's page or ErrorDocument. on_request may then also
+ * return 200 to 299 to send an ordinary response.
  * @param type  Content-Type, or NULL; copied
  * @param data  copied
  * @param len   bytes
@@ -471,7 +476,7 @@ WS_API const char *ws_request_offers(ws_request *rq);
  * compressed size. The handler needs on_frame and WS_LOSSLESS, because a missing message would make
  * later ones unreadable.
  * @param answer  value of the other server's Sec-WebSocket-Extensions; copied
- * @return APR_SUCCESS; APR_EINVAL: it does not match ws_request_offers()
+ * @return APR_SUCCESS; APR_EINVAL: the answer does not match ws_request_offers()
  */
 WS_API apr_status_t ws_request_pass_extensions(ws_request *rq, const char *answer);
 
@@ -497,9 +502,10 @@ WS_API void ws_request_set_data(ws_request *rq, void *data);
 WS_API ws_status ws_send(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 
 /**
- * ws_send() with a key: any number except 0, which stands for the subject of the message, such as
- * the price of one share. With WebSocketSlowReader keep-latest, a newer message replaces a queued
- * one with the same key, at the same position in the queue. Otherwise the key has no effect.
+ * ws_send() with a key, which identifies the subject of the message, such as the price of one
+ * share. The key is any number except 0. With WebSocketSlowReader keep-latest, a newer message
+ * replaces a queued one with the same key, at the same position in the queue. Otherwise the key has
+ * no effect.
  * @return as ws_send  [callback]
  */
 WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_size_t len,
@@ -509,7 +515,7 @@ WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_s
  * Send one message in parts, each as a separate frame (RFC 6455, section 5.4). A message of any
  * size then needs bounded memory. Other messages to the connection (ws_send, ws_send_to,
  * ws_broadcast) wait for the last part. Control frames are sent between the parts.
- * @param type   of the message, the same for all its parts
+ * @param type   the message's type, the same for all its parts
  * @param where  WS_FIRST for the first part, WS_LAST for the last part, which may be
  *               empty. The first part may also have WS_COMPRESSED, see ws_request_pass_extensions()
  * @return as ws_send; WS_MISPLACED for a first part inside of a message, or another part
@@ -538,8 +544,9 @@ WS_API ws_status ws_close(ws_conn *c, int code, const char *reason);
 
 /**
  * Break the connection without a closing handshake, for example if the peer is abusive. Queued data
- * is dropped, and the client gets a reset (RST). For a relayed connection (HTTP/2), its stream
- * ends. on_close follows, with WS_CLOSE_ABNORMAL unless a Close frame was sent or received before.
+ * is dropped, and the client gets a reset (RST). For a relayed connection (HTTP/2), the server ends
+ * the stream instead. on_close follows, with WS_CLOSE_ABNORMAL unless a Close frame was sent or
+ * received before.
  * @return WS_QUEUED, or WS_GONE if the connection is already closed.  [callback]
  */
 WS_API ws_status ws_abort(ws_conn *c);
@@ -547,13 +554,14 @@ WS_API ws_status ws_abort(ws_conn *c);
 /** Queued bytes, frame headers included.  [callback] */
 WS_API apr_size_t ws_queued(ws_conn *c);
 
-/** ws_send() to a connection of this process by its id. A message with the result WS_QUEUED can
- *  still be lost: if the connection has ended, if its queue is full, or if its version has no
- *  binary messages. The last two cases are logged.
+/** Like ws_send(), for a connection of this process that is identified by its id. A message with
+ *  the result WS_QUEUED can still be lost: if the connection has ended, if its queue is full, or if
+ *  its version has no binary messages. The last two cases are logged.
  *  @return WS_QUEUED; WS_GONE; WS_FULL: 64 MiB are pending for its loop, or out of memory  [any] */
 WS_API ws_status ws_send_to(ws_id id, ws_type type, const char *data, apr_size_t len);
 
-/** ws_close() by id. @return WS_QUEUED; WS_GONE; WS_FULL: out of memory.  [any] */
+/** Like ws_close(), for a connection that is identified by its id.
+ *  @return WS_QUEUED; WS_GONE; WS_FULL: out of memory.  [any] */
 WS_API ws_status ws_close_id(ws_id id, int code, const char *reason);
 
 /**
@@ -623,9 +631,9 @@ WS_API const char *ws_vhost(const ws_conn *c);
 /** 1 if the client uses TLS to this server. */
 WS_API int ws_secure(const ws_conn *c);
 /**
- * The transport that carries the messages: "websocket". With WebSocketTransports sockjs, that of
- * the session's first request: "sockjs-websocket", "xhr-streaming", "xhr", "eventsource",
- * "htmlfile" or "jsonp".
+ * The name of the transport that carries the messages: "websocket". With WebSocketTransports
+ * sockjs, the name is that of the session's first request: "sockjs-websocket", "xhr-streaming",
+ * "xhr", "eventsource", "htmlfile" or "jsonp".
  * @return static text  [callback]
  */
 WS_API const char *ws_transport_name(const ws_conn *c);
@@ -644,10 +652,10 @@ WS_API void ws_conn_log(ws_conn *c, ws_log_level level, const char *format, ...)
 
 /* ---- Connections to other servers ------------------------------------------------------------ */
 
-/** An attempt to connect. 0: none. */
+/** Identifies an attempt to connect. 0: no attempt. */
 typedef apr_uint64_t ws_attempt;
 
-/** ws_connect_options: no limit for a time or length; ping_interval: no pings. */
+/** For ws_connect_options: no limit for a time or length. As ping_interval: no pings. */
 #define WS_NEVER 0xFFFFFFFFu
 
 /** A server's or proxy's answer to a handshake. Pointers are valid until on_response returns.
@@ -655,7 +663,7 @@ typedef apr_uint64_t ws_attempt;
 typedef struct ws_response {
     int status;                 /**< 100 to 999 */
     int proxy;                  /**< 1: the proxy's answer to CONNECT */
-    const char *request;        /**< the request: request line and headers, with credentials */
+    const char *request;        /**< request line and headers of the request, with credentials */
     const char *reason;         /**< the reason phrase, or "" */
     const char *const *headers; /**< name, value, name, value ..., NULL */
     const char *body;           /**< a refusal's body, with chunks decoded, or "" */
@@ -664,23 +672,23 @@ typedef struct ws_response {
 } ws_response;
 
 /** Options of ws_connect(). Set size and the options that you need, and zero the rest. All strings
- *  are copied. Times are in milliseconds. 0 stands for the default, which the comment names
- *  last. */
+ *  are copied. Times are in milliseconds. 0 stands for the default value, which is the last one in
+ *  the option's comment. "c's value" is the setting of the connection c in ws_connect(). */
 typedef struct ws_connect_options {
     apr_size_t size; /**< sizeof(ws_connect_options) */
 
     /** "wss://user:password@host:port/path?query"; ws:// for no TLS. User and password are sent as
      *  Basic credentials. IPv6 addresses must be in brackets. */
     const char *url;
-    /** The connection's handler. Used are flags, the callbacks on_open to on_frame, and
-     *  keep_headers, which here names headers of the server's answer. Must be valid as long as the
-     *  connection. */
+    /** The connection's handler. ws_connect() uses its flags, the callbacks on_open to on_frame,
+     *  and keep_headers. keep_headers here names headers of the server's answer. The handler must
+     *  be valid as long as the connection. */
     const ws_handler *handler;
     /** Becomes the connection's ws_data(). */
     void *data;
     /**
-     * The attempt has failed. No other callback follows. May call ws_connect(). Runs on the event
-     * loop even for WS_BLOCKING handlers, so it must not wait.
+     * Called when the attempt has failed. No other callback follows. It may call ws_connect(). It
+     * runs on the event loop even for WS_BLOCKING handlers, so it must not wait.
      * @param data    from these options
      * @param reason  "connect: Connection refused", "handshake: server answered
      *                403", "certificate: host name mismatch"; docs/client.md lists them. Valid
@@ -691,37 +699,38 @@ typedef struct ws_connect_options {
 
     int version;           /**< 13 (the default) or 8 */
     const char *protocols; /**< subprotocols to offer, in order of preference: "chat, superchat" */
-    const char *origin;    /**< Origin, which browsers send */
+    const char *origin;    /**< value of the Origin header, which browsers send */
     const char *const *headers; /**< further request headers: name, value, name, value ..., NULL */
     int deflate;                /**< WS_DEFLATE_..., 0: permessage-deflate is not offered */
 
     const char *ca_file;     /**< certificates (PEM) to trust; NULL: the system's */
     const char *certificate; /**< client certificate (PEM, with its chain) */
-    const char *key;         /**< its key (PEM); NULL: in the same file */
+    const char *key;         /**< private key of certificate (PEM); NULL: in the same file */
     const char *server_name; /**< the name to request (SNI) and to verify; NULL: the URL's host */
     int insecure;            /**< 1: do not verify the server's certificate */
 
     /** A proxy: "http://user:password@host:port"; https:// for TLS to the proxy; or socks5://,
-     *  where the proxy resolves the server's name. NULL: none, but see proxy_environment; "":
-     *  none. */
+     *  where the proxy resolves the server's name. "": no proxy. NULL: the environment's proxy if
+     *  proxy_environment is 1, otherwise no proxy. */
     const char *proxy;
     const char *source; /**< local address to connect from; NULL: any */
     unsigned redirects; /**< maximum number of redirects; 0: a redirect is a failure */
 
-    apr_uint32_t lookup_timeout; /**< for the names of server or proxy; 5 s */
+    apr_uint32_t lookup_timeout; /**< to resolve the name of the server or proxy; 5 s */
     apr_uint32_t
-        connect_timeout; /**< for each address; after 250 ms, the next one is tried in parallel
-                          *   (RFC 8305); 5 s */
+        connect_timeout; /**< to connect to one address; after 250 ms, the next address is tried in
+                          *   parallel (RFC 8305); 5 s */
     apr_uint32_t handshake_timeout; /**< from the connection to the end of the handshake; 10 s */
     apr_uint32_t close_timeout;     /**< for the closing handshake; c's value, or 5 s */
     apr_uint32_t
-        ping_interval;       /**< how long without input before a ping is sent; c's value, or 20 s;
-                        *   WS_NEVER: no pings */
-    apr_uint32_t ping_grace; /**< to answer a ping; c's value, or 10 s */
+        ping_interval;       /**< time without input after which a ping is sent; WS_NEVER: no pings;
+                        *   c's value, or 20 s */
+    apr_uint32_t ping_grace; /**< for the answer to a ping; c's value, or 10 s */
 
     apr_size_t max_answer;    /**< maximum size of the answer's head, bytes; 16 KiB */
-    apr_uint64_t max_message; /**< bytes; c's value, or 1 MiB; WS_NEVER: no limit */
-    apr_uint64_t max_frame;   /**< likewise */
+    apr_uint64_t max_message; /**< maximum size of a received message, bytes; WS_NEVER: no limit;
+                               *   c's value, or 1 MiB */
+    apr_uint64_t max_frame;   /**< the same for a received frame */
     apr_size_t send_queue;    /**< size of the send queue, bytes; c's value, or 1 MiB */
     apr_size_t fragment;      /**< maximum payload of a sent frame, bytes; 0: any */
     int trace;                /**< 1: log each frame; 2: with its first bytes. c's value, or 0 */
@@ -731,16 +740,16 @@ typedef struct ws_connect_options {
      *  101. Runs on the event loop, so it must not wait. May be NULL. */
     void (*on_response)(void *data, const ws_response *response);
     apr_size_t
-        max_body; /**< how many bytes of a refusal's body to read for on_response, at most 1 MiB;
-                   *   0: none. handshake_timeout limits reading it, too */
+        max_body; /**< maximum number of bytes of a refusal's body to read for on_response, at most
+                   *   1 MiB; 0: none. Reading them counts towards handshake_timeout */
     /** 1: if proxy is NULL, use the proxy from the environment: https_proxy for wss, http_proxy for
      *  ws, otherwise all_proxy. No proxy is used if no_proxy lists the host. */
     int proxy_environment;
     const char *const
         *connect_to; /**< "HOST:PORT:HOST2:PORT2" ..., NULL: for HOST:PORT, connect to HOST2:PORT2
                       *   instead. An empty HOST or PORT means any; an empty HOST2 or PORT2 means
-                      *   unchanged. HOST2 can be several addresses with commas. Not for use with a
-                      *   proxy */
+                      *   unchanged. HOST2 can be several addresses, separated by commas. Not
+                      *   allowed with a proxy */
     const char *unix_socket; /**< path of a unix socket to connect to instead of the URL's host */
     const char *key_log;     /**< file for the secrets of TLS sessions, like SSLKEYLOGFILE, for
                               *   debugging. Do not set it in a handler */
@@ -749,10 +758,10 @@ typedef struct ws_connect_options {
      * The delay doubles up to reconnect_max. The time waited is random, between half the delay and
      * the delay. Retry-After in 503 and 429 responses extends it, up to reconnect_max. After a
      * connection that stayed open for longer than the last delay, the first delay applies again.
-     * There is no further attempt after failures "url:" and "request:", after a status of 400 to
-     * 499 except 408, 425 and 429, and after a connection that ws_close() has closed. on_failure is
-     * called when the attempts end, except after an on_close. ws_connect_cancel() ends the
-     * attempts; an open connection stays open.
+     * There is no further attempt after failures that begin with "url:" or "request:", after a
+     * status of 400 to 499 except 408, 425 and 429, and after a connection that ws_close() has
+     * closed. on_failure is called when the attempts end, except after an on_close.
+     * ws_connect_cancel() ends the attempts; an open connection stays open.
      */
     apr_uint32_t reconnect;
     apr_uint32_t reconnect_max; /**< milliseconds; 60 s */
@@ -788,10 +797,11 @@ typedef struct ws_connect_options {
  * connection may call functions marked [callback] for the other. The limits and times of c are the
  * defaults of the options.
  *
- * @param c  the connection whose callback makes this call. NULL: use the calling loop, or
- *           on another thread the loop with the fewest connections
- * @return an attempt: on_open or on_failure follows, after this call has returned; 0: out
- *         of memory, no handler, or the server stops: nothing is called.  [any], with c [callback]
+ * @param c  the connection whose callback makes this call. NULL: use the loop of the calling
+ *           thread, or if this thread is not a loop, the loop with the fewest connections
+ * @return an attempt: on_open or on_failure is called after this function has returned; 0: out of
+ *         memory, no handler, or the server is stopping; neither is called.  [any], with c
+ *         [callback]
  */
 WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
 
@@ -805,9 +815,9 @@ WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
  */
 WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options);
 
-/** Cancel an attempt: on_failure is not called, and neither is on_open, unless it already was. If
- *  you call this on another thread, either of them may run at the same time. No effect on an
- *  attempt that has ended.  [any] */
+/** Cancel an attempt: neither on_open nor on_failure is called any more. If you call this function
+ *  on another thread, either of them may run at the same time. No effect on an attempt that has
+ *  ended.  [any] */
 WS_API void ws_connect_cancel(ws_attempt attempt);
 
 /* ---- Time and other threads ------------------------------------------------------------------ */
@@ -818,8 +828,8 @@ typedef struct ws_timer ws_timer;
 typedef void (*ws_timer_fn)(ws_conn *c, void *arg);
 
 /**
- * Call fn after delay, then every interval. Timers fire up to 20 ms
- * late, or later if the loop is busy; intervals do not drift. Timers end with their connection.
+ * Call fn after delay, then every interval. Timers fire up to 20 ms late, or later if the loop is
+ * busy; intervals do not drift. Timers end with their connection.
  * @param delay     milliseconds, at most 2^31
  * @param interval  milliseconds, 0 for once; at least 10
  * @return the timer, valid until ws_timer_stop() or, with interval 0, until fn returns; NULL: out
@@ -831,7 +841,7 @@ WS_API ws_timer *ws_timer_start(ws_conn *c, apr_uint32_t delay, apr_uint32_t int
 /** Stop a timer: fn is not called again. May be called inside of fn.  [callback] */
 WS_API void ws_timer_stop(ws_conn *c, ws_timer *t);
 
-/** Events of a descriptor. */
+/** Events of a file descriptor. */
 enum {
     WS_READABLE = 0x1,
     WS_WRITABLE = 0x2,
@@ -839,17 +849,17 @@ enum {
                      *   be read. Always reported, unless the watch has events 0 */
 };
 
-/** A handler's descriptor that the connection's loop watches. */
+/** A file descriptor of the handler that the connection's loop watches. */
 typedef struct ws_watch ws_watch;
 
-/** A watch's function. It runs as a callback of the connection. events: WS_READABLE... */
+/** A watch's function. It runs as a callback of the connection. events: WS_READABLE, ... */
 typedef void (*ws_watch_fn)(ws_conn *c, int fd, unsigned events, void *arg);
 
 /**
- * Call fn when a descriptor is ready, and again as long as it is. It can be a socket, a pipe, a
- * pidfd, or anything else that epoll(7) accepts, but not a file. Handlers on the loop should use
- * non-blocking descriptors. Watches end with their connection, before on_close. Close the
- * descriptor in on_close, or after ws_watch_stop().
+ * Call fn when a file descriptor is ready, and again as long as it is ready. The descriptor can be
+ * a socket, a pipe, a pidfd, or anything else that epoll(7) accepts, but not a file. Handlers on
+ * the loop should use non-blocking descriptors. Watches end with their connection, before on_close.
+ * Close the descriptor in on_close, or after ws_watch_stop().
  * @param events  WS_READABLE, WS_WRITABLE, both, or 0: report nothing for now
  * @return the watch, valid until ws_watch_stop() or until on_close returns; NULL: out of memory,
  *         the descriptor cannot be watched (a file; already watched), or the connection is
@@ -891,12 +901,12 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
  *  [any] */
 WS_API int ws_channel_valid(const char *channel);
 
-/** Length of the longest prefix of a text that is UTF-8, has at most max bytes, and does not end
- *  inside a character. Use it to send names from other sources.  [any] */
+/** Find the longest prefix of a text that has at most max bytes, is valid UTF-8 and does not end
+ *  inside a character. Use it to send names from other sources. @return its length, bytes  [any] */
 WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max);
 
 /** ws_subscription.flags */
-#define WS_RESUME 0x1u /**< first deliver the messages of the history after `after` */
+#define WS_RESUME 0x1u /**< first deliver the messages of the history that follow `after` */
 #define WS_MEMBER 0x2u /**< become a member of the channel, visible to others: ws_presence() */
 #define WS_WATCH 0x4u  /**< receive events for members: WS_EVENT_JOIN, WS_EVENT_LEAVE */
 
@@ -910,9 +920,10 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 /** Send messages unchanged, and call on_channel for other events only. */
 #define WS_AS_PUBLISHED 0x40u
 
-/** Change an existing subscription. From now on it also watches, or is a member. With WS_RESUME, it
- *  receives the messages after `after` again, followed by another WS_EVENT_LIVE. No message that is
- *  published meanwhile is lost. If there is no subscription, this flag has no effect. */
+/** Change an existing subscription: it also gets the flags WS_MEMBER and WS_WATCH that are set.
+ *  With WS_RESUME, it receives the messages after `after` again, followed by another WS_EVENT_LIVE.
+ *  No message that is published meanwhile is lost. If there is no subscription, this flag has no
+ *  effect. */
 #define WS_CHANGE 0x8u
 
 /** How to subscribe. */
@@ -925,12 +936,12 @@ typedef struct ws_subscription {
 } ws_subscription;
 
 /**
- * Subscribe the connection to messages that are published from now on. The resumed messages are
- * delivered first, then WS_EVENT_LIVE, then messages in the order of publication. If the channel
- * has a history, they are delivered in the order of their positions, each exactly once. The
- * subscription ends with the connection.
- * @param how  NULL: all zero. If the connection is subscribed already, only the member's
- *             data is changed, unless WS_CHANGE is set
+ * Subscribe the connection to messages that are published from now on. The messages that `how`
+ * requests from the history are delivered first, then WS_EVENT_LIVE, then messages in the order of
+ * publication. If the channel has a history, messages are delivered in the order of their
+ * positions, each exactly once. The subscription ends with the connection.
+ * @param how  NULL: as if all fields were 0. If the connection is subscribed already, only the
+ *             member's data is changed, unless WS_CHANGE is set
  * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE;
  *         WS_FULL: out of memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
  */
@@ -945,14 +956,13 @@ WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void
 
 /** The result of publishing. */
 typedef struct ws_published {
-    ws_status status;     /**< WS_QUEUED: published. WS_FULL: not published, see ws_publish.
+    ws_status status;       /**< WS_QUEUED: published. WS_FULL: not published, see ws_publish.
                            WS_UNCERTAIN: the bus failed; publish it again with ws_publish_once() */
-    ws_position position; /**< epoch 0: the channel has no history */
-    apr_uint32_t
-        receivers;       /**< subscribed connections in all child processes of this httpd that this
-                    *   process knows of. Those on other machines are not counted */
-    apr_uint32_t missed; /**< processes or machines that could not be reached */
-    int duplicate;       /**< 1: a message with that id was published before; the other fields are
+    ws_position position;   /**< epoch 0: the channel has no history */
+    apr_uint32_t receivers; /**< subscribed connections in all child processes of this httpd, as far
+                    *   as this process knows. Connections on other machines are not counted */
+    apr_uint32_t missed;    /**< number of processes or machines that could not be reached */
+    int duplicate; /**< 1: a message with that id was published before; the other fields are
                     *   about that message */
 } ws_published;
 
@@ -1017,8 +1027,8 @@ typedef void (*ws_presence_fn)(const char *channel, const ws_member *members, ap
                                int complete, void *arg);
 
 /** Request the members of a channel. @return WS_QUEUED: fn is called exactly once, within two
- *  seconds, possibly before this returns; WS_BAD_NAME, WS_FULL, WS_GONE: it is not called.
- *  [any] */
+ *  seconds, possibly before this function returns; WS_BAD_NAME, WS_FULL, WS_GONE: fn is not
+ *  called.  [any] */
 WS_API ws_status ws_presence(const char *channel, ws_presence_fn fn, void *arg);
 
 /** Actions of a client on a channel. */
@@ -1047,10 +1057,10 @@ WS_API apr_uint64_t ws_server(void);
 
 /**
  * ws_send_to() to a connection in any process, or on any machine.
- * @param server  the httpd that it belongs to; 0: this one
+ * @param server  the httpd that has the connection; 0: this one
  * @return WS_QUEUED: the connection is in this process; WS_HANDED: passed to another
- *         process or the bus, where the connection may have ended; WS_GONE: its process has ended;
- *         WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: as ws_publish.  [any]
+ *         process or the bus, where the connection may have ended; WS_GONE: the connection's
+ *         process has ended; WS_TOO_BIG; WS_BAD_TEXT; WS_FULL: as ws_publish.  [any]
  */
 WS_API ws_status ws_send_anywhere(apr_uint64_t server, ws_id id, ws_type type, const char *data,
                                   apr_size_t len);
@@ -1067,9 +1077,9 @@ WS_API ws_status ws_broadcast_everywhere(ws_location *here, ws_type type, const 
 WS_API int ws_event_has_form(const ws_event *event, int form);
 
 /**
- * Create a form of an event: a message to send instead of it. Create a form for the first
- * connection that needs it. It is framed once, and shared by all connections of the loop whose
- * on_channel returns its number.
+ * Create a form of an event: a message to send instead of the event. Create a form for the first
+ * connection that needs it. It is framed once, and shared by all connections of the loop for which
+ * on_channel returns the form's number.
  * @param form  2 to WS_FORMS_MAX; the handler defines the meaning
  * @return form, or WS_FORM_NONE: out of memory.  [inside on_channel]
  */
@@ -1117,8 +1127,8 @@ WS_API int ws_channel_kept(const char *channel);
 typedef struct ws_history_part {
     apr_status_t status; /**< APR_SUCCESS; or an error, and nothing was read */
     const ws_event
-        *events; /**< of kind WS_EVENT_MESSAGE. Only kind, type, channel, data, len, position,
-                  *   event and key are set */
+        *events; /**< the messages. Only kind (WS_EVENT_MESSAGE), type, channel, data, len,
+                  *   position, event and key are set */
     apr_size_t count;
     ws_position head; /**< position of the newest message; offset 0: no message yet */
     int more;         /**< 1: there are older messages; request those before the first of this
@@ -1145,10 +1155,10 @@ WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_ui
 
 /* ---- Without a connection -------------------------------------------------------------------- */
 /*
- * A handler can keep state for a process, such as a room. For this, it publishes with ws_publish(),
- * receives with a listener, and uses tickers as timers. All of these can be used from its start
- * callback on. The last calls to listeners and tickers, and to ws_published_fn, ws_presence_fn,
- * ws_channels_fn and ws_history_fn, happen before the handler's stop callback.
+ * A handler can also keep state that belongs to the process, such as the state of a chat room. It
+ * can publish with ws_publish(), receive messages with a listener, and use tickers as timers, from
+ * its start callback on. The last calls to listeners and tickers, and to ws_published_fn,
+ * ws_presence_fn, ws_channels_fn and ws_history_fn, happen before the handler's stop callback.
  */
 
 /** A subscription without a connection. */
@@ -1177,9 +1187,9 @@ WS_API void ws_listen_end(ws_listener *listener);
 /** A timer without a connection. */
 typedef struct ws_ticker ws_ticker;
 
-/** A ticker's function. last: 1 in the last call, after which the ticker is freed. It is the
- *  last call if the ticker was stopped, if it fires only once, or if the server stops. Runs on an
- *  event loop, which is always the same for one ticker, so it must not block. */
+/** A ticker's function. last: 1 in the last call, after which the ticker is freed. A call is the
+ *  last one if the ticker was stopped, if the ticker fires only once, or if the server stops. Runs
+ *  on an event loop, which is always the same for one ticker, so it must not block. */
 typedef void (*ws_ticker_fn)(void *arg, int last);
 
 /**
@@ -1227,13 +1237,14 @@ WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uin
 /**
  * Get the first argument with this name in the connection's query string, decoded (%XX, and + as a
  * space).
- * @param size   of value, bytes with its NUL; strlen(ws_args(c)) + 1 is always enough
- * @return 1: found; 0: no such argument, value is ""; -1: it cannot be decoded, or is too
+ * @param size   size of the buffer value, bytes, with the NUL; strlen(ws_args(c)) + 1 is always
+ *               enough
+ * @return 1: found; 0: no such argument, value is ""; -1: the argument cannot be decoded, or is too
  *         long.  [callback]
  */
 WS_API int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size);
 
-/** The same for a handshake. [inside on_request] @return the value, allocated for the request;
+/** ws_arg() for a handshake. [inside on_request] @return the value, allocated for the request;
  *  NULL: no such argument, or it cannot be decoded */
 WS_API const char *ws_request_arg(ws_request *rq, const char *name);
 

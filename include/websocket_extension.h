@@ -45,7 +45,7 @@ typedef struct ws_parameter {
 /** Maximum number of an offer's parameters. Offers with more are declined. */
 #define WS_PARAMETERS_MAX 16
 
-/** Longest parameters of a response, with the NUL, bytes. */
+/** Maximum size of a response's parameters, with the NUL, bytes. */
 #define WS_ANSWER_SIZE 256
 
 /** A client's offer, and the response to it. Valid until negotiate returns. */
@@ -72,8 +72,9 @@ typedef struct ws_extended {
     void *config;        /**< set by configure */
     apr_uint64_t agreed; /**< set by negotiate */
     void *state;         /**< for the extension, initially NULL; close releases it */
-    /** A pointer for data that the connections of an event loop share. Each loop and extension has
-     *  one, initially NULL. end releases the data. For the loop's thread only. */
+    /** A pointer for data that the connections of an event loop share. For each extension, each
+     *  loop has one such pointer, initially NULL. end releases the data. For the loop's thread
+     *  only. */
     void **shared;
 } ws_extended;
 
@@ -119,8 +120,8 @@ typedef struct ws_extension {
      *  called. In this case it runs on any thread, and shared is NULL. */
     void (*close)(ws_extended *x);
 
-    /** An event loop has ended, after all its connections: release the data of *shared. Not called
-     *  if that is NULL. */
+    /** An event loop and all its connections have ended: release the data that *x->shared pointed
+     *  to. Not called if *x->shared is NULL. */
     void (*end)(void *shared);
 } ws_extension;
 
@@ -128,7 +129,7 @@ typedef struct ws_extension {
  * Pass transformed data to the next extension or the handler, in pieces of any size. Set last for
  * the last piece.
  * @param data  the next extension may write to it; not used after the call
- * @return 0; anything else: the connection is failing (message too big, not UTF-8 ...), receive
+ * @return 0; anything else: the connection is failing (message too big, not UTF-8 ...), and receive
  *         must return 0 immediately.  [receive]
  */
 WS_API int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t len, int last);
@@ -136,7 +137,7 @@ WS_API int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t 
 /**
  * Pass on the transformed message, or a part of it.
  * @param last  the message ends here
- * @return 0; anything else: out of memory, send must return 0 immediately.  [send]
+ * @return 0; anything else: out of memory, and send must return 0 immediately.  [send]
  */
 WS_API int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last);
 

@@ -5,11 +5,12 @@
  * @brief Requests from the server to itself, on behalf of a client.
  *
  * A handler may request a page on the same server for a client, over a separate connection from the
- * same machine. It then sends this header. The server takes the user, address and TLS variables
- * from the header, and sets WEBSOCKET=1 in the environment of the request. The header's value is a
- * credential, signed with a key that the server creates when it starts. It is valid for one POST
- * request to one page of one host. It expires after a short time, and when the process that signed
- * it ends. The server answers a request with an invalid credential with 403.
+ * same machine. The handler then sends the header WebSocket-Loopback. The server takes the user,
+ * address and TLS variables from the header, and sets WEBSOCKET=1 in the environment of the
+ * request. The header's value is a credential, signed with a key that the server creates when it
+ * starts. The credential is valid for one POST request to one page of one host. It expires after a
+ * short time, and when the process that signed it ends. The server answers a request with an
+ * invalid credential with 403.
  *
  * Retrieve both functions with APR_RETRIEVE_OPTIONAL_FN(), after the configuration has been read.
  */
@@ -38,8 +39,8 @@
  * @param r     inside on_request, on its thread
  * @param path  path of the page, as in the request line, without query string. The request must
  *              have the same Host header as r
- * @param dir   NULL; or a directory, ending with a slash, that must contain the page as
- *              a file. If it does not, the request has neither a user nor WEBSOCKET
+ * @param dir   NULL; or a directory, ending with a slash, that must contain the page as a file. If
+ *              the page is not in it, the request has neither a user nor WEBSOCKET
  * @return allocated from r->pool; NULL: too long even without TLS variables, or r has no
  *         Host header
  */

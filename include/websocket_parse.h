@@ -54,7 +54,7 @@ WS_API const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_
 
 /**
  * Decode %XX. With `form`, also decode "+" as a space (application/x-www-form-urlencoded).
- * @param size  of out, in bytes, with the NUL that ends the text
+ * @param size  the size of out, bytes, with the NUL that ends the text
  * @return the length of the text in out; -1: a "%" without two hexadecimal digits, a NUL
  *         byte, or out is too small
  */
@@ -68,8 +68,8 @@ WS_API int ws_percent_decode(const char *in, apr_size_t len, int form, char *out
  *
  * @param query  NULL or a query string; advanced past the argument
  * @param value  "" for an argument without "="
- * @param size   of value, in bytes; strlen(*query) + 1 is always enough
- * @return 1: found; 0: not found, value is ""; -1: ws_percent_decode() refuses its value
+ * @param size   the size of value, bytes; strlen(*query) + 1 is always enough
+ * @return 1: found; 0: not found, value is ""; -1: ws_percent_decode() refuses the argument's value
  */
 WS_API int ws_query_next(const char **query, const char *name, char *value, apr_size_t size);
 
