@@ -257,7 +257,7 @@ static job *cb_job_new(job_kind kind, const void *data, apr_size_t len)
     return j;
 }
 
-/* Takes over the job. */
+/* Queue a job, and take it over. j NULL: out of memory. */
 static void cb_give(ws_conn *c, job *j)
 {
     ws_jobs *jobs = c->rare->jobs;

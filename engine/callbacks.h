@@ -36,8 +36,10 @@ static inline void ws_cb_leave_channels(ws_conn *c)
 typedef struct ws_cb_resource {
     const char *name; /**< for the log */
     void (*call)(ws_conn *c, void *what,
-                 unsigned events);        /**< unless stopped [the handler's thread] */
-    void (*done)(ws_conn *c, void *what); /**< after call, or instead of it  [likewise] */
+                 unsigned events);        /**< runs the callback, unless what was stopped
+                                               [the handler's thread] */
+    void (*done)(ws_conn *c, void *what); /**< cleanup after call, or instead of it
+                                               [the handler's thread] */
 } ws_cb_resource;
 void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events);
 /** Count bytes that callbacks of a WS_BLOCKING handler have sent, but the loop has not handled yet.

@@ -26,7 +26,7 @@ enum {
     WS_HELD_HANDLER = 0x1, /**< ws_pause() */
     WS_HELD_QUEUE = 0x2,   /**< the send queue is above ws_low_mark() */
     WS_HELD_JOBS = 0x4,    /**< too many jobs are pending for a WS_BLOCKING handler */
-    WS_HELD_TURN = 0x8     /**< the connection has used up its share of this turn */
+    WS_HELD_TURN = 0x8     /**< ws_conn_share_of_turn() is used up */
 };
 
 /** Copy len bytes. @return NULL: out of memory */
@@ -80,7 +80,7 @@ typedef enum {
 /** State that an idle plain connection does not need. ws_conn_rare() allocates it at its first
  *  use. */
 typedef struct ws_rare {
-    ws_parser parser;    /**< a connection without a ws_rare has no incomplete message */
+    ws_parser parser;    /**< for received frames; without a ws_rare, no message is incomplete */
     ws_partial *message; /**< an incomplete message, or NULL */
     ws_bytes *rest;      /**< input that is not parsed or not delivered yet */
     union {
@@ -118,7 +118,7 @@ struct ws_conn {
                 *   it is set before the first callback and never changes */
     void *data;
     char *strings;  /**< see ws_strings_pack */
-    ws_alarm alarm; /**< ping, close timeout; arg: timeouts.c */
+    ws_alarm alarm; /**< for pings and the close timeout; timeouts.c uses its member arg */
     union {
         LIST_ENTRY(ws_conn) of_location; /**< list of the location's connections in this loop */
         ws_deferred deferred_free;       /**< used once freed is set */
@@ -143,7 +143,7 @@ struct ws_conn {
     ws_utf8_state utf8;
     unsigned char
         large; /**< the last buffered message had at least 2^large bytes; 0: it was small */
-    unsigned opened : 1; /**< on_open has been called, or is a job */
+    unsigned opened : 1; /**< on_open has been called, or its call is a pending job */
     unsigned dirty : 1;
     unsigned discard_input : 1; /**< input is read and discarded: the connection is ending */
     unsigned finish : 1;        /**< close our side once everything has been written */
@@ -155,7 +155,7 @@ struct ws_conn {
     unsigned write_blocked : 1; /**< the socket did not accept all bytes */
     unsigned want_drain : 1;    /**< on_drain is to be called */
     unsigned freed : 1;         /**< ended; freed at the end of the turn */
-    unsigned closed_told : 1;   /**< on_close has been called, or is a job */
+    unsigned closed_told : 1;   /**< on_close has been called, or its call is a pending job */
     unsigned broken : 1;        /**< end after the current callback: write error or abort */
     unsigned parting : 1;       /**< a frame without FIN has been sent: the message is incomplete */
     unsigned resume : 1;        /**< deliver c->rest at the end of the turn */
@@ -201,7 +201,7 @@ static inline int ws_conn_accepts_input(const ws_conn *c)
 /** The connection's ws_rare, allocated if it has none. @return NULL: out of memory */
 ws_rare *ws_conn_rare(ws_conn *c);
 
-/** The same for a connection that has one, which a field other than zero shows. */
+/** Get the ws_rare of a connection that has one. It has one if any field of *c->rare is set. */
 static inline ws_rare *ws_rare_of(ws_conn *c)
 {
     return (ws_rare *)c->rare;
@@ -224,7 +224,7 @@ static inline void ws_conn_add(ws_conn *c, ws_sum which, apr_int64_t n)
     }
 }
 
-/** The same for a small n. Usually takes only two instructions. */
+/** Add a small n to a total. Usually takes only two instructions. */
 static inline void ws_conn_add_short(ws_conn *c, ws_sum which, apr_uint32_t n)
 {
     if (__builtin_add_overflow(c->sums[which], n, &c->sums[which])) {
@@ -257,7 +257,8 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
 /** Answer the peer's Close with the same code and reason, unless the handler has answered it. */
 void ws_conn_answer_close(ws_conn *c);
 
-/** Reset the connection, from within a callback after its return. Nothing more is sent. */
+/** Reset the connection. If one of its callbacks is running, the reset follows the callback.
+ *  Nothing more is sent. */
 void ws_conn_abort(ws_conn *c);
 
 /* end.c */
@@ -265,7 +266,7 @@ void ws_conn_abort(ws_conn *c);
 /** Watch the socket for the events that the connection needs now. */
 void ws_conn_watch(ws_conn *c);
 
-/** Everything has been written and c->finish is set: close our side of the socket. */
+/** Close our side of the socket. Call when everything has been written and c->finish is set. */
 void ws_conn_finish(ws_conn *c);
 
 /** End a broken or finished connection: call on_close, free its resources. why is for the log. */
@@ -289,7 +290,7 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms);
 /** Start the timeout for an answer. Call it before you send a frame that the peer has to answer. */
 void ws_conn_ask(ws_conn *c);
 
-/** Our side is closed: give the peer 2 s to close its side. */
+/** Give the peer WS_LINGER to close its side, because our side is closed. */
 void ws_conn_linger(ws_conn *c);
 
 /** Restart the timeout in which the peer has to receive some bytes. */
@@ -298,11 +299,12 @@ void ws_conn_count_as_taken(ws_conn *c);
 /** A pinged peer has sent something: schedule the next ping after one interval. */
 void ws_conn_answered(ws_conn *c);
 
-/** @return whether the peer has received data since the last call. *waiting: whether some data is
- *  not acknowledged yet */
+/** Check whether the peer has received data since the last call. *waiting: set if some data is not
+ *  acknowledged yet. @return whether it has */
 int ws_conn_takes(ws_conn *c, int *waiting);
 
-/** A timeout has expired. @return by how many milliseconds to extend it, 0: not at all */
+/** Decide whether to extend a timeout that has expired. time: the usual extension, milliseconds.
+ *  @return the extension, milliseconds; 0: none */
 apr_uint32_t ws_conn_more_time(ws_conn *c, apr_uint32_t time);
 
 /** Give the peer of an ending connection more time if it has received or sent something since the
@@ -329,8 +331,9 @@ static inline apr_size_t ws_low_mark(const ws_conn *c)
     return (apr_size_t)(c->settings->send_queue / 4);
 }
 
-/** A connection's share of a turn, bytes. It is at most the queue's low mark, so that the replies
- * to one turn's input do not exceed that mark before reading stops. */
+/** The maximum number of bytes that the loop handles for a connection in one turn, which is one
+ * iteration of the loop. It is at most the queue's low mark, so that the replies to one turn's
+ * input do not exceed that mark before reading stops. */
 static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);
@@ -340,7 +343,8 @@ static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 /* partial.c */
 
 /**
- * Make room for `more` bytes at the end of the message. Starts a message if the connection has none.
+ * Make room for `more` bytes at the end of the message. Starts a message if the connection has
+ * none.
  * @param total  bytes of the message announced so far
  * @param late   called if the message does not arrive in time
  * @return NULL: out of memory

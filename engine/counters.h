@@ -21,7 +21,7 @@
 /**
  * X(id, type, metric, label, value, help). A COUNTER only grows, and includes the counts of ended
  * child processes. A GAUGE is a current value. Entries of one metric are adjacent and differ in the
- * label's value; the first one has the help text. Metrics get the prefix "websocket_".
+ * label's value; only the first of them has the help text. Metrics get the prefix "websocket_".
  */
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
@@ -107,12 +107,12 @@ typedef enum ws_counter {
 #undef WS_ID_SENT
 } ws_counter;
 
-/** A row of counters. */
+/** The counters of one loop, or of several threads: see ws_count_shared(). */
 typedef struct ws_counters {
     apr_uint64_t value[WS_COUNTER_COUNT];
 } __attribute__((aligned(64))) ws_counters;
 
-/** Add n in a row that only this thread writes to. n may be negative, for gauges. */
+/** Add n to a counter in a row that only this thread writes to. n may be negative, for gauges. */
 static inline void ws_count(ws_counters *row, ws_counter which, apr_int64_t n)
 {
     /* Compiles to plain instructions. The atomics make concurrent reads well-defined. */
@@ -120,7 +120,7 @@ static inline void ws_count(ws_counters *row, ws_counter which, apr_int64_t n)
     __atomic_store_n(v, __atomic_load_n(v, __ATOMIC_RELAXED) + (apr_uint64_t)n, __ATOMIC_RELAXED);
 }
 
-/** Add n in a row that several threads write to. */
+/** Add n to a counter in a row that several threads write to. */
 static inline void ws_count_shared(ws_counters *row, ws_counter which, apr_int64_t n)
 {
     __atomic_add_fetch(&row->value[which], (apr_uint64_t)n, __ATOMIC_RELAXED);
@@ -129,7 +129,7 @@ static inline void ws_count_shared(ws_counters *row, ws_counter which, apr_int64
 /** The counter of a Close frame's code. first: WS_COUNT_RECEIVED_1000 or WS_COUNT_SENT_1000 */
 ws_counter ws_counter_of_code(ws_counter first, int code);
 
-/** The table's description of a counter. */
+/** The description of a counter in WS_COUNTERS. */
 typedef struct ws_counter_info {
     const char *metric, *label, *value, *help;
     int gauge;

@@ -35,6 +35,7 @@ void ws_conn_watch(ws_conn *c)
     }
 }
 
+/* Free all buffers of a connection. Its queues are then empty. */
 static void end_let_go_of_buffers(ws_conn *c)
 {
     if (c->loop->lent == c) {

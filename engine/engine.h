@@ -38,37 +38,39 @@ typedef struct ws_bounds {
 } ws_bounds;
 
 /** Settings of a Location for its connections. Shared by many connections and never changed. Zero
- *  the struct before you fill it: memcmp() compares two of them. */
+ *  the struct before you fill it, because memcmp() compares two of them. */
 typedef struct ws_settings {
     apr_uint64_t max_frame;     /**< bytes */
     apr_uint64_t max_message;   /**< bytes */
     apr_uint64_t send_queue;    /**< queued bytes above which a client is too slow */
     apr_uint64_t fragment;      /**< greatest payload of a sent frame, bytes; 0: unlimited */
     apr_uint32_t ping_interval; /**< milliseconds without input before a ping, 0: no pings */
-    apr_uint32_t ping_grace;    /**< milliseconds to answer a ping */
+    apr_uint32_t ping_grace;    /**< milliseconds that the peer has to answer a ping */
     apr_uint32_t
-        message_timeout; /**< milliseconds in which a partial message has to grow; 0: no limit */
+        message_timeout; /**< milliseconds within which a partial message must grow; 0: no limit */
     apr_uint32_t message_rate;  /**< minimum rate of a message, bytes per second, 0: none */
     apr_uint32_t close_timeout; /**< milliseconds for the closing handshake */
     apr_uint32_t slow;          /**< policy for a client that is too slow: ws_slow */
-    apr_uint32_t max_delay;     /**< milliseconds a message may be queued, 0: no limit */
-    apr_uint32_t recheck;       /**< milliseconds between two calls to recheck, 0: never */
+    apr_uint32_t max_delay; /**< maximum time of a message in the queue, milliseconds, 0: none */
+    apr_uint32_t recheck;   /**< milliseconds between two calls to recheck (see
+                                     ws_engine_options), 0: never */
     apr_uint32_t subscriptions; /**< greatest number of channels per connection */
-    ws_bounds bounds[2];        /**< enforced limits; limits that are only logged */
+    ws_bounds bounds[2];        /**< [0]: enforced limits; [1]: limits that are only logged */
     const char *vhost;          /**< for ws_vhost(), or NULL */
-    const void *server;         /**< for the owner's log */
-    const void *log;            /**< for the owner's on_end; or NULL */
-    const void *may[2];         /**< for the owner: WebSocketSubscribe, WebSocketPublish */
-    const void *wildcards;      /**< for the owner: WebSocketWildcards, or NULL */
-    /** For the owner: which tokens are accepted; token_keys NULL: none. */
+    /* The engine only passes the remaining pointers on, for use by the owner. */
+    const void *server;    /**< passed to the owner's log */
+    const void *log;       /**< for the owner's on_end; or NULL */
+    const void *may[2];    /**< WebSocketSubscribe, WebSocketPublish */
+    const void *wildcards; /**< WebSocketWildcards, or NULL */
+    /** The accepted tokens; token_keys NULL: none. */
     const void *token_keys, *token_audiences, *token_issuers;
     apr_int64_t token_leeway; /**< milliseconds */
     int trace;                /**< 1: log frames; 2: with their first bytes */
 } ws_settings;
 
 /** Enable TCP keep-alive for connections without pings: the kernel ends the connection of a lost
- *  peer within ping_interval + ping_grace. Does nothing unless both are set and fd is a TCP socket.
- *  [any thread] */
+ *  peer within ping_interval + ping_grace. Has an effect only if both are set and fd is a TCP
+ *  socket.  [any thread] */
 void ws_socket_keep_alive(int fd, const ws_settings *settings);
 
 struct ws_location {
@@ -78,10 +80,12 @@ struct ws_location {
     ws_engine *engine; /**< set by ws_engine_create */
     unsigned index;    /**< set by ws_engine_create */
     const char *key;   /**< identifies the directive across processes and hosts; or NULL */
-    int internal;      /**< only carries connections of another location: not counted, not logged */
+    int internal;      /**< 1: only carries connections of another location; its connections are
+                            neither counted nor logged */
 };
 
-/** How a connection was made; the last kind is an outgoing connection. */
+/** How the engine got a connection. Only WS_TRANSPORT_OUTGOING leads to another server; the others
+ *  are connections of clients. */
 typedef enum {
     WS_TRANSPORT_DIRECT,
     WS_TRANSPORT_TLS,
@@ -116,7 +120,7 @@ typedef struct ws_engine_options {
     ws_backend backend; /**< requested backend */
     unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking;  /**< greatest number of threads for WS_BLOCKING handlers */
-    unsigned watchdog;  /**< milliseconds before a running callback is logged, 0: never */
+    unsigned watchdog;  /**< a callback is logged if it runs longer, milliseconds; 0: no limit */
     unsigned process;   /**< 16 bits that make connection ids unique among processes */
     ws_location **locations;
     unsigned location_count;
@@ -124,26 +128,28 @@ typedef struct ws_engine_options {
     const struct ws_extension *const *extensions;
     unsigned extension_count;
     ws_log_fn *log;
-    /** Whether lines of this level are logged: the engine does not format other lines. */
+    /** Whether lines of this level are logged. The engine does not format other lines. */
     int (*logs)(ws_log_level level, const ws_settings *settings);
     /** The permessage-deflate configuration of outgoing connections, or NULL. If it is set,
      *  extensions[0] must be permessage-deflate. */
     const struct ws_deflate_config *deflate;
-    /** One row per loop, each aligned to a cache line. Must be valid until the engine is destroyed.
-     *  NULL: the engine allocates the rows. */
+    /** The loops' counters: one ws_counters per loop, each aligned to a cache line. Must be valid
+     *  until the engine is destroyed. NULL: the engine allocates them. */
     ws_counters *counters;
-    /** Check whether the connection is still authorized. On its loop; must not block. May be
+    /** Check whether the connection is still authorized. Called on its loop; must not block. May be
      *  NULL. */
     void (*recheck)(ws_conn *c);
-    /** A connection has opened; on_open follows. On its loop; must not block. May be NULL. */
+    /** A connection has opened; on_open follows. Called on its loop; must not block. May be NULL.
+     *  */
     void (*opened)(ws_conn *c);
-    /** A connection has ended; why is text. On its loop; must not block. May be NULL. */
+    /** A connection has ended; why is a text for the log. Called on its loop; must not block. May
+     *  be NULL. */
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
 
 /** Hooks in channels/ for connections with subscriptions. The engine calls them on the loop. */
 typedef struct ws_channels_hooks {
-    /** End the subscriptions: on_close has been called. */
+    /** End the subscriptions of a connection. Called after on_close. */
     void (*leave)(ws_conn *c);
     /** The send queue has drained, as for on_drain. */
     void (*drained)(ws_conn *c);
@@ -185,7 +191,8 @@ typedef struct ws_new_conn {
     ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd is connected to a SockJS session */
     ws_location *location;
     const ws_settings *settings;      /**< must be valid as long as the engine */
-    ws_outgoing *outgoing;            /**< replaces both; malloc'ed, owned by the engine; or NULL */
+    ws_outgoing *outgoing;            /**< replaces location and settings; malloc'ed, owned by the
+                                           engine; or NULL */
     int version;                      /**< WebSocket version; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: the version's */
     int connecting; /**< version 76: the third key has not been read yet from early or the socket */
@@ -272,8 +279,8 @@ ws_loop *ws_engine_least_busy(ws_engine *engine);
 /** The number of loops; they are numbered from 0.  [any thread] */
 unsigned ws_engine_loops(const ws_engine *engine);
 
-/** The connection at a slot, counted from 0; NULL: the slot is free. *end is set if no connection
- *  is at this slot or any later one.  [that loop] */
+/** Get the connection at an index of the loop's table of connections (slot), from 0. *end is set if
+ *  no connection is at this slot or any later one. @return NULL: the slot is free  [that loop] */
 const ws_conn *ws_engine_at(ws_engine *engine, unsigned loop, apr_uint32_t slot, int *end);
 
 /** The loop that an id belongs to; -1: the id is not from this process.  [any thread] */
@@ -306,8 +313,8 @@ int ws_engine_wait(ws_engine *engine, apr_uint32_t timeout);
 /** Set the hooks, before the first connection. They must be valid as long as the engine. */
 void ws_engine_channels(ws_engine *engine, const ws_channels_hooks *hooks);
 
-/** Set the engine for ws_send_to() and similar calls. NULL: there is none, all connections have
- *  ended. */
+/** Set the engine for ws_send_to() and similar calls. NULL: there is no engine any more, and all
+ *  connections have ended. */
 void ws_api_engine(ws_engine *engine);
 ws_engine *ws_api_engine_now(void);
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The extensions of a connection. Sent messages pass through them from the first to the last. An
- * extension that fails breaks the connection.
+ * The extensions of a connection. Sent messages pass through them from the first to the last. If an
+ * extension fails, the connection ends.
  */
 
 #include "engine/extensions_private.h"

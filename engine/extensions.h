@@ -16,7 +16,7 @@ typedef struct ws_extension_use {
     const ws_extension *extension;
     const char *name;
     void *config;
-    unsigned index; /**< into ws_engine_options.extensions */
+    unsigned index; /**< index in ws_engine_options.extensions */
 } ws_extension_use;
 
 /** Greatest number of different extensions in one process. */
@@ -54,7 +54,7 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p);
 /**
  * Delivers a piece of a message to the handler.
  * @param where  WS_FIRST, WS_LAST
- * @param total  largest length that the message can have, as far as known: limits its buffer
+ * @param total  largest length that the message can have, as far as known; limits its buffer
  */
 typedef void ws_chain_deliver(ws_conn *c, unsigned opcode, const unsigned char *data,
                               apr_size_t len, unsigned where, apr_uint64_t total);
@@ -76,7 +76,7 @@ ws_status ws_chain_send(ws_conn *c, unsigned *first, const void **payload, apr_s
  */
 struct ws_frames *ws_chain_shared(ws_conn *c, struct ws_frames *f);
 
-/** The loop ends: release the state that extensions share on it. */
+/** Release the state that extensions share on a loop. Call when the loop has ended. */
 void ws_chain_loop_end(ws_loop *loop);
 
 #endif

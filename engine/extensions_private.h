@@ -13,9 +13,9 @@ typedef struct ws_chain_step {
     const ws_extension_use *use;
     ws_chain *chain;
     unsigned stateless : 1;
-    unsigned in : 1;       /**< receive gets the pieces of the current message */
-    unsigned in_first : 1; /**< the next piece is the first */
-    unsigned out : 1;      /**< send gets the parts of the current message */
+    unsigned in : 1;       /**< receive takes part in the message being received */
+    unsigned in_first : 1; /**< the next piece for receive is the first of the message */
+    unsigned out : 1;      /**< send takes part in the message being sent */
     unsigned out_first : 1;
 } ws_chain_step;
 

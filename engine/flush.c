@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Ends a loop's turn: writes the queues, and resumes connections that were held.
+ * Writes the queues at the end of a loop's turn, and resumes reading where it was stopped.
  */
 
 #include <errno.h>
@@ -9,7 +9,8 @@
 #include "engine/conn.h"
 #include "engine/output.h"
 
-/* The loop makes the system call right after this. Until then, buffers in queues must not move. */
+/* Submit the sends. The loop makes the system call right after this function. Until then, buffers
+ * in queues must not move. */
 void ws_conn_send_queues(ws_loop *loop)
 {
     struct iovec iov[WS_SEND_PIECES];
@@ -30,8 +31,8 @@ void ws_conn_send_queues(ws_loop *loop)
     }
 }
 
-/* This may be called while sends of other connections are being submitted, so leave further work to
- * the end of the turn. */
+/* The loop may call this function while it submits sends of other connections, so further work is
+ * left to the end of the turn. */
 void ws_conn_sent(ws_conn *c, const ws_ready *r)
 {
     const unsigned char *data = r->data;

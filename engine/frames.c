@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Encodes frames into reference-counted buffers, so that the queues of many connections can share
- * one.
+ * Encodes frames into reference-counted buffers. The queues of many connections can share one
+ * buffer.
  */
 
 #include "engine/frames.h"
@@ -63,7 +63,8 @@ ws_frames *ws_frames_build_cut(unsigned first, const void *payload, apr_size_t l
         first = (first & WS_FIN) | WS_OP_CONTINUATION;
     }
     frames_add(f, first, data, len, masks);
-    f->size = f->len; /* ws_send_queue_append() must not use what a shorter header leaves */
+    f->size =
+        f->len; /* a short last header leaves room, which ws_send_queue_append() must not use */
     return f;
 }
 

@@ -10,8 +10,8 @@
 #include "engine/mask_keys.h"
 #include "protocol/frame.h"
 
-/** Encoded frames, ready to be sent. Many queues can refer to the same buffer, for example of a
- *  broadcast. */
+/** Encoded frames, ready to be sent. Many queues can refer to the same buffer, for example the
+ *  queues of a broadcast's receivers. */
 typedef struct ws_frames {
     apr_uint32_t refs;   /**< atomic */
     unsigned char pong;  /**< a Pong; a newer Pong may replace it */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What differs on connections whose framing is not RFC 6455's: protocol/framing.h. */
+/** Functions for connections whose framing is not that of RFC 6455: see protocol/framing.h. */
 
 #include "engine/conn.h"
 #include "engine/output.h"

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Ids of connections. Each new connection at a slot gets a new generation. A stale id has an
- *  older generation, so it finds no connection. */
+/** Ids of connections. A slot is the index of a connection in its loop's table. Each new connection
+ *  at a slot gets a new generation. A stale id has an older generation, so it finds no
+ *  connection. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -21,6 +21,7 @@
  * message. */
 #define DIRECT_MIN (16 * 1024)
 
+/* Maximum number of bytes of one such read. */
 #define DIRECT_SIZE (64 * 1024)
 
 /* Input that passes through extensions to a handler with on_frame is parsed in steps of this size,
@@ -60,7 +61,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
                                                                       unsigned where,
                                                                       apr_uint64_t total)
 {
-    ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* not the loop's counter */
+    ws_conn_add(c, WS_SUM_BYTES_IN, (apr_int64_t)len); /* ws_conn_uncork() adds it to the counter */
     ws_conn_add_short(c, WS_SUM_MESSAGES_IN, (where & WS_LAST) != 0);
     if (opcode == WS_OP_TEXT && !(where & WS_COMPRESSED)
         && !input_check_text(c, data, len, where)) {
@@ -241,7 +242,7 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
         case WS_PARSE_MORE:
             return data;
         }
-        /* The peer is not reading, and replies would lengthen the queue: parse the rest later. */
+        /* If the peer does not read, replies would lengthen the queue: parse the rest later. */
         if (ws_send_queue_count(&c->out) && ws_conn_backs_up(c)) {
             ws_conn_hold(c, WS_HELD_QUEUE);
         }
@@ -249,8 +250,8 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     return data;
 }
 
-/* An extension can turn little input into much output. A handler with on_frame can pause the
- * connection between two steps. */
+/* Parse the input in steps, because an extension can turn little input into much output. A handler
+ * with on_frame can pause the connection between two steps. */
 static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned char *data,
                                           apr_size_t *len)
 {

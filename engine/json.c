@@ -10,7 +10,7 @@
 #include "protocol/printable.h"
 #include "protocol/utf8.h"
 
-/* Append a character in \u notation. len: its bytes of UTF-8 */
+/* Append a character in \u notation. len: length of the character in UTF-8, bytes */
 static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
 {
     unsigned code = (unsigned char)*s & (len == 1 ? 0xFFu : 0xFFu >> (len + 1));

@@ -8,7 +8,7 @@
 #include "engine/output.h"
 #include "engine/socket.h"
 
-/* @return whether the alarm was for a connection that is not open, or is closing */
+/* Handle the alarm of a connection that is not open yet, or is closing. @return 0: it is open */
 static int keepalive_is_ending(ws_conn *c)
 {
     if (ws_state_of(c) == WS_OPEN) {
@@ -24,7 +24,7 @@ static int keepalive_is_ending(ws_conn *c)
     }
     else if (c->write_shut) {
         if (!ws_conn_extend(c, WS_LINGER)) {
-            ws_conn_end(c, "closed; the peer did not close its side");
+            ws_conn_end(c, "closed, but the peer did not close its side");
         }
     }
     else if (!ws_conn_extend(c, c->settings->close_timeout)) {
@@ -35,18 +35,18 @@ static int keepalive_is_ending(ws_conn *c)
 
 /* ---- Pings ---- */
 
-/* Reading is held, so a Pong could not be received: check the peer without a ping. */
+/* Check the peer without a ping: a Pong could not be received, because reading is held. */
 static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;
-    /* The send queue is full and the peer has read nothing since the last check. */
+    /* If the send queue is full, the peer must have read something since the last check. */
     if ((c->held & WS_HELD_QUEUE) && !ws_conn_takes(c, &waiting)) {
         ws_count(c->loop->counters, WS_COUNT_SLOW_STALLED, 1);
         ws_conn_end(c, ws_is_client(c) ? "the server reads nothing (WebSocketPing)"
                                        : "the client reads nothing (WebSocketPing)");
         return;
     }
-    /* The peer has closed its side, and nothing has been read for an interval. Do not wait for
+    /* If the peer has closed its side and nothing has been read for an interval, do not wait for
      * reading to resume: that may never happen. */
     if (c->loop->event.now - c->last_input > c->settings->ping_interval
         && ws_socket_half_closed(c)) {
@@ -60,7 +60,7 @@ static void keepalive_look_at_held(ws_conn *c)
     ws_conn_alarm_in(c, c->settings->ping_interval + c->settings->ping_grace);
 }
 
-/* A ping was not answered in time. @return whether to send another ping */
+/* Handle that a ping was not answered in time. @return whether to send another ping */
 static int keepalive_misses_pong(ws_conn *c)
 {
     apr_uint32_t more = ws_conn_more_time(c, c->settings->ping_grace);
@@ -74,7 +74,7 @@ static int keepalive_misses_pong(ws_conn *c)
         ws_conn_end(c, "no answer to a ping (WebSocketPing)");
         return 0;
     }
-    return 1; /* WebSocketPing ... off */
+    return 1; /* "WebSocketPing INTERVAL off" does not close the connection */
 }
 
 static void keepalive_ping(ws_conn *c)

@@ -30,15 +30,15 @@
 /** Maximum number of bytes that handlers have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
-/** Whether the cork buffer is lent to another connection. OVER: it was lent during this callback,
- * and cannot be lent again before the next one. */
+/** Whether the cork buffer (output.c) is lent to another connection. OVER: it was lent during this
+ * callback, and cannot be lent again before the next callback. */
 enum { WS_LENDING_NO, WS_LENDING_YES, WS_LENDING_OVER };
 
 struct ws_loop {
     ws_event_loop event; /**< first member */
     ws_engine *engine;
     unsigned index;
-    ws_counters *counters; /**< the loop's row */
+    ws_counters *counters; /**< the loop's element of ws_engine_options.counters */
     apr_size_t posted;     /**< bytes held by tasks that handlers posted; atomic */
 
     apr_uint32_t count;    /**< incoming connections, including those being handed over; atomic */
@@ -58,7 +58,7 @@ struct ws_loop {
     unsigned char *input;    /**< WS_INPUT_SIZE */
     ws_call call;            /**< the running callback, for the watchdog */
     ws_conn *corked;         /**< connection whose callback is running */
-    apr_uint32_t counted[4]; /**< its totals that the counters already include */
+    apr_uint32_t counted[4]; /**< the part of its totals that the counters already include */
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
@@ -66,8 +66,8 @@ struct ws_loop {
     ws_conn *lent;             /**< the other connection that output is gathered for, or NULL */
     int lending;               /**< WS_LENDING_...; NO at the start of each callback */
     ws_conn *reading;          /**< connection whose input is being delivered, or NULL */
-    apr_size_t spent;          /**< bytes counted against the share of `reading` in this turn */
-    ws_conn *later;            /**< connections whose share is used up, for the next turn */
+    apr_size_t spent;          /**< bytes of ws_conn_share_of_turn() that `reading` has used */
+    ws_conn *later;            /**< connections that wait for the next turn, to be handled then */
     struct ws_partial *spares; /**< unused buffers of large messages: partial.c */
     apr_size_t spare_bytes;
     ws_alarm spare_alarm;
@@ -87,10 +87,10 @@ struct ws_loop {
     apr_size_t cipher_out_len, cipher_out_size;
     int renegotiates;     /**< the connection's peer has started a renegotiation */
     unsigned char *plain; /**< frames to encrypt, WS_TLS_CHUNK */
-    struct {              /**< connections whose SSL objects keep their record buffers */
+    struct {              /**< connections whose SSL objects keep their record buffers: tls.c */
         ws_id *ids;
         apr_uint32_t count, max;
-        apr_uint32_t ms; /**< how long they keep them without a message */
+        apr_uint32_t ms; /**< they keep them for this time, or up to twice it, without a message */
         ws_alarm alarm;
     } warm;
 };

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Draws masking keys from the kernel in batches: a system call for each frame would be slow. */
+/** Gets masking keys from the kernel in batches, because a system call for each frame is slow. */
 
 #include "engine/mask_keys.h"
 

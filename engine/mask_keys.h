@@ -7,19 +7,19 @@
 
 #include <stddef.h>
 
-/** Keys requested from the kernel at a time. */
+/** Number of keys requested from the kernel at a time. */
 #define WS_MASK_KEYS_COUNT 256
 
-/** Unused keys. Initialize with zeroes. For use by one thread. */
+/** Unused keys. The owner initializes the struct with zeros. For use by one thread. */
 typedef struct ws_mask_keys {
     unsigned char keys[WS_MASK_KEYS_COUNT][4];
     unsigned left;
 } ws_mask_keys;
 
-/** A fresh key. Valid until the next call; may be written to. */
+/** Get an unused key. It is valid until the next call, and the caller may write to it. */
 unsigned char *ws_mask_keys_next(ws_mask_keys *m);
 
-/** Random bytes from the kernel, at most 256. */
+/** Fill out with random bytes from the kernel. len: at most 256 */
 void ws_random(void *out, size_t len);
 
 #endif

@@ -35,7 +35,7 @@ static int message_must_wait(ws_conn *c, unsigned first)
     return 0;
 }
 
-/* Takes ownership of the reference. */
+/* Queue a message until the last part of another one has been sent. Takes over the reference. */
 static ws_status message_defer(ws_conn *c, ws_frames *f)
 {
     ws_rare *rare = ws_conn_rare(c);
@@ -141,7 +141,7 @@ static ws_status message_send_cut(ws_conn *c, unsigned first, const void *payloa
     }
     return s;
 }
-/* Takes over the reference. */
+/* Send a message through extensions. Takes over the reference. */
 static ws_status message_send_extended(ws_conn *c, ws_frames *f)
 {
     ws_frames *made = ws_chain_shared(c, f);
@@ -241,7 +241,8 @@ static void message_do_send(ws_loop *loop, ws_task *task)
     free(t);
 }
 
-/* Takes over the reference. */
+/* Post a message to the loop of a connection. own: the connection, if the sender is one of its
+ * callbacks. Takes over the reference. */
 static ws_status message_post_frames(ws_id id, ws_conn *own, ws_frames *f)
 {
     ws_api_task *t = ws_task_new(sizeof(*t), message_do_send);

@@ -184,8 +184,8 @@ ws_status ws_output_gather(ws_conn *c, unsigned first, unsigned char *head, size
     return WS_QUEUED;
 }
 
-/* Whether the loop sends len gathered bytes at the end of the turn instead of now. The last bytes
- * are sent now if nothing precedes them: see ws_socket_flags(). */
+/* Whether the loop sends len gathered bytes at the end of the turn instead of now. If c->finish is
+ * set and nothing precedes the bytes, they are sent now: see ws_socket_flags(). */
 static int output_sends_later(const ws_conn *c, apr_size_t len)
 {
     return c->source.async

@@ -28,8 +28,8 @@ ws_status ws_conn_send_bytes(ws_conn *c, const void *bytes, apr_size_t len);
 /** Send a shared frame. Takes over the reference. */
 ws_status ws_conn_send_frames(ws_conn *c, ws_frames *f);
 
-/** Between these two calls, sends to c are gathered. They do not nest: a loop corks one connection
- *  at a time. */
+/** ws_conn_cork() starts to gather what is sent to c, in a buffer of the loop (the cork buffer).
+ *  ws_conn_uncork() writes it. The calls do not nest: a loop corks one connection at a time. */
 void ws_conn_cork(ws_conn *c);
 void ws_conn_uncork(ws_conn *c);
 
@@ -47,7 +47,7 @@ void ws_conn_flush(ws_conn *c);
  *  reading, that happens after the callback. */
 void ws_conn_write(ws_conn *c);
 
-/** The socket has become writable. */
+/** Handle that the socket has become writable. */
 void ws_conn_writable(ws_conn *c);
 
 /** Count bytes that the socket has accepted. n < 0: subtract bytes that were counted, but not
@@ -84,9 +84,9 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
     }
 }
 
-/** A reply to the last message of the input is not copied if its payload has at least this size,
- *  bytes: one system call writes the gathered frames and the payload. Copying saves a system call
- *  only if more replies follow. */
+/** Minimum payload, bytes, at which the reply to the last message of the input is not copied to the
+ *  cork buffer. Instead, one system call writes the gathered frames and this payload. Copying saves
+ *  a system call only if more replies follow. */
 #define WS_COPY_MAX (8 * 1024)
 
 /* For send.c. */
@@ -226,7 +226,8 @@ ws_frames *ws_framing_build(const ws_conn *c, unsigned first, const void *payloa
 /** Whether the framing can send frames of this opcode. */
 int ws_framing_sends(const ws_conn *c, unsigned opcode);
 
-/** The client has closed its side. In framings without a close handshake, this is a clean close. */
+/** Handle that the client has closed its side. In framings without a close handshake, this is a
+ *  clean close. */
 void ws_framing_ended(ws_conn *c);
 
 /* trace.c: log lines for frames; call only if c->settings->trace is set */

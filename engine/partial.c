@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Incomplete messages. A peer could make the server use much memory for them at little cost.
- *  Therefore WebSocketMessageTimeout sets how soon more of a message must arrive, and a minimum
- *  rate. */
+ *  Therefore WebSocketMessageTimeout sets the time within which more of a message must arrive, and
+ *  a minimum rate. */
 
 #include <stdlib.h>
 
@@ -20,11 +20,11 @@
 #define LARGE_MIN (128 * 1024)
 
 /* A loop keeps unused buffers of large messages: at most SPARE_MAX bytes, for SPARE_TIME
- * milliseconds. The kernel would have to clear the pages of a new buffer. */
+ * milliseconds. This saves time, because the kernel clears the pages of each new buffer. */
 #define SPARE_MAX (4 * 1024 * 1024)
 #define SPARE_TIME 1000
 
-/* Milliseconds that the message may take in total. */
+/* The maximum time in which the message must arrive completely, milliseconds. */
 static apr_uint64_t partial_allowed(const ws_partial *m)
 {
     const ws_settings *s = m->c->settings;

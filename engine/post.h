@@ -11,7 +11,7 @@ typedef struct ws_api_task {
     ws_task task;
     ws_id id;
     apr_size_t cost; /**< bytes added to loop->posted */
-    ws_conn *own;    /**< the sender, if it is in a WS_BLOCKING callback: for ws_cb_posted() */
+    ws_conn *own;    /**< the sending connection, if its WS_BLOCKING callback runs; else NULL */
     ws_frames *frames;
     unsigned broadcast_to; /**< location index */
     int code;
@@ -20,9 +20,10 @@ typedef struct ws_api_task {
     void *arg;
 } ws_api_task;
 
-/** Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. A task posted
- * by a connection's callback counts against that connection's share of the turn. cost: bytes that
- * the task holds. receivers: number of connections that it sends to */
+/** Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. If a
+ * connection's callback posts the task, it counts against ws_conn_share_of_turn() of that
+ * connection. cost: bytes that the task holds. receivers: number of connections that the task sends
+ * to */
 ws_status ws_api_post_to(ws_loop *loop, ws_api_task *t, apr_size_t cost, apr_uint32_t receivers);
 
 /** Stop counting a task as posted, because the loop has taken it. */

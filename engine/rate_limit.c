@@ -17,8 +17,8 @@
 /* Tokens are counted in thousandths, since the clock counts milliseconds. */
 #define TOKEN 1000
 
-/* Alarms are rounded up to a multiple of this, milliseconds, so that connections share slots of the
- * timer wheel. */
+/* Alarms are rounded up to a multiple of this time, milliseconds. Many connections then share a
+ * slot of the timer wheel, which is a list of alarms that fire together. */
 #define SLACK 256
 
 /* The two kinds of limits: enforced, and only logged (dry run). */
@@ -55,7 +55,7 @@ static void rate_set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 
 /* ---- Lifetime and idle time ---- */
 
-/* 1001: the client made no mistake and may reconnect. */
+/* Close or log. The code is 1001, because the client made no mistake and may reconnect. */
 static void rate_over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;
@@ -127,8 +127,8 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
     apr_int64_t most = (apr_int64_t)burst * TOKEN;
     apr_uint32_t passed = c->loop->event.now - b->filled;
     b->filled = c->loop->event.now;
-    /* passed is at most a day, so this cannot overflow if the rate is below a petabyte per
-     * second. */
+    /* The time passed is at most a day. The product therefore cannot overflow if the rate is below
+     * a petabyte per second. */
     b->tokens += (apr_int64_t)(passed * rate);
     if (b->tokens > most) {
         b->tokens = most;
@@ -140,7 +140,7 @@ static int rate_take(const ws_conn *c, bucket *b, apr_uint64_t rate, apr_uint64_
     return 1;
 }
 
-/* @return whether the connection stays open */
+/* Fail the connection or, in a dry run, log. @return whether the connection stays open */
 static int rate_exceeded(ws_conn *c, bucket *b, int kind, const char *what)
 {
     static ws_log_window window; /* for warnings; other closes are logged at level info */

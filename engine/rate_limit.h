@@ -21,7 +21,7 @@ int ws_rate_limit_start(ws_conn *c);
  * connection is being closed */
 int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames);
 
-/** A message is received or sent: the connection is not idle. */
+/** Restart the idle time, because a message is received or sent. */
 void ws_rate_limit_touch(ws_conn *c);
 
 #endif

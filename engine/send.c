@@ -50,8 +50,8 @@ static ws_status send_masked(ws_conn *c, unsigned first, const void *payload, ap
     return c->broken ? WS_GONE : ws_send_queue_count(&c->out) ? WS_QUEUED : WS_SENT;
 }
 
-/* Close. payload: as in a Close frame. The framing's close frame cannot be sent between the parts
- * of a message. */
+/* Send the framing's close frame. payload: that of a Close frame (RFC 6455). The close frame cannot
+ * be sent between the parts of a message. */
 static ws_status send_close(ws_conn *c, const unsigned char *payload, apr_size_t len)
 {
     const ws_framing *f = c->rare->framer->framing;

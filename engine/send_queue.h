@@ -33,13 +33,13 @@ typedef struct ws_send_queue {
     apr_size_t bytes;   /**< bytes in the queue; atomic, other threads read it */
 } ws_send_queue;
 
-/** The number of its entries. */
+/** The number of entries in the queue. */
 static inline apr_uint32_t ws_send_queue_count(const ws_send_queue *q)
 {
     return q->ring ? q->ring->count : 0;
 }
 
-/** Append a buffer. Takes over the reference. now: milliseconds.
+/** Append a buffer. Takes over the reference to it. now: loop time, milliseconds.
  *  @return 0, or -1 if out of memory: the reference is released */
 int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
@@ -47,8 +47,8 @@ int ws_send_queue_push(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
  *  otherwise in a new buffer. @return 0, or -1 if out of memory */
 int ws_send_queue_append(ws_send_queue *q, const struct iovec *iov, int n, apr_uint32_t now);
 
-/** Put n unsent bytes of a send before all entries. Nothing of the entries may have been sent. cut:
- *  the bytes begin inside a frame. @return 0, or -1 if out of memory */
+/** Put n unsent bytes before all entries. No byte of the entries may have been sent. cut: the bytes
+ *  begin inside a frame. @return 0, or -1 if out of memory */
 int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int cut,
                           apr_uint32_t now);
 
@@ -57,15 +57,15 @@ int ws_send_queue_prepend(ws_send_queue *q, const void *data, apr_size_t n, int 
  *  ws_send_queue_push() */
 int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now);
 
-/** The entry with an index below ws_send_queue_count(); 0 is sent next. */
+/** Get an entry of the queue. i: its index; the entry with index 0 is sent first */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** Index of the first entry of which nothing has been sent; the number of entries if there is
- *  none. */
+/** Find the first entry of which no byte has been sent. @return its index; the number of entries if
+ *  there is none */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
-/** Index of the entry with this key of which nothing has been sent; the number of entries if there
- *  is none. */
+/** Find the entry with this key of which no byte has been sent. @return its index; the number of
+ *  entries if there is none */
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key);
 
 /** Replace the buffer of an entry of which nothing has been sent. Takes over the reference. */

@@ -37,18 +37,19 @@ ws_ticker *ws_engine_ticker(ws_engine *engine, apr_uint32_t delay, apr_uint32_t 
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/** Count bytes against the share of the connection that is being read. When its share is used up,
- * the rest of its input waits for the next turn. */
+/** Count bytes against the share of the connection whose input is being delivered: see
+ * WS_TURN_BYTES. When the share is used up, the rest of the input waits for the next turn. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
-/** Bytes that one connection may cause the loop to handle in a turn: input, inflated input, and
- * data that handlers post. The rest follows in the next turn, after the other connections. */
+/** The share of a connection: the number of bytes that one connection may cause the loop to handle
+ * in a turn (one iteration of the loop). Counted are input, inflated input, and data that handlers
+ * post. The rest follows in the next turn, after the other connections. */
 #define WS_TURN_BYTES (512 * 1024)
 
-/** Bytes that a message to n receivers counts against its sender's share of a turn, in addition to
- *  its length. Each receiver costs one write per turn, for any number of messages. The result is at
- *  most WS_TURN_BYTES / 64, so that a share is enough for about 64 messages with any number of
- *  receivers. */
+/** How much a message to n receivers counts against its sender's share of a turn, in addition to
+ *  its length, bytes. Each receiver costs one write per turn, for any number of messages. The
+ *  result is at most WS_TURN_BYTES / 64, so a share is enough for about 64 messages, whatever the
+ *  number of their receivers. */
 static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
 {
     apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
@@ -63,8 +64,8 @@ typedef struct ws_subscriptions ws_subscriptions;
 /** Find a connection of this loop by its id. @return NULL: it has ended */
 ws_conn *ws_conn_find(ws_loop *loop, ws_id id);
 
-/** The connection whose callback is running on this thread. NULL: none, or not a loop's thread [any
- *  thread] */
+/** Get the connection whose callback is running on this thread. @return NULL: none is running, or
+ *  the thread is not a loop  [any thread] */
 const ws_conn *ws_conn_in_callback(void);
 
 /** A connection's loop, which never changes.  [any thread of its callbacks] */

@@ -28,8 +28,8 @@
 #define SEND(fd, buf, size, flags) send(fd, buf, size, flags)
 #endif
 
-/* Unanswered probes before the kernel gives up. On connections without pings, TCP keepalive detects
- * a dead peer. */
+/* Number of unanswered probes after which the kernel gives up. On connections without pings, TCP
+ * keepalive detects a dead peer. */
 #define PROBES 3
 
 static int socket_seconds(apr_uint32_t ms)

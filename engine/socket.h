@@ -30,7 +30,7 @@ int ws_socket_pending(ws_conn *c);
 /** Whether the kernel knows that the peer has closed its side. */
 int ws_socket_half_closed(const ws_conn *c);
 
-/** Send close_notify if the connection uses TLS; if whole, also close our side of the socket. */
+/** Send close_notify if the connection uses TLS. whole: also close our side of the socket */
 void ws_socket_shutdown(ws_conn *c, int whole);
 
 /** Make close() reset the connection. */

@@ -51,8 +51,8 @@ void ws_strings_pack(char *out, const ws_strings *s)
     *out = END;
 }
 
-/* ws_conn_set_user() may replace the block while another thread reads it. The old block stays
- * valid. */
+/* ws_conn_set_user() may replace the block of strings while another thread reads it. The old block
+ * stays valid. */
 static const char *strings_of(const ws_conn *c)
 {
     return __atomic_load_n(&c->strings, __ATOMIC_ACQUIRE);

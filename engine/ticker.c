@@ -73,7 +73,7 @@ static void ticker_do_stop(ws_loop *loop, ws_task *task)
     free(tt);
 }
 
-/* @return 0, or -1: out of memory, or the loop has ended */
+/* Post a task for the ticker to its loop. @return 0; -1: out of memory, or the loop has ended */
 static int ticker_post(ws_ticker *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
 {
     ticker_task *tt = ws_task_new(sizeof(*tt), fn);

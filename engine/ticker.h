@@ -7,7 +7,7 @@
 
 #include "engine/engine.h"
 
-/** The loops have ended: call each ticker's fn for the last time. */
+/** Call each ticker's fn for the last time. Call after the loops have ended. */
 void ws_tickers_end(ws_engine *engine);
 
 #endif

@@ -2,7 +2,7 @@
 
 /**
  * The time limits for the peer: to answer a Ping, to answer our Close, and to close its side of the
- * socket. The kernel may have to send megabytes before the frame that needs an answer. A timeout is
+ * socket. Megabytes of queued data may precede the frame that needs an answer. A timeout is
  * therefore extended as long as the peer's kernel acknowledges data.
  */
 
@@ -18,7 +18,7 @@
  * milliseconds. httpd and nginx have the same limit for their lingering close. */
 #define ENDING_MAX 30000
 
-/* A housekeeping alarm may fire this much later, milliseconds: many connections share a slot. */
+/* Maximum delay of a housekeeping alarm, milliseconds, so that many alarms can fire together. */
 #define SLACK 256
 
 /* The unit of ws_conn.since is 1 << SINCE_SHIFT milliseconds. */
@@ -32,7 +32,7 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 
 /* ---- Bytes that the peer has received ---- */
 
-/* Get a number that changes when the peer receives data. *waiting: whether some data is not
+/* Get a number that changes when the peer receives data. *waiting: set if some data is not
  * acknowledged yet */
 static apr_uint32_t timeouts_taken(const ws_conn *c, int *waiting)
 {

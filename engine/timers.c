@@ -35,7 +35,7 @@ static void timer_unlink_and_free(ws_conn *c, ws_timer *t)
     free(t);
 }
 
-/* Free the timer now, or, if fn is running, when it has returned. */
+/* Free the timer now. If fn is running, free it when fn has returned. */
 static void timer_let_go(ws_conn *c, ws_timer *t)
 {
     ws_timer_wheel_clear(&c->loop->event.wheel, &t->alarm);
@@ -62,9 +62,9 @@ static void timer_settle(ws_conn *c, ws_timer *t)
     }
 }
 
-/* These tasks hold a pointer to the timer, which is freed with its connection at the latest. The
- * pointer stays valid: the last job of the connection posts a task, tasks keep their order, and the
- * connection is freed only after that task. */
+/* The following tasks contain a pointer to the timer, which is freed with its connection at the
+ * latest. The pointer stays valid because tasks keep their order: the last job of the connection
+ * posts a task, and the connection is freed only after that task. */
 
 static void timer_do_done(ws_loop *loop, ws_task *task)
 {
@@ -99,7 +99,7 @@ static void timer_do_set(ws_loop *loop, ws_task *task)
     free(tt);
 }
 
-/* @return 0, or -1: out of memory, or the loop has ended */
+/* Post a task for the timer to its loop. @return 0; -1: out of memory, or the loop has ended */
 static int timer_post(ws_timer *t, void (*fn)(ws_loop *, ws_task *), apr_uint32_t due)
 {
     timer_task *tt = ws_task_new(sizeof(*tt), fn);

@@ -18,8 +18,9 @@
 #include "engine/conn.h"
 #include "engine/socket.h"
 
-/* Bytes that a read may return in addition to the plaintext of its own input. They come from
- * earlier input that OpenSSL holds: at most one incomplete record and one unread record. */
+/* Maximum number of bytes that a read returns in addition to the plaintext of its own input. They
+ * come from earlier input that OpenSSL holds: at most one incomplete record and one unread record.
+ * */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
 /* Maximum size of records waiting for the socket, bytes: one encrypted chunk, and records that
@@ -27,10 +28,10 @@
  * reading, the connection ends. */
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
-/* OpenSSL's record buffers for a connection take 34 KB. OpenSSL allocates and frees them for each
- * record unless the connection keeps them. A connection keeps them from its fourth read or write
- * on, until it has been silent for between WARM_MS and 2 * WARM_MS milliseconds. At most WARM_MAX
- * connections of a loop keep their buffers. */
+/* OpenSSL's record buffers for a connection take 34 KB. By default, OpenSSL allocates and frees
+ * them for each record. A busy connection keeps them: from its fourth read or write on, until it
+ * has been silent for WARM_MS to 2 * WARM_MS milliseconds. At most WARM_MAX connections of a loop
+ * keep their buffers. */
 #define WARM_MAX 1024
 #define WARM_MS 1000
 #define WARM_USES 4
@@ -87,6 +88,7 @@ static long tls_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
 
 /* ---- Record buffers ---- */
 
+/* Free the record buffers of the connections that were silent since the last call. */
 static void tls_cool(ws_alarm *a)
 {
     ws_loop *loop = (ws_loop *)((char *)a - offsetof(ws_loop, warm.alarm));
@@ -132,8 +134,8 @@ static void tls_warm(ws_conn *c)
     }
 }
 
-/* OpenSSL would report old errors of this thread as errors of the next call. Check first: clearing
- * is expensive. */
+/* Clear old errors of this thread, which OpenSSL would report as errors of the next call. Check
+ * first, because clearing is expensive. */
 static void tls_forget_errors(void)
 {
     if (ERR_peek_error()) {
@@ -180,8 +182,9 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->warm.ids);
 }
 
-/* Before TLS 1.3, a peer may request a renegotiation at any time. A handshake costs the server much
- * more than the client. Even where OpenSSL refuses it, each request queues an alert. */
+/* Detect that a peer requests a renegotiation, which is possible at any time before TLS 1.3. A
+ * handshake costs the server much more than the client. Even where OpenSSL refuses it, each request
+ * queues an alert. */
 static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));

@@ -14,8 +14,8 @@
 static const char *const names[16] = {"continuation", "text", "binary", "?", "?", "?", "?", "?",
                                       "close",        "ping", "pong",   "?", "?", "?", "?", "?"};
 
-/* The first bytes in quotes, or nothing if payload is not traced. Bytes other than printable
- * ASCII become %HH, which httpd's log does not escape again. */
+/* Format the first bytes in quotes, or nothing if payload is not traced. Bytes other than printable
+ * ASCII become %HH, because httpd's log does not escape that again. */
 static const char *trace_show(const ws_conn *c, const unsigned char *data, apr_size_t len,
                               char buf[4 * SHOWN + 8])
 {

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a connection leaves to the end of its loop's turn: writing its queue, and reading what was
- *  held. */
+/** Marks connections for the end of their loop's turn, when the loop writes their queues and
+ *  resumes reading. */
 
 #include "engine/conn.h"
 #include "engine/output.h"
 
-/* The least queue that ws_rare.most_queued records, bytes. A ping or a short message does not make a
- * connection allocate a ws_rare. */
+/* Minimum queue that ws_rare.most_queued records, bytes. Because of this minimum, a ping or a short
+ * message does not make a connection allocate a ws_rare. */
 #define QUEUE_NOTED 1024
 
 void ws_conn_mark_dirty(ws_conn *c)

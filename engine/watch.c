@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Handlers' descriptors, watched on their connection's loop. Any thread that runs a callback
+ * Watches file descriptors of handlers on their connection's loop. Any thread that runs a callback
  * may create, change and stop a watch. Only the loop uses the poller: other threads post tasks,
  * which keep their order.
  *
  * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
  * the number may then be reused. For these handlers, the loop therefore watches a duplicate of the
- * descriptor. It does not watch while a call to fn is pending: the poller would report the same
- * events again.
+ * descriptor. It does not watch it while a call to fn is pending, because the poller would report
+ * the same events again.
  */
 
 #include <fcntl.h>
@@ -131,9 +131,9 @@ static void watch_call(ws_conn *c, void *what, unsigned events)
     }
 }
 
-/* These tasks hold a pointer to the watch, which is freed with its connection at the latest. The
- * pointer stays valid: the last job of the connection posts a task, tasks keep their order, and the
- * connection is freed only after that task. */
+/* The following tasks contain a pointer to the watch, which is freed with its connection at the
+ * latest. The pointer stays valid because tasks keep their order: the last job of the connection
+ * posts a task, and the connection is freed only after that task. */
 
 static void watch_do_done(ws_loop *loop, ws_task *task)
 {
@@ -167,7 +167,7 @@ static void watch_do_start(ws_loop *loop, ws_task *task)
     watch_do_set(loop, task);
 }
 
-/* @return 0, or -1: out of memory, or the loop has ended */
+/* Post a task for the watch to its loop. @return 0; -1: out of memory, or the loop has ended */
 static int watch_post(ws_watch *w, void (*fn)(ws_loop *, ws_task *), unsigned events)
 {
     watch_task *t = ws_task_new(sizeof(*t), fn);

@@ -14,7 +14,7 @@
 #define LOOKS 4
 #define LOOK_MIN 5
 
-/* The last check of a loop. */
+/* What the watchdog saw when it last checked a loop. */
 typedef struct seen {
     apr_uint32_t number; /**< number of the call that the loop was in */
     apr_uint32_t since;
@@ -33,8 +33,8 @@ struct ws_watchdog {
     seen seen[];
 };
 
-/* Log a call that takes too long. It may return at any time, so the values are valid only if the
- * loop is still in the same call after they were read. */
+/* Log a call that takes too long. The call may return at any time, so the values are valid only if
+ * the loop is still in the same call after they were read. */
 static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);

@@ -2,9 +2,9 @@
 
 /**
  * Reports callbacks that block an event loop. A loop records the callback that it runs, with a few
- * writes to its own memory. An engine thread checks these records. The thread logs a callback that
+ * writes to its own memory. A thread of the engine checks these records. It logs a callback that
  * exceeds the limit, once while it is running and once when it has returned. WS_BLOCKING callbacks
- * are not recorded: they run on other threads.
+ * are not recorded, because they run on other threads.
  */
 
 #ifndef WS_ENGINE_WATCHDOG_H
@@ -34,7 +34,7 @@ static inline void ws_cb_enter(ws_call *call, const ws_conn *c, const char *what
     __atomic_store_n(&call->what, what, __ATOMIC_RELEASE);
 }
 
-/** Log that a call which was reported as late has returned. */
+/** Log that a late call, which the watchdog has logged, has returned. */
 void ws_cb_late(ws_call *call, ws_conn *c);
 
 static inline void ws_cb_leave(ws_call *call, ws_conn *c)
@@ -50,7 +50,7 @@ static inline void ws_cb_leave(ws_call *call, ws_conn *c)
 apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_uint32_t limit,
                                apr_size_t (*count)(ws_engine *engine));
 
-/** The first connection has been opened: start checking.  [any thread] */
+/** Start checking, because the first connection has been opened.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
 /** End the thread. Later calls to ws_watchdog_wake() have no effect. NULL is ignored. */
