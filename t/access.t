@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Without access rules, nothing is open: subscribing and publishing over HTTP, and the status page. httpd warns about
-# handlers that only a <Directory> section protects.
+# Without access rules, the server refuses to subscribe and publish over HTTP, and to show the status page. httpd warns
+# about handlers that only a <Directory> section protects.
 
 use strict;
 use warnings;
@@ -116,8 +116,8 @@ is(poll($_), 200, "subscribing in $_ is allowed by a rule") for qw(/all /require
 ok($httpd->wait_log(qr/\[client 127[^\n]*refused with 403: no rule allows this: add "WebSocketSubscribe all", an expression, or a Require for GET to the <Location>/),
     'a warning in the log suggests the rule that is missing');
 ok($httpd->wait_log(qr{httpd\.conf:\d+: every subscription in <Location "/silent"> is refused, since no rule allows it}), 'at start-up, the log also says that every subscription will be refused');
-like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'Require inside <LimitExcept GET>: POST is allowed');
-like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'Require inside <LimitExcept GET>: GET is refused');
+like(`curl -s -m 60 -d x '$url/limited/news'`, qr/"published"/, 'a Require inside <LimitExcept GET> allows POST');
+like(`curl -s -m 60 '$url/limited/news'`, qr/neither WebSocketPublish nor a Require allows it/, 'a Require inside <LimitExcept GET> does not open the Location for GET');
 
 for my $path (qw(/status-silent /status-silent?prometheus)) {
     is(($httpd->get($path))[0], 403, "$path is refused without a Require");
@@ -250,6 +250,6 @@ warns('the handler is set in the <Directory> with the Require', "<Directory ROOT
 
 my $started = Httpd->start(conf => "<Directory />\nRequire all denied\n</Directory>\n$live</Location>");
 ok($started->wait_log($open), 'at start-up, the log also warns that a handler is open to everyone');
-is($started->count_log($open), 1, 'at start-up, the log warns once');
+is($started->count_log($open), 1, 'at start-up, the log has this warning once');
 $started->stop;
 done_testing;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketBackend: io_uring counts as locked memory on some kernels. If the limit for httpd's user does not allow it,
-# WebSockets use epoll instead. On kernels that do not count it, nothing is logged.
+# WebSocketBackend: some kernels count the memory of io_uring as locked memory. If the limit for httpd's user does not
+# allow that, WebSockets use epoll instead. On other kernels, nothing is logged.
 
 use strict;
 use warnings;
@@ -26,7 +26,8 @@ sub echoes {
     Client->new($httpd, '/')->echoes('x' x 60000, "$name: a long message is echoed");
 }
 
-# The number of lines about the limit on locked memory at a level, and the largest number from one child process.
+# Returns the number of log lines of a level about the limit on locked memory, and the largest number of such lines from
+# one child process.
 sub lines {
     my ($httpd, $level) = @_;
     my @lines = grep { /:$level\]/ && /$refused/ } split /\n/, $httpd->error_log;
@@ -39,7 +40,7 @@ SKIP: {
     my $probe = Httpd->new(conf => "WebSocketHandler ws_echo.so\nWebSocketBackend io_uring\n");
     my $answer = $probe->run('-t');
     skip "no io_uring: $answer", 1 if $answer !~ /Syntax OK/;
-    skip 'not root: httpd -t reports it', 1 if $>;
+    skip 'the test is not run as root: httpd -t would report the limit', 1 if $>;
 
     for my $locked (undef, 0) {
         my $name  = defined $locked ? 'without locked memory' : 'with it';

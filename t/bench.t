@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The scripts of bench/ work: each is run for a moment. What they measure is not judged.
+# Runs each script of bench/ for a moment, to test that it works. The test ignores the measured values.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ plan skip_all => 'measurements need the plain build' if $ENV{WS_TEST_PRELOAD};
 
 my $results = Httpd::folder() . '/results.json';
 
-# The output of bench/NAME, which succeeds.
+# Run bench/NAME, test that it succeeds, and return its output.
 sub bench {
     my ($name, $environment, @arguments) = @_;
     local @ENV{ keys %$environment } = values %$environment;
@@ -33,13 +33,13 @@ like(bench('compare', { %short, BENCH => 'echo', CELLS => '20 B' }), qr/20 B.*\d
 ok(eval { decode_json(Httpd::read_file($results)) }, 'bench/compare writes its results as JSON');
 
 SKIP: {
-    skip 'there is no valgrind', 2 if system('which valgrind >/dev/null 2>&1') != 0;
+    skip 'valgrind is not installed', 2 if system('which valgrind >/dev/null 2>&1') != 0;
     like(bench('instructions', {}, qw(-c 4 -t 1)), qr/\d/, 'bench/instructions prints a count');
 }
 
 my $page = Httpd::folder() . '/performance.md';
 Httpd::write_file($page, "before\n\n<!-- table echo -->\n\nold\n<!-- end -->\n\nafter\n");
 bench('tables', { PAGE => $page }, $results);
-like(Httpd::read_file($page), qr/^before\n(?!.*^old).*20 B.*<!-- end -->\n\nafter\n\z/ms, 'bench/tables writes the table to its place in the page');
+like(Httpd::read_file($page), qr/^before\n(?!.*^old).*20 B.*<!-- end -->\n\nafter\n\z/ms, 'bench/tables replaces the table in the page');
 
 done_testing;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Publishers whose request body is too large, broken or late get exactly one response. It has httpd's status, and names
-# the directive that was responsible.
+# Publishers whose request body is too large, broken or late get exactly one response. The response has httpd's status,
+# and names the directive that caused the refusal.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ END
 
 my $chunk = sub { my ($len, $count) = @_; return (sprintf("%x\r\n%s\r\n", $len, 'x' x $len) x $count) . "0\r\n\r\n" };
 
-# Everything that a connection receives.
+# Send a request, and return all bytes that the client receives.
 sub talk {
     my ($request) = @_;
     my $c = Client->new($httpd, '', expect => 0, request => $request);

@@ -50,8 +50,8 @@ SetEnv OWN_VARIABLE value
 </Location>
 END
 
-# Variables that depend on the connection, the stream or the handshake. mod_cgi's PATH comes from httpd's own
-# environment.
+# Variables that depend on the connection, the stream or the handshake, and are therefore not compared. mod_cgi takes PATH
+# from httpd's own environment.
 my $own = qr/^(?:REMOTE_PORT|PWD|OLDPWD|_|SHLVL|HTTP_(?:UPGRADE|CONNECTION|SEC_WEBSOCKET_\w+)|WEBSOCKET_\w+|UNIQUE_ID|H2_STREAM_(?:ID|TAG))$/;
 
 sub variables {
@@ -76,14 +76,14 @@ for my $tls (0, 1) {
     }
 }
 
-# Over HTTP/2, on one connection. mod_http2 is inactive with prefork.
+# Compare both over HTTP/2, on one connection. mod_http2 is inactive with prefork.
 for my $path ($module eq 'cgid' ? @paths : ()) {
     my ($status, $output) = Program::run('node', 't/clients/h2.js', $httpd->ssl_port, Httpd::certificates() . '/ca.crt', 'both', $path);
     is($status, 0, "HTTP/2: $path") or diag($output), next;
     my $both = decode_json($output =~ s/\n.*//sr);
     is($both->{get}{status}, 200, "HTTP/2: GET $path");
     my ($cgi, $exec) = map { variables($_) } $both->{get}{body}, $both->{message};
-    is($cgi->{SERVER_PROTOCOL}, 'HTTP/2.0', 'mod_cgid runs it for HTTP/2');
+    is($cgi->{SERVER_PROTOCOL}, 'HTTP/2.0', 'mod_cgid runs the program for a request over HTTP/2');
     is_deeply($exec, $cgi, "HTTP/2: $path: ws_exec and mod_cgid give the same environment");
 }
 

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 # Channels across child processes: each subscriber receives each message once and in order, even while children start,
-# stop and are killed. Also the bundled handler, access control, and presence.
+# stop and are killed. Also tests ws_channel, access control, and presence.
 
 use strict;
 use warnings;
@@ -77,7 +77,7 @@ WebSocketHistory kept:* 1000
 END
 );
 
-# A connection's id contains the number of its child.
+# Returns the number of the child process, which is part of a connection's id.
 sub process_of { return hex substr $_[0], 0, 4 }
 
 # ---- Many clients ----
@@ -93,7 +93,7 @@ sub several_children {
     return @newest >= 3 && $newest[2] == $newest[0];
 }
 
-# The child with the fewest connections, since httpd's distribution is unpredictable.
+# Returns the child with the fewest connections: httpd distributes connections unpredictably.
 sub one_of {
     my @children = @_;
     my %open = map { $_->{pid} => $_->{connections} } children();
@@ -117,7 +117,7 @@ for (['/crowd', $subscribers], ['/kept', $subscribers / 4]) {
     $crowd->go_on(100);
     pass('publishing continues after a graceful reload');
 
-    # New children of the new generation, next to those of the old one.
+    # Kill a child of the new generation, while children of the old generation still run.
     my @new = grep { my $pid = $_; !grep { $_ == $pid } @children } $httpd->children;
     kill 'KILL', one_of(@new) if @new;
     $crowd->go_on(100);
@@ -162,7 +162,7 @@ sub told {
 
 sub say_json { my ($client, %o) = @_; return $client->text(encode_json(\%o)) }
 
-# The next event of a type.
+# Read events up to the next one of a type, and return that one.
 sub told_type {
     my ($client, $type) = @_;
     my $o;
@@ -306,18 +306,18 @@ sub subscribers_are {
     $bob->close;
 }
 
-# ---- Answers that are larger than questions ----
+# ---- Answers that are larger than requests ----
 
 sub memory { return [sort { $b <=> $a } map { Httpd::read_file("/proc/$_/status") =~ /VmRSS:\s+(\d+)/ ? $1 / 1024 : 0 } $httpd->children]->[0] }
 
 SKIP: {
-    skip 'threads have the memory of all', 1 if $Httpd::MPM eq 'prefork' && $ENV{WS_TEST_PRELOAD};
+    skip 'with prefork and a sanitizer, memory cannot be measured', 1 if $Httpd::MPM eq 'prefork' && $ENV{WS_TEST_PRELOAD};
     my @members = map { client("/room/flood?name=$_" . 'n' x 1000) } 1 .. ($Httpd::MPM eq 'prefork' ? 4 : 100);
     my $flood   = json_client('/room/flood?name=flood');
     my $other   = json_client('/room/flood?name=other');
     my $before  = memory();
     my $ask     = join '', map { Client::frame_bytes(1, encode_json({ type => 'presence', channel => 'room:flood', id => $_ })) } 1 .. 8000;
-    syswrite $flood->socket, $ask;    # what is taken is taken
+    syswrite $flood->socket, $ask;    # the socket may accept only a part
     for (1 .. 3) {
         say_json($other, type => 'presence', channel => 'room:flood', id => "other$_");
         is(told_type($other, 'presence')->{id}, "other$_", 'while one client requests more than it reads, another client is answered');
@@ -343,7 +343,7 @@ SKIP: {
     my ($process) = grep { $_ != $own } keys %of;
 SKIP: {
         skip 'all are in one child', 2 if !$process;
-        # Its pid: the one whose connections break when it is killed.
+        # Kill the process that has these connections.
         my $gone = @{ $of{$process} };
         my ($pid) = child_of($process);
         kill 'KILL', $pid;
@@ -357,7 +357,8 @@ SKIP: {
 
 # ---- Overload ----
 
-# Two members of a room in two children: the one that publishes, and the pid of the other's child.
+# Connect two members of a room in two children. Returns the publisher, the other member, the pid of the other member's
+# child, and further members in the publisher's child.
 sub two_apart {
     my ($room) = @_;
     my $publisher = json_client("/room/$room?name=publisher");
@@ -368,7 +369,7 @@ sub two_apart {
         my $process = process_of(told_type($publisher, 'join')->{member});
         return ($publisher, $other, child_of($process), @same) if $process != $own;
         push @same, $other;
-        sleep 0.02 if @same > 50;    # a child may be about to come
+        sleep 0.02 if @same > 50;    # httpd may be about to start another child
     }
     die "all connections are in one child\n";
 }
@@ -410,7 +411,7 @@ sub counter {
     }
     is($error, 'try again later', "when another child accepts no more messages, the publisher is refused, after $taken messages");
     is($taken, $number - 1, 'the first message that does not fit is refused immediately');
-    kill 'CONT', $pid;    # before httpd is asked for anything: that child may be the one that accepts
+    kill 'CONT', $pid;    # before any request to httpd, because this child may be the one that accepts its connection
     my @numbers = map { ($other->message)[1] =~ /^(\d+) / } 1 .. $taken;
     is_deeply(\@numbers, [1 .. $taken], 'all accepted messages arrive, in order');
     publish_at_last($publisher, 'room:full', 'last');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# libwsclient against third-party servers and our own, with all its options; and against faulty servers, each of which
-# must result in a different error.
+# libwsclient, with all its options, connects to third-party servers and to this module. It also connects to faulty
+# servers, and must report a different error for each fault.
 
 use strict;
 use warnings;
@@ -39,7 +39,7 @@ my $p = Program->start("$dir/connect");
 
 my $number = 0;
 
-# Connect. Returns the name of the connection, and its outcome.
+# Make the program connect. Returns the name of the connection.
 sub connect_to {
     my ($url, @options) = @_;
     my $name = 'n' . ++$number;
@@ -47,7 +47,7 @@ sub connect_to {
     return $name;
 }
 
-# The next line about a connection.
+# Wait for the next line of output about a connection, and return it.
 sub told {
     my ($name) = @_;
     return ($p->wait_output(qr/^$name (.*)\n/m))[1];
@@ -178,7 +178,7 @@ for my $case (
     ['httpd, compression', "ws://127.0.0.1:$plain/compressed", 'deflate=1'],
     ['httpd, TLS, compression', "wss://localhost:$tls/compressed", $ca, 'deflate=1'],
     ['httpd, compression without takeover', "ws://127.0.0.1:$plain/compressed", 'deflate=2'],
-    ['httpd, which will not keep windows', "ws://127.0.0.1:$plain/small", 'deflate=1'],
+    ['httpd, which does not agree on takeover', "ws://127.0.0.1:$plain/small", 'deflate=1'],
     ['npm ws', "ws://127.0.0.1:$port{ws}/"],
     ['npm ws, TLS, compression', "wss://localhost:$port{'ws-tls'}/", $ca, 'deflate=1'],
     ['npm ws, compression without takeover', "ws://127.0.0.1:$port{ws}/", 'deflate=2'],
@@ -299,8 +299,8 @@ failed('a proxy URL with an unknown scheme', 'proxy: its URL is not an http://ho
         "proxy=socks5://user:wrong\@127.0.0.1:$socks");
     failed('no password for SOCKS', 'proxy: it requires other credentials', "ws://127.0.0.1:$plain/echo",
         "proxy=socks5://127.0.0.1:$socks");
-    failed('SOCKS to nobody', 'proxy: connection refused', 'ws://127.0.0.1:1/', "proxy=socks5://127.0.0.1:$open");
-    failed('SOCKS that is none', 'proxy: .+', "ws://127.0.0.1:$plain/echo", "proxy=socks5://127.0.0.1:$plain");
+    failed('a SOCKS proxy to a closed port', 'proxy: connection refused', 'ws://127.0.0.1:1/', "proxy=socks5://127.0.0.1:$open");
+    failed('a SOCKS proxy URL for a port of httpd', 'proxy: .+', "ws://127.0.0.1:$plain/echo", "proxy=socks5://127.0.0.1:$plain");
     kill 'TERM', $_->{pid} for @proxies;
     $_->finish for @proxies;
 }
@@ -327,7 +327,7 @@ sub right_answer {
         "Sec-WebSocket-Accept: $accept", @more, '', '';
 }
 
-# The outcome of a connection to a server that sends this response.
+# Connect to a server that sends this response. Returns the connection's name, the server's socket, and the handshake.
 sub answered {
     my ($answer, @options) = @_;
     my $name = connect_to($bad, @options);
@@ -380,7 +380,7 @@ badly_answered('a head larger than max_answer', "0 handshake: the answer's head 
 {
     my ($name, $s) = answered("HTTP/1.1 101 Yes\r\n", 'handshake_timeout=1000');
     my $endless = 0;
-    until ($p->output =~ /^$name failed/m) {    # a byte now and then, for ever
+    until ($p->output =~ /^$name failed/m) {    # send single bytes until the client gives up
         local $SIG{PIPE} = 'IGNORE';
         syswrite $s, $endless++ ? 'x' : 'X: ';
         IO::Select->new($p->{stream})->can_read(0.05) and $p->read_on;
@@ -415,7 +415,7 @@ badly_answered('too many interim answers', '0 handshake: more than 32 interim an
     like(told($name), qr/^open /, 'the connection through the proxy opens');
 }
 
-# Refusals with their bodies.
+# Refusals whose body the application gets.
 for my $case (
     ['a length', "Content-Length: 4\r\n\r\nbody and more", 'body'],
     ['chunks', "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nbod\r\n1\r\ny\r\n0\r\nX: y\r\n\r\n", 'body'],
@@ -479,7 +479,7 @@ for my $case (
     like($head, qr/^Host: any\.test\r$/m, "a handshake over a unix socket has the URL's host");
     syswrite $s, right_answer($head);
     like(told($name), qr/^open .* peer=\Q$path\E /, 'the peer is the path of the unix socket');
-    failed('no such socket', 'connect: No such file or directory', 'ws://any.test/', 'unix_socket=/nonexistent');
+    failed('a unix socket that does not exist', 'connect: No such file or directory', 'ws://any.test/', 'unix_socket=/nonexistent');
     failed('a path that is too long', "request: the unix socket's path is too long", 'ws://any.test/',
         'unix_socket=/' . 'x' x 200);
 }
@@ -520,7 +520,7 @@ failed('an invalid connect_to=', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT'
         'ws://127.0.0.1:' . $full->sockport . '/', 'connect_timeout=300');
 }
 
-# Each kind of certificate: its CA, and its fault.
+# A valid certificate, and certificates with different faults.
 {
     my @ca = CERT_create(CA => 1, subject => { commonName => 'another CA' });
     PEM_cert2file($ca[0], "$dir/ca.crt");
@@ -553,9 +553,9 @@ failed('an invalid connect_to=', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT'
     is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'a dot at the end of the host is not compared with the certificate');
 }
 
-# An address in brackets.
+# An IPv6 address in brackets.
 SKIP: {
-    my $six = IO::Socket::IP->new(Listen => 1, LocalHost => '::1') or skip 'there is no IPv6 here', 2;
+    my $six = IO::Socket::IP->new(Listen => 1, LocalHost => '::1') or skip 'the machine has no IPv6', 2;
     my $name = connect_to('ws://[::1]:' . $six->sockport . '/');
     my ($s, $head) = accepted($six);
     like($head, qr/^Host: \[::1\]:\d+\r$/m, 'the Host header has an IPv6 address in brackets');
@@ -600,7 +600,8 @@ my $text = Httpd::read_file("$Httpd::TOP/docs/client.md");
 $file{$1} = $2 while $text =~ /^```c file=(\S+)\n(.*?)^```$/msg;
 is_deeply([sort keys %file], ['talk.c', 'ws_feed.c'], 'docs/client.md has its listings');
 {
-    # As installed, and found by pkg-config. A sanitized library would need the sanitizer's runtime.
+    # Build against the installed library, which pkg-config finds. Use the plain build, because a library with a sanitizer
+    # would also need the sanitizer's runtime.
     (my $build = $Httpd::BUILD) =~ s{/address-undefined$}{};
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS SANITIZE)};
     my ($status, $output) = Program::make("BUILD=$build",
@@ -646,7 +647,7 @@ END
         my ($s, $head) = accepted();
         syswrite $s, right_answer($head);
         my ($client, undef) = opened("a client of the feed, time $time", 'ws://127.0.0.1:' . $feeder->port . '/feed');
-        $p->write("ping $client\n");    # behind its 101 it comes to the loop: news before that are not for it
+        $p->write("ping $client\n");    # the connection joins its loop after the 101, and misses broadcasts before that
         is(told($client), 'pong ping', 'a client of ws_feed.c is connected');
         syswrite $s, "\x81\x04news";
         is(told($client), 'text news', 'a client of ws_feed.c receives a message of the server that the handler connects to');
@@ -666,7 +667,7 @@ $p->end_input;
 is($p->finish, 0, "the program under test exits with 0") or diag($p->output);
 like($p->output, qr/^$open close 1006 $/m, 'at exit, open connections are aborted, and on_close is called');
 like($p->output, qr/^$late failed 0 stopped$/m, 'at exit, connection attempts fail with "stopped"');
-unlike($p->output, qr/Sanitizer|runtime error/, 'no sanitizer complains');
+unlike($p->output, qr/Sanitizer|runtime error/, 'no sanitizer reports an error');
 $_->end_input, $_->finish for @others;
 
 done_testing();

@@ -32,7 +32,7 @@ sub client {
     return $c;
 }
 
-# The arguments of on_close for a client's connection: "CODE REASON".
+# Wait until the server has called on_close for a client's connection, and return the arguments: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
@@ -56,15 +56,15 @@ for my $code (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 6553
 
 # ---- Packets ----
 
-# The kernel counts a client's packets: tcpi_segs_in of getsockopt(TCP_INFO), which is 11.
+# Returns the number of packets that a client has received, from the kernel's counter tcpi_segs_in. TCP_INFO is 11.
 sub packets {
     my ($c) = @_;
     return unpack 'x140 L', getsockopt($c->socket, IPPROTO_TCP, 11);
 }
 
-# Another packet may acknowledge the client's Close frame, but not on each connection.
+# On some connections, an extra packet acknowledges the client's Close frame. Therefore try until there is none.
 for my $tls (0, 1) {
-    my $answer = $tls ? 'over TLS, the answer to a Close frame, the close_notify' : 'the answer to a Close frame';
+    my $answer = $tls ? 'over TLS: the answer to a Close frame, the close_notify' : 'the answer to a Close frame';
     my $number;
     for (1 .. 50) {
         my $c = client('/', tls => $tls);
@@ -159,7 +159,7 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     my $c = client('/', rcvbuf => 131072);
     my @messages = map { chr(ord('a') + $_) x 600_000 } 0 .. 9;
     my $writer = fork // die "fork: $!";
-    if (!$writer) {    # it waits where the server does not read, until the parent has
+    if (!$writer) {    # this process blocks while the server does not read, until the parent reads the answers
         $c->raw(join('', map { frame_bytes(BINARY, $_) } @messages) . frame_bytes(CLOSE, pack 'n', 1000));
         POSIX::_exit(0);
     }

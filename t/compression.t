@@ -120,7 +120,8 @@ $httpd->wait_log(qr/refused with 400: Sec-WebSocket-Extensions is not a list of 
 
 # ---- A client ----
 
-# %o: path, offer, tls, in and out (zlib's window bits), takeover (both keep their windows)
+# Connect. Options: path; offer; tls; in and out (window bits of zlib); takeover (both sides keep their windows from message
+# to message).
 sub client {
     my (%o) = @_;
     my $c = Client->new($httpd, $o{path} // '/',
@@ -157,7 +158,7 @@ sub squeezed {
     $c->send($type, squeeze($c, $data), rsv => RSV1);
 }
 
-# The next message: its text, its compressed size (undef: it was not compressed), and its number of frames.
+# Read the next message. Returns its text, its compressed size (undef if it was not compressed), and its number of frames.
 sub message {
     my ($c) = @_;
     my ($all, $compressed, $frames) = ('', undef, 0);
@@ -196,7 +197,7 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
     my ($name, %o) = @$_;
     my $c = client(%o);
     echo_is($c, $_->[1], "$name: $_->[0] comes back")
-        for ['nothing', ''], ['a byte', 'x'], ['JSON', $json], ['JSON again', $json], ['what cannot be compressed', $noise],
+        for ['nothing', ''], ['a byte', 'x'], ['JSON', $json], ['JSON again', $json], ['noise, which cannot be compressed', $noise],
         ['a million zeros', "\0" x 1_000_000], ['many repeats', 'repeat after me ' x 20_000];
     squeezed($c, TEXT, 'id');
     like((message($c))[0], qr/^\w{13,16}$/, "$name: a compressed text of the client is inflated");
@@ -225,7 +226,7 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
 # ---- Windows ----
 
 for my $bits (8 .. 15) {
-    # zlib has no deflate with a window of 8 bits. One that never refers back more than 256 bytes serves for both.
+    # zlib cannot compress with a window of 8 bits. For 8 bits, the client therefore compresses with a larger window.
     my $far = join '', map { ($noise =~ /\A.{$_}(.{300})/s)[0] x 2 } map { $_ * 300 } 0 .. 60;
     my $c = client(path => '/takeover', takeover => 1, in => $bits, out => $bits == 8 ? 15 : $bits,
         offer => "permessage-deflate; server_max_window_bits=$bits; client_max_window_bits=" . ($bits == 8 ? 15 : $bits));
@@ -243,23 +244,23 @@ for my $bits (8 .. 15) {
     $c->send(CONTINUATION, substr($z, $third, $third), fin => 0);
     $c->send(CONTINUATION, '', fin => 0);
     $c->send(CONTINUATION, substr $z, 2 * $third);
-    is((message($c))[0], $json, 'a compressed message in fragments');
+    is((message($c))[0], $json, 'a compressed message in fragments is echoed');
     $c->raw_bytewise(Client::frame_bytes(BINARY, squeeze($c, 'byte for byte'), rsv => RSV1));
-    is((message($c))[0], 'byte for byte', 'a compressed message that arrives byte by byte');
+    is((message($c))[0], 'byte for byte', 'a compressed message that arrives byte by byte is echoed');
 }
 for (['on a continuation', [TEXT, 'a', fin => 0], [CONTINUATION, 'b', rsv => RSV1]],
     ['on a ping', [PING, '', rsv => RSV1]], ['on a Close', [CLOSE, '', rsv => RSV1]],
-    ['another than was agreed on', [TEXT, 'a', rsv => 0x20]], ['two of them', [TEXT, 'a', rsv => 0x60]])
+    ['that no extension uses', [TEXT, 'a', rsv => 0x20]], ['two of them', [TEXT, 'a', rsv => 0x60]])
 {
     my ($name, @frames) = @$_;
     my $c = client();
     $c->send(@$_) for @frames;
-    $c->expect_close(1002, "a reserved bit $name");
+    $c->expect_close(1002, "a reserved bit $name is refused with 1002");
 }
 {
     my $c = Client->new($httpd, '/');
     $c->text('x', rsv => RSV1);
-    $c->expect_close(1002, 'a compressed message without an agreement');
+    $c->expect_close(1002, 'a compressed message is refused if compression was not agreed on');
 }
 
 # ---- Invalid data ----
@@ -276,12 +277,12 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
 {
     my $c = client();
     squeezed($c, TEXT, "\xff");
-    $c->expect_close(1007, 'text that is not UTF-8 when it has been inflated');
+    $c->expect_close(1007, 'text that is not UTF-8 after decompression is refused with 1007');
     $c = client(path => '/pieces');
     squeezed($c, TEXT, $json . "\xc3");
     my @frame;
     do { @frame = $c->frame } until $frame[0] == CLOSE;
-    is(unpack('n', $frame[1]), 1007, 'text that ends inside a character');
+    is(unpack('n', $frame[1]), 1007, 'text that ends inside a character is refused with 1007');
 
     # Blocks with BFINAL: RFC 7692, section 7.2.3.4.
     my $final = sub {
@@ -307,7 +308,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
 # ---- Handlers ----
 
 {
-    # The connections of one process, whose number is in their ids.
+    # Only connections of the same process receive a broadcast. Their ids contain the number of the process.
     my (@c, $process);
     while (@c < 3) {
         my $c = @c == 1 ? Client->new($httpd, '/') : client();
@@ -340,7 +341,7 @@ for (['noise', substr $noise, 0, 500], ['a reserved type of block', "\x07"], ['a
 
 # ---- Limits ----
 
-# The largest growth of the child's memory, kilobytes.
+# Returns the peak of a process's memory since the last reset, KiB.
 sub peak { return Httpd::read_file("/proc/$_[0]/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : 0 }
 
 SKIP: {
@@ -353,7 +354,7 @@ SKIP: {
     cmp_ok(length $bomb, '<', 110_000, '100 MiB of zeros compress to less than 110 KB');
     my ($child) = $httpd->children;
     echo_is(client(path => '/limit'), 'x' x 100_000, 'a message is compressed before memory is measured');
-    Httpd::write_file("/proc/$child/clear_refs", '5');    # the peak is now
+    Httpd::write_file("/proc/$child/clear_refs", '5');    # reset the peak to the current size
     my $before = peak($child);
     my $c = client(path => '/limit');
     $c->send(BINARY, $bomb, rsv => RSV1);
@@ -371,7 +372,7 @@ SKIP: {
 
 # ---- Memory ----
 
-# A window of 15 bits each way: 256 KiB and 6 KiB for one direction, 32 KiB and 7 KiB for the other.
+# Memory of a connection with windows of 15 bits: 256 KiB and 6 KiB to compress, 32 KiB and 7 KiB to decompress.
 my $each = (256 + 6 + 32 + 7) * 1024;
 
 sub server {
@@ -384,16 +385,16 @@ sub server {
     my @c = map { client() } 1 .. 6;
     my @kept = grep { $_->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' } @c;
     is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are available for takeover');
-    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'when this memory is used up, a new connection is agreed on without takeover');
+    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'when this memory is used up, the server agrees on compression without takeover');
     ok(defined echo_is($c[5], $json, 'and messages go without'), 'a connection without takeover still compresses');
-    # The loop keeps the memory used by messages without takeover, which is as much as that of one connection.
+    # Close two connections, because the loop keeps as much memory as one of them uses, for messages without takeover.
     for my $kept (splice @kept, 0, 2) {
         $kept->close(1000);
         $kept->expect_close(1000, 'a connection with takeover disconnects');
     }
     Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' },
-        'memory that a connection gives back');
-    kill 'KILL', $httpd->children; # the parent may notice them only after a second
+        'memory that a closed connection has freed');
+    kill 'KILL', $httpd->children; # the parent may notice that only after a second
     Httpd::wait_for(
         sub {
             my @new = eval { map { client() } 1 .. 4 };
@@ -405,7 +406,7 @@ sub server {
 {
     local $httpd = server('400K');
     my @c = map { client() } 1 .. 12;
-    is($c[0]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'with too little memory, a connection is agreed on without takeover');
+    is($c[0]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'with too little memory, the server agrees on compression without takeover');
     my $z = squeeze($c[0], $json);
     my $full = 0;
     for my $c (@c) {
@@ -415,7 +416,7 @@ sub server {
         last if $full = $opcode == CLOSE && unpack('n', $payload) == 1013;
     }
     ok($full, 'a message that finds no memory for inflating closes its connection with 1013');
-    is(client()->header('Sec-WebSocket-Extensions'), undef, 'when memory is used up, a new connection is not compressed at all');
+    is(client()->header('Sec-WebSocket-Extensions'), undef, 'when memory is used up, the server declines compression');
     undef @c;
     Httpd::wait_for(sub { client()->header('Sec-WebSocket-Extensions') }, 'memory to be free again');
 }

@@ -66,7 +66,7 @@ END
 my @right = ('Host: localhost', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13',
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==');
 
-# A request with these header lines, in this order.
+# Send a request with these header lines, in this order.
 sub attempt {
     my ($line, @headers) = @_;
     return Client->refused($httpd, '', request => join "\r\n", $line, @headers, '', '');
@@ -103,7 +103,7 @@ is((attempt($get, @right, 'X-Unknown: something', 'Sec-WebSocket-Unknown: x'))[0
 
 # ---- Frames that the server sends: section 5.2 ----
 
-# The next frame as received: (first byte, second byte, header's length, payload).
+# Read the next frame. Returns (first byte, second byte, length of the header, payload).
 sub wire {
     my ($c) = @_;
     $c->fill while length $c->{in} < 2;

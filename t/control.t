@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The control API: connections, users and channels over HTTP, in all child processes, even if one of them is stopped,
-# and across a reload.
+# The control API manages connections, users and channels over HTTP, in all child processes. Also tests it while a child
+# process is stopped, and across a reload.
 
 use strict;
 use warnings;
@@ -84,7 +84,7 @@ WebSocketDrainTimeout 10min
 END
 );
 
-# A request with a body: (status, JSON, head).
+# Send a request with a body. Returns (status, decoded JSON, head).
 sub ask {
     my ($method, $path, $body, @headers) = @_;
     $body //= '';
@@ -109,11 +109,11 @@ sub authorization {
 sub user_client {
     my ($user, %o) = @_;
     my $c = Client->new($httpd, '/users', headers => [authorization($user)], %o);
-    $c->echoes('here');    # so it is listed
+    $c->echoes('here');    # so that the connection is listed
     return $c;
 }
 
-# All pages of a list.
+# Read all pages of a list, and return the connections.
 sub all {
     my ($query, $limit) = @_;
     my (@all, $next, $pages);
@@ -129,7 +129,8 @@ sub all {
 
 sub ids { return map { $_->{id} } all(@_) }
 
-# The results of a query, once there are this many: a client gets its 101 a moment before its connection is listed.
+# Wait until a query has this many results, and return them: a client gets its 101 a moment before its connection is
+# listed.
 sub listed {
     my ($query, $n) = @_;
     my @got;
@@ -137,7 +138,7 @@ sub listed {
     return @got;
 }
 
-# A client, and its id.
+# Connect. Returns the client, and the id of its connection.
 sub connected {
     my ($path, %o) = @_;
     our $count;
@@ -174,14 +175,14 @@ sub child_of { return substr $_[0], 0, 4 }
     status_is(200, "a large message is sent to a connection", 'POST', "/connections/$id", $large);
     is(($c->message)[1], $large, 'a message larger than a packet between processes arrives');
 
-    status_is(400, 'a message that is not UTF-8', 'POST', "/connections/$id", "\xff");
-    status_is(415, 'a message in another encoding', 'POST', "/connections/$id", 'x', 'Content-Type: text/plain; charset=latin1');
-    status_is(413, 'a message larger than WebSocketMaxMessageSize', 'POST', "/connections/$id", 'x' x 102_401);
-    status_is(405, 'a method that a connection does not have', 'PUT', "/connections/$id");
-    status_is(400, 'closing with a code that is not allowed in a Close frame', 'DELETE', "/connections/$id?code=1005");
-    status_is(400, 'closing with a code that is not a number', 'DELETE', "/connections/$id?code=bye");
-    status_is(400, 'closing with a reason that is too long', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
-    status_is(400, 'closing with a reason that is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
+    status_is(400, 'a message that is not UTF-8 is refused', 'POST', "/connections/$id", "\xff");
+    status_is(415, 'a message in another encoding is refused', 'POST', "/connections/$id", 'x', 'Content-Type: text/plain; charset=latin1');
+    status_is(413, 'a message larger than WebSocketMaxMessageSize is refused', 'POST', "/connections/$id", 'x' x 102_401);
+    status_is(405, 'a method that a connection does not have is refused', 'PUT', "/connections/$id");
+    status_is(400, 'a request to close is refused if its code is not allowed in a Close frame', 'DELETE', "/connections/$id?code=1005");
+    status_is(400, 'a request to close is refused if its code is not a number', 'DELETE', "/connections/$id?code=bye");
+    status_is(400, 'a request to close is refused if its reason is too long', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
+    status_is(400, 'a request to close is refused if its reason is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
     $c->echoes('still here', 'the connection is open after these invalid requests, and has received nothing');
     status_is(200, 'a connection is closed', 'DELETE', "/connections/$id?code=4001&reason=gr%C3%BCn");
     $c->expect_close(4001, 'a connection is closed with the requested code');
@@ -189,26 +190,26 @@ sub child_of { return substr $_[0], 0, 4 }
     Httpd::wait_for(sub { (ask('GET', "/connections/$id"))[0] == 404 }, 'the connection to end');
     status_is(404, 'nothing is sent to a connection that has ended', 'POST', "/connections/$id", 'x');
     status_is(404, 'a connection that has ended cannot be closed', 'DELETE', "/connections/$id");
-    status_is(404, 'a connection that has ended cannot be subscribed', 'PUT', "/connections/$id/channels/a");
+    status_is(404, 'a connection that has ended cannot be subscribed to a channel', 'PUT', "/connections/$id/channels/a");
 }
 {
     my ($c, $id) = connected('/echo');
-    status_is(200, 'a connection is closed without a code in the request', 'DELETE', "/connections/$id");
+    status_is(200, 'a request without a code closes a connection', 'DELETE', "/connections/$id");
     $c->expect_close(1000, 'a connection is closed with 1000 if the request has no code');
 }
 for my $id ('', 'x', '123', '0' x 15, '0' x 17, 'g' x 16, ('0' x 16) . '-' . 'x' x 16, ('0' x 33)) {
     next if $id eq '';
-    status_is(400, "the malformed id $id", 'GET', "/connections/$id");
-    status_is(400, "the malformed id $id", 'DELETE', "/connections/$id");
+    status_is(400, "the malformed id $id is refused", 'GET', "/connections/$id");
+    status_is(400, "the malformed id $id is refused", 'DELETE', "/connections/$id");
 }
 status_is(404, 'no connection has the id 0', 'GET', '/connections/' . '0' x 16);
-status_is(404, 'an id with an unknown process', 'POST', '/connections/ffff000000000001', 'x');
-status_is(404, 'an id with an unknown server', 'POST', '/connections/00000000000000aa-ffff000000000001', 'x');
-status_is(404, 'an unknown path', 'GET', '/nothing');
-status_is(404, 'an unknown path below a connection', 'GET', '/connections/' . '0' x 16 . '/nothing');
+status_is(404, 'an id with an unknown process is answered with 404', 'POST', '/connections/ffff000000000001', 'x');
+status_is(404, 'an id with an unknown server is answered with 404', 'POST', '/connections/00000000000000aa-ffff000000000001', 'x');
+status_is(404, 'an unknown path is answered with 404', 'GET', '/nothing');
+status_is(404, 'an unknown path below a connection is answered with 404', 'GET', '/connections/' . '0' x 16 . '/nothing');
 status_is(405, 'a connection cannot be created', 'POST', '/connections');
 
-# An event stream is a connection, but accepts no messages; closing it is allowed.
+# An event stream is a connection that accepts no messages, but can be closed.
 {
     my $socket = $httpd->connect;
     print $socket "GET /events/x HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
@@ -254,16 +255,16 @@ status_is(405, 'a connection cannot be created', 'POST', '/connections');
     }
     is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'no process is missing in a list');
     ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'a list is complete');
-    # One child dies.
+    # Kill a child.
     my ($victim) = sort keys %clients;
     my %pid = map { ($_->{process} => $_->{pid}) } @{ children() };
     kill 'KILL', $pid{ hex child_of($victim) };
     Httpd::wait_for(sub { !grep { child_of($_) eq child_of($victim) } ids('uri=/echo/many/*', 1000) },
-        'a killed child to be listed no more');
+        'the killed child to disappear from the list');
     status_is(404, "a connection of a killed child is not found", 'POST', "/connections/$victim", 'x');
 }
 
-# The child processes on the status page.
+# Returns the child processes that the status page lists.
 sub children {
     my $status = decode_json(($httpd->request('GET', '/ws-status', 'Accept: application/json'))[2] || '{}');
     return $status->{children} || [];
@@ -276,18 +277,18 @@ sub children {
     my $bob   = user_client('bob');
     my $carol = user_client('carol d');
     is(scalar(ids('user=alice', 3)), 6, 'a list can be filtered by user');
-    my ($json) = status_is(200, 'a message to a user', 'POST', '/users/alice', 'hello alice');
+    my ($json) = status_is(200, 'a message to a user is accepted', 'POST', '/users/alice', 'hello alice');
     is($json->{sent}, 6, 'the answer counts all connections of the user');
     is_deeply([map { ($_->message)[1] } @alice], [('hello alice') x 6], 'all connections of the user receive the message');
-    status_is(200, 'bytes to a user whose name has a space', 'POST', '/users/carol%20d', "\0\xfe", 'Content-Type: application/octet-stream');
+    status_is(200, 'bytes to a user whose name has a space are accepted', 'POST', '/users/carol%20d', "\0\xfe", 'Content-Type: application/octet-stream');
     is_deeply([$carol->message], [BINARY, "\0\xfe"], 'the user whose name has a space receives the bytes');
     is((ask('POST', '/users/nobody', 'x'))[1]{sent}, 0, 'a message to an unknown user reaches no connection');
     is((ask('POST', '/users/ALICE', 'x'))[1]{sent}, 0, 'users are compared with regard to case');
     is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'a message to a user in another virtual host reaches no connection');
     $bob->echoes('x', 'another user has received no message');
-    status_is(400, 'a message without a user', 'POST', '/users/', 'x');
+    status_is(400, 'a message without a user is refused', 'POST', '/users/', 'x');
     status_is(405, 'a user cannot be read', 'GET', '/users/alice');
-    status_is(400, 'a user cannot be disconnected with an invalid code', 'DELETE', '/users/alice?code=999');
+    status_is(400, 'a request to disconnect a user is refused if its code is invalid', 'DELETE', '/users/alice?code=999');
     ($json) = status_is(200, 'a user is disconnected', 'DELETE', '/users/alice?code=4000&reason=logout');
     is($json->{closed}, 6, 'all connections of the user are closed');
     $_->expect_close(4000) for @alice;
@@ -309,13 +310,13 @@ sub children {
     is($json->{published}[0]{receivers}, 1, 'the message has one receiver');
     is_deeply([$c->message], [TEXT, "gr\xc3\xbcn"], 'the connection receives the message');
     status_is(403, 'WebSocketSubscribe refuses a channel', 'PUT', "/connections/$id/channels/secret");
-    status_is(400, 'an invalid channel name', 'PUT', "/connections/$id/channels/a%20b");
-    status_is(400, 'no channel name', 'PUT', "/connections/$id/channels/");
-    status_is(405, "a method that a connection's channel does not have", 'GET', "/connections/$id/channels/x");
+    status_is(400, 'an invalid channel name is refused', 'PUT', "/connections/$id/channels/a%20b");
+    status_is(400, 'a missing channel name is refused', 'PUT', "/connections/$id/channels/");
+    status_is(405, "a method that a connection's channel does not have is refused", 'GET', "/connections/$id/channels/x");
     status_is(200, 'a connection is subscribed to more channels', 'PUT', "/connections/$id/channels/$_") for 1, 2;
     status_is(409, 'WebSocketSubscriptions refuses another channel', 'PUT', "/connections/$id/channels/3");
     status_is(200, 'a connection is unsubscribed', 'DELETE', "/connections/$id/channels/news/today");
-    status_is(404, 'a channel that the connection is not subscribed to', 'DELETE', "/connections/$id/channels/news/today");
+    status_is(404, 'unsubscribing from a channel without a subscription is refused', 'DELETE', "/connections/$id/channels/news/today");
     is_deeply([ids('channel=news/today', 10)], [], 'after unsubscribing, a list filtered by channel is empty');
     ask('POST', '/publish', encode_json({ items => [{ channel => 'news/today', formats => { 'ws-message' => { content => 'x' } } }] }));
     $c->echoes('y', 'after unsubscribing, the connection receives no message');
@@ -384,9 +385,9 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         'no JSON'            => '{',
         'no body'            => '',
         'no items'           => {},
-        'items that are none' => { items => 'x' },
+        'items that is not an array' => { items => 'x' },
         'an empty list'      => { items => [] },
-        'an item that is none' => { items => [$right, 7] },
+        'an item that is not an object' => { items => [$right, 7] },
         'no channel'         => { items => [$right, { formats => { 'ws-message' => { content => 'x' } } }] },
         'a wrong channel'    => { items => [$right, item('a b', content => 'x')] },
         'no name in a list'  => { items => [$right, { channels => [7], formats => { 'ws-message' => { content => 'x' } } }] },
@@ -421,14 +422,14 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         ['DELETE', "/connections/$id/channels/a"], ['POST', '/users/alice', 'x'], ['DELETE', '/users/alice'],
         ['POST', '/publish/', encode_json({ items => [item('a', content => 'x')] })], ['POST', "/\@connections/$id", 'x'])
     {
-        status_is(403, "a page of another site: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', @elsewhere);
-        status_is(403, "Sec-Fetch-Site: cross-site: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Sec-Fetch-Site: cross-site');
-        status_is(403, "Origin: null: $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Origin: null');
+        status_is(403, "a page of another site may not send $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', @elsewhere);
+        status_is(403, "Sec-Fetch-Site: cross-site refuses $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Sec-Fetch-Site: cross-site');
+        status_is(403, "Origin: null refuses $request->[0] $request->[1]", @$request[0, 1], $request->[2] // '', 'Origin: null');
     }
     $c->echoes('z', 'requests from pages of another site had no effect');
     status_is(200, 'a page of the same host may send to a connection', 'POST', "/connections/$id", 'own', 'Origin: http://localhost:' . $httpd->port);
     is(($c->message)[1], 'own', 'the connection receives the message from a page of the same host');
-    status_is(401, 'the control API asks for a password', 'GET', '/guarded/connections');
+    status_is(401, 'a Location with Require refuses a request without a password', 'GET', '/guarded/connections');
     status_is(401, 'Require user refuses another user', 'GET', '/guarded/connections', '', authorization('alice'));
     status_is(200, 'Require user admits its user', 'GET', '/guarded/connections', '', authorization('bob'));
     status_is(400, 'WebSocketPublish of the Location refuses a channel', 'POST', '/guarded/publish/',
@@ -460,12 +461,12 @@ sub aws {
     Httpd::wait_for(sub { (ask('GET', "/connections/$id"))[0] == 404 }, 'the connection to end');
     for my $verb (qw(get post delete)) {
         $answer = aws($verb, $id, 'x');
-        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "AWS SDK, $verb: a connection that has ended is a GoneException");
+        is_deeply([@$answer{qw(status name gone)}], [410, 'GoneException', JSON::PP::true], "the AWS SDK reports a connection that has ended as GoneException: $verb");
     }
     is(aws('get', 'malformed')->{name}, 'BadRequestException', 'the AWS SDK reports a malformed id as BadRequestException');
     $answer = aws('post', $id, 'x' x 102_401);
     is_deeply([@$answer{qw(status name)}], [413, 'PayloadTooLargeException'], 'the AWS SDK reports a large message as PayloadTooLargeException');
-    status_is(405, 'a method that AWS does not have', 'PUT', "/\@connections/$id");
+    status_is(405, 'a method that the API of AWS does not have is refused', 'PUT', "/\@connections/$id");
 }
 
 # ---- A reload ----
@@ -491,8 +492,8 @@ sub aws {
 
 # ---- A stopped child ----
 
-# Stop a child of the old generation. A stopped child of the new one could accept the test's requests, which would then
-# wait for it.
+# Stop a child of the old generation, which accepts no requests any more. A stopped child of the new generation could accept
+# the test's requests, which would then get no response.
 {
     my @c = map { [connected('/echo/stopped')] } 1 .. 8;
     my ($c, $id) = @{ $c[0] };
@@ -568,12 +569,12 @@ END
     $c->expect_close(4004);
     is((ask('DELETE', '/users/alice?code=4005'))[1]{closed}, 3, 'a user is disconnected on both machines');
     $_->expect_close(4005) for @alice;
-    my ($unknown) = status_is(404, 'a server that is not there', 'GET', '/connections/00000000000000aa-0001000000000001');
-    # Without Redis, nothing is known of other machines.
+    my ($unknown) = status_is(404, 'an id with the server id of no server is answered with 404', 'GET', '/connections/00000000000000aa-0001000000000001');
+    # Without Redis, a server cannot reach other servers.
     $c = Client->new($two, '/echo/far');
     ($id) = map { $_->{id} } listed('uri=/echo/far', 1);
     $redis->stop;
-    Httpd::wait_for(sub { !(ask('GET', '/connections'))[1]{complete} }, 'the bus to be missed');
+    Httpd::wait_for(sub { !(ask('GET', '/connections'))[1]{complete} }, 'the server to notice that Redis has gone');
     status_is(504, 'when the bus fails, a connection of another machine is not reported as gone', 'POST', "/connections/$id", 'x');
     is((ask('POST', '/users/alice', 'x'))[0], 504, 'when the bus fails, a message to a user is not reported as complete');
 }

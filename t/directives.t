@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Directives: accepted values, refused values with their error texts, and the effect of a mistake at a reload.
+# Directives: httpd accepts valid values, and refuses invalid values with the right error texts. A mistake at a reload does
+# not affect the running server.
 
 use strict;
 use warnings;
@@ -13,7 +14,7 @@ Httpd::once();
 
 my $api = Httpd::compile('api');
 
-# httpd refuses this line, and reports its location and the error.
+# Test that httpd refuses this line, and reports its location and the error.
 sub refuses {
     my ($line, $match, $name, $before, $after) = @_;
     my $httpd  = Httpd->new(conf => join "\n", $before // (), $line, $after // ());
@@ -102,8 +103,7 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
-# Values that cannot work: patterns that match no channel, impossible folders, invalid ports, targets that would be
-# ignored.
+# Values that cannot work: patterns that match no channel, folders that cannot be created, invalid ports, invalid targets.
 refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\E": expected a pattern of channels' names/)
     for 'a b', 'news,*', 'news[a', 'n%20';
 takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
@@ -211,7 +211,7 @@ refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols 
 refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; there are greeting and start/, 'the error of configure about an unknown key is reported');
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'the error of configure about the second key is reported');
 refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'the error of configure at the end of the line is reported');
-takes("$h $api greeting=a=b", 'accepted: a value that contains =');
+takes("$h $api greeting=a=b", 'a value of a key may contain =');
 
 # ---- Arguments given twice ----
 sub twice {
@@ -252,9 +252,9 @@ refuses("$h $api protocol=b,c", qr/^$h \Q$api\E: handler echo of this section al
     'a subprotocol of two handlers is refused', "$h ws_echo.so protocol=a,b");
 refuses("$h off", qr/^$h off and another handler are in the same section/, 'WebSocketHandler off after a handler is refused', "$h ws_echo.so");
 refuses("$h ws_echo.so", qr/^$h off and another handler are in the same section/, 'a handler after WebSocketHandler off is refused', "$h off");
-takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'accepted: several handlers');
-takes("$h ws_echo.so protocol=a protocol=b", 'accepted: protocol= that repeats, with different values');
-takes("$h ws_echo.so \"\"", 'accepted: an empty argument at the end, which httpd ignores');
+takes("$h ws_echo.so protocol=a\n$h $api\n$h $api protocol=b greeting=hi", 'a section may have several handlers');
+takes("$h ws_echo.so protocol=a protocol=b", 'protocol= may be given twice with different values');
+takes("$h ws_echo.so \"\"", 'an empty argument at the end is accepted, because httpd ignores it');
 
 refuses("WebSocketSubscriptions $_", qr/^WebSocketSubscriptions: invalid value "\Q$_\E": expected a whole number from 1 to 100000, of channels/)
     for qw(0 -1 x 1K 100001);
@@ -285,7 +285,7 @@ refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
     ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
 takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",
-    'accepted: all keys of WebSocketSockJS');
+    'WebSocketSockJS accepts all its keys');
 
 # ---- .htaccess ----
 my %lines = (
@@ -414,7 +414,7 @@ for my $line ("WebSocketHandler ws_channel.so @{[map {qq(channel=c$_)} 1 .. 64]}
 {
     my ($directive) = $line =~ /^(\w+)/;
     my ($ok, $output) = Httpd->check("$line /wrong");
-    like($output, qr{^$directive: .*/wrong}m, "$directive: the 65th argument is checked");
+    like($output, qr{^$directive: .*/wrong}m, "$directive: an invalid 65th argument is refused");
 }
 
 # ---- A mistake does not reach the running server ----

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketHandlerDirectory: how a path selects a handler, which paths select none, and which configurations are
-# refused.
+# WebSocketHandlerDirectory: the path of a URL selects a handler from a directory. Tests which paths select a handler, and
+# which configurations httpd refuses.
 
 use strict;
 use warnings;
@@ -40,7 +40,7 @@ static void tell(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 WS_HANDLER(teller) = {.on_request = choose, .on_message = tell};
 END
 
-# A directory with these handlers: file name => shared object.
+# Create a directory with these handlers: file name => shared object.
 sub directory {
     my ($name, %files) = @_;
     make_path("$folder/$name");

@@ -25,7 +25,7 @@ sub without_comments {
     return $code;
 }
 
-# The text of a section, including its subsections. A "#" inside a listing does not begin a section.
+# Returns the text of a section, including its subsections. A "#" inside a listing does not begin a section.
 sub section {
     my ($text, $heading) = @_;
     my ($level) = $heading =~ /^(#+)/;
@@ -79,7 +79,7 @@ for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
 
 # ---- Defaults ----
 
-# The value of a #define that is a product of numbers.
+# Returns the value of a #define that is a product of numbers.
 sub defined_as {
     my ($file, $name) = @_;
     my ($value) = $source{$file} =~ /^#define $name (.+)$/m;
@@ -190,7 +190,7 @@ for my $page (grep { !/README/ } glob 'docs/internals/*.md') {
     my @files = glob "$folder/*.[ch] $folder/*/*.[ch]";
     ok(@files, "$page describes an existing folder");
     my ($line) = slurp($page) =~ /^May include: (.*?)\.$/m;
-    next if $folder eq 'handlers';    # below
+    next if $folder eq 'handlers';    # the loop after the next one checks its files
     my %may  = map { $_ => 1 } ($line // '') =~ /`(\w+)`/g;
     my (%foreign, %used);
     for my $file (@files) {
@@ -218,8 +218,8 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     is("@httpd", '', "$file includes no header of httpd") if $room eq 'base';
 }
 
-# A page may show the layers of its folder in a block marked calls. A file may call files on its own line and on the
-# lines below.
+# A page may show the layers of its folder in a block marked calls, one layer on each line. A file may call files of its own
+# layer and of lower layers.
 
 for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
     my ($room) = $page =~ m{(\w+)\.md$};
@@ -277,7 +277,7 @@ for my $name (sort keys %named) {
 
 # ---- Counters ----
 
-# The table for docs/operating.md, generated from the code.
+# Returns the rows of the table in docs/operating.md, generated from the code.
 sub counter_rows {
     my ($h, $c) = map { slurp("engine/counters.$_") =~ s/\\\n//gr } qw(h c);
     my @codes = ($h =~ /define WS_COUNTED_CODES\(X\)(.*)/)[0] =~ /X\((\d+)\)/g;
@@ -299,14 +299,14 @@ sub counter_rows {
     } @order;
 }
 
-# The first two are not counters; metrics.c writes them.
+# The first two rows are not counters: metrics.c writes these values.
 my @rows = section(slurp('docs/operating.md'), '### Counters') =~ /^(\| `websocket_.*)$/mg;
 is_deeply([@rows[2 .. $#rows]], [counter_rows()], 'the table of counters in docs/operating.md matches the code');
 
 cmp_ok(scalar @rows, '>', 12, 'the table of counters can be read');
 
 # ---- The conformance table of channels ----
-# Each request, answer and error names a text that occurs in a test.
+# Each row of the tables names a test of a request, an answer or an error. This text must occur in the test file.
 
 {
     my $text = slurp('docs/channel-protocol.md');
@@ -376,7 +376,7 @@ my $readme = slurp('README.md');
 cmp_ok(scalar(@package), '>', 40, '.ci/packages can be read');
 is(join(' ', grep { index($readme, "`$_`") < 0 } @package), '', 'README.md names every package of .ci/packages');
 
-# ---- The changelog: a merge can repeat an entry. ----
+# ---- The changelog, in which a merge can repeat an entry ----
 
 my %entries;
 $entries{$_}++ for map { s/\s+/ /gr } slurp('CHANGELOG.md') =~ /^- (.*?)(?=\n-|\n\n|\z)/msg;

@@ -40,7 +40,7 @@ my $httpd = Httpd->start(
 my $url = 'http://127.0.0.1:' . $httpd->port;
 my $tls = 'https://localhost:' . $httpd->ssl_port;
 
-# Start a curl that keeps running. Calling the result returns what it has received so far.
+# Start curl, which keeps running. Returns a function that returns everything that curl has received so far.
 my @running;
 
 sub stream {
@@ -157,7 +157,7 @@ is_deeply($answer, { gaps => [], gap => JSON::PP::false, position => "$next,$two
 is_deeply($answer->{gaps}, ['kept/a'], 'a poll of several channels names the channel that has a gap');
 kill 'KILL', pop @running for 1, 2;
 
-# ---- On a thread of httpd ----
+# ---- Relayed connections ----
 
 my $relayed = events("/relayed/kept/a?after=$epoch-7");
 has($relayed, qr/data: m8\n\nid: $epoch-8\nevent: live/, 'a relayed event stream receives the history');
@@ -176,7 +176,7 @@ kill 'KILL', pop @running;
 # ---- Chromium ----
 
 SKIP: {
-    skip 'no MPM changes what Chromium sees', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    skip 'the test with Chromium runs only with event and without a sanitizer', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
     my $begin = publish('kept/chromium', 'm1')->{position};
     publish('kept/chromium', "m$_") for 2, 3;
     Program::tap('EventSource in Chromium', 'node', 't/clients/events-page.js', "$url/page.html",
@@ -196,7 +196,7 @@ is(($httpd->request('POST', '/events/a', 'Content-Length: 0'))[0], 405, 'a POST 
 
 kill 'KILL', pop @running for 1 .. 3;
 kill 'KILL', $running[0];
-Httpd::wait_for(sub { subscribers('news') == 0 }, 'the end of a client to be detected');
+Httpd::wait_for(sub { subscribers('news') == 0 }, 'the server to notice that a client has disconnected');
 pass('a client that disconnects is no longer a subscriber');
 $httpd->graceful;
 publish('kept/a', 'm9');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Programs behind WebSockets: messages in both directions, their environment, all ways of ending, back-pressure, limits,
-# and that no process remains.
+# ws_exec runs a program for each WebSocket. Tests messages in both directions, the environment of a program, all ways in
+# which a program ends, back-pressure and limits, and that no process remains.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use Client qw(frame_bytes TEXT BINARY CLOSE);
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 
-# Write a program with this text; returns its path.
+# Write a program with this text. Returns its path.
 sub program {
     my ($name, $text) = @_;
     $text = "#!/usr/bin/perl\n\$| = 1; use strict; use warnings;\n$text" if $text !~ /^#!/;
@@ -26,7 +26,7 @@ sub program {
     return "$dir/$name";
 }
 
-# A place that httpd's user can read, since it may have no access to the project's directory.
+# Copies of the examples in a directory that httpd's user can read, because it may have no access to the source tree.
 my %example = map { $_ => program($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) } qw(greet.sh tally.py room.pl);
 
 my %program = (
@@ -57,7 +57,7 @@ while (<STDIN>) {
 }
 print STDERR "input has ended\n";
 END
-    # What the program records when it is stopped, and how long stopping takes.
+    # The program writes the requests to stop to the file $ARGV[0]. $ARGV[1] lists the requests at which it ends.
     stubborn => program('stubborn', <<'END'),
 open my $log, '>>', $ARGV[0]; $log->autoflush(1) if $log->can('autoflush'); select((select($log), $| = 1)[0]);
 my %ends = map { $_ => 1 } split /,/, $ARGV[1];
@@ -70,7 +70,7 @@ sleep 1 while 1;
 END
 );
 
-# How long each step takes depends on the program, which is slower on a busy machine.
+# The intervals between the steps of stopping. They are longer on a busy machine, where the program is slower.
 my $stop = join ',', map { Patience::stretch($_) } qw(200ms 400ms 600ms);
 my $conf = join '', map { "<Location /$_>\n    WebSocketHandler ws_exec.so command=$program{$_} type=text max=300\n</Location>\n" } qw(echo say);
 my $httpd = Httpd->start(
@@ -182,7 +182,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
 
 {
     my $c = open_at('/say?a=b%20c', headers => ['X-Thing: 42', 'Cookie: x=y']);
-    is(ask($c, "env $_->[0]"), $_->[1], "the environment has the right $_->[0]")
+    is(ask($c, "env $_->[0]"), $_->[1], "the program's environment has the right $_->[0]")
         for ['QUERY_STRING', 'QUERY_STRING=a=b%20c'], ['REQUEST_METHOD', 'REQUEST_METHOD=GET'],
         ['SCRIPT_NAME', 'SCRIPT_NAME=/say'], ['REMOTE_ADDR', 'REMOTE_ADDR=127.0.0.1'],
         ['HTTP_X_THING', 'HTTP_X_THING=42'], ['HTTP_COOKIE', 'HTTP_COOKIE=x=y'], ['GATEWAY_INTERFACE', 'GATEWAY_INTERFACE=CGI/1.1'],
@@ -192,7 +192,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     is($pid, $group, 'a program leads its own process group');
     is(ask($c, 'fds'), '0 1 2', 'a program has only three descriptors');
     # Perl ignores SIGFPE. The two signals below SIGRTMIN belong to the C library, which does not allow changing them.
-    no warnings 'portable';    # 64 bits
+    no warnings 'portable';    # hex() warns about numbers of 64 bits
     my ($blocked, $ignored) = map { hex } split ' ', ask($c, 'signals');
     is($blocked | ($ignored & ~0x180000080), 0, 'no signal is blocked or ignored in a program');
     like(ask($c, 'limits Max open files'), qr/^Max open files\s+1024\s/, 'a program has the usual limit of descriptors');
@@ -304,17 +304,17 @@ for (['exit 0', 1000, 'the program has ended with status 0'], ['exit 3', 1011, '
     ok($httpd->wait_log(qr/wrote a message of more than 1024 bytes/), 'the log says that the message is longer than longest=');
     $c = open_at('/short');
     $c->text('raw ' . 'x' x 900);
-    is(length(($c->message)[1]), 900, 'a line that arrives in pieces counts with its total length');
+    is(length(($c->message)[1]), 900, 'a line that arrives in pieces is one message');
 }
 for (['EOF', 'EOF '], ['INT', 'EOF INT '], ['TERM', 'EOF INT TERM '], ['KILL', 'EOF INT TERM ']) {
     my ($end, $log) = @$_;
     my $c = open_at("/stop-$end");
-    is(($c->message)[1], 'ready', "stopping: a program that ends by $end");
+    is(($c->message)[1], 'ready', "the program that ends after $end has started");
     $c->close(1000);
-    $c->expect_close(1000, "stopping: the program's client closes the connection");
-    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the last step'), $log,
-        "stopping: the program sees $log");
-    ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'stopping: the log says that the program was killed') if $end eq 'KILL';
+    $c->expect_close(1000, "the client of the program that ends after $end closes the connection");
+    is(Httpd::wait_for(sub { my $t = Httpd::read_file("$dir/$end"); length $t >= length $log ? $t : '' }, 'the program to write the last step'), $log,
+        "the program that ends after $end receives: $log");
+    ok($httpd->wait_log(qr{/stop-KILL: the program was killed by signal 9: it had not stopped when asked to}), 'the log says that the program that did not stop was killed') if $end eq 'KILL';
 }
 {
     my $c = open_at('/say');
@@ -357,10 +357,10 @@ sub fill_up {
 {
     my $c = open_at('/say');
     my ($pid) = split ' ', ask($c, 'pid');
-    is(ask($c, 'deaf'), 'deaf', 'a program that stops reading');
+    is(ask($c, 'deaf'), 'deaf', 'a program stops reading');
     my $frames = frame_bytes(TEXT, 'args' . 'x' x 900) x 20_000;
     my $done = fill_up($c->socket, $frames);
-    cmp_ok($done, '<', length $frames, "the client of that program has to wait ($done bytes)");
+    cmp_ok($done, '<', length $frames, "when a program does not read, its client has to wait ($done bytes)");
     kill 'CONT', $pid;
     my $child = fork // die "fork: $!";
     if (!$child) {
@@ -399,7 +399,7 @@ sub fill_up {
     my $c;
     ok(Httpd::wait_for(sub { $c = eval { open_at('/two') } }, 'a place'), 'max=2: after one has ended, another program can start');
     unlink "$dir/gone";
-    is((Client->refused($httpd, '/gone'))[0], 500, 'a program file that was deleted: the handshake is refused with 500');
+    is((Client->refused($httpd, '/gone'))[0], 500, 'if the program file was deleted, the handshake is refused with 500');
     ok($httpd->wait_log(qr{No such file or directory: .*cannot be started: \Q$dir\E/gone}), 'the log has the name of the deleted program file');
 }
 
@@ -428,7 +428,7 @@ sub fill_up {
     $ann->raw($frames);
     is(ask($ann, 'sum'), 3_000_000, 'messages wait while a shared program is busy');
     SKIP: {
-        skip 'each child of prefork has a program of its own', 3 if $Httpd::MPM eq 'prefork';
+        skip 'each child of prefork has its own program', 3 if $Httpd::MPM eq 'prefork';
         my @all = map { open_at('/shared') } 1 .. 5;
         my @pids = map { (split ' ', ($_->message)[1])[1] } @all;
         is_deeply(\@pids, [($pid) x 5], 'all connections of a child share one program');
@@ -438,7 +438,7 @@ sub fill_up {
     $ann = open_at('/room?name=ann');
     is(($ann->message)[1], 'ann comes in', 'docs/examples/room.pl tells a client that it has joined');
     SKIP: {
-        skip 'each child of prefork has a room of its own', 5 if $Httpd::MPM eq 'prefork';
+        skip 'each child of prefork has its own room', 5 if $Httpd::MPM eq 'prefork';
         $bob = open_at('/room?name=bob');
         is(($ann->message)[1], 'bob comes in', 'docs/examples/room.pl tells the others that a client has joined');
         is(ask($bob, 'hello'), 'bob comes in', 'docs/examples/room.pl tells the new client, too');
@@ -456,7 +456,7 @@ sub fill_up {
     is(($c->message)[1], 'Welcome, stranger from 127.0.0.1. Who is it to be?', 'docs/examples/greet.sh asks for a name');
     is(ask($c, 'world'), 'Hello, world.', 'docs/examples/greet.sh greets');
     is(ask($c, 'bye'), 'Good bye.', 'docs/examples/greet.sh answers bye');
-    $c->expect_close(1000, 'docs/examples/greet.sh ends after bye');
+    $c->expect_close(1000, 'docs/examples/greet.sh ends after it has answered bye');
     $c = open_at('/tally');
     $c->binary('12345');
     is(($c->message)[1], '5 bytes, 5 in all', 'docs/examples/tally.py counts the first message');
@@ -466,7 +466,7 @@ sub fill_up {
 
 # ---- A hundred at once ----
 
-# Processes started by httpd's children that still exist, including zombies.
+# Returns the processes that httpd's children have started and that still exist, including zombies.
 sub programs {
     return map { Httpd::read_file($_) =~ /(\d+)/g } map { glob "/proc/$_/task/*/children" } $httpd->children;
 }
@@ -476,7 +476,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
     for my $round (1 .. 2) {
         my @c = map { open_at('/echo') } 1 .. $most;
         $_->text("round $round") for @c;
-        is(scalar(grep { ($_->message)[1] eq "round $round" } @c), $most, "$most programs answer at once");
+        is(scalar(grep { ($_->message)[1] eq "round $round" } @c), $most, "$most programs run at the same time, and all answer");
         my $i = 0;
         $i++ % 2 ? $_->drop : $_->close(1000) for @c;
     }
@@ -501,7 +501,7 @@ sub to_programs { return Httpd::descriptors($_[0], qr/pipe:|pidfd/) }
             my ($flags) = Httpd::read_file($file) =~ /^flags:\s+(\d+)/m or next;
             my ($fd) = $file =~ /(\d+)$/;
             my ($what, $ours) = map { readlink("/proc/$_/fd/$fd") // '' } $pid, $$;
-            next if $fd <= 2 || $what eq $ours;    # what the test was started with is none of httpd's
+            next if $fd <= 2 || $what eq $ours;    # skip descriptors that the test itself has inherited
             push @open, "$fd: $what" if !(oct($flags) & 02000000);
         }
     }

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_exec shared=server: one program for all child processes, even if children are killed, httpd is reloaded, or the
-# program ends.
+# ws_exec shared=server: all child processes share one program. One child, the owner, has started it and starts it again
+# if it has ended. Also tests killed children, reloads, and the end of the program.
 
 use strict;
 use warnings;
@@ -50,7 +50,7 @@ WebSocketPing off
 </Location>
 END
 
-# A client that the program has welcomed: its id, program and process.
+# Connect, and wait until the program has welcomed the client. Sets the client's id, program and process.
 sub guest {
     my ($path) = @_;
     my $c = Client->new($httpd, $path // '/hall');
@@ -67,7 +67,7 @@ sub welcomed {
     return $c;
 }
 
-# The next message, except those about the end of other connections.
+# Read the next message. Skips messages about the end of other connections.
 sub hear {
     my ($c) = @_;
     my $text;
@@ -91,7 +91,7 @@ sub heard_gone {
 sub parent_of { return (Httpd::read_file("/proc/$_[0]/stat") =~ /\) \w (\d+)/)[0] }
 sub runs      { return -d "/proc/$_[0]" && Httpd::read_file("/proc/$_[0]/stat") !~ /\) Z / }
 
-# Clients in at least two processes: the owner and another.
+# Connect clients until they are in at least two processes, one of which may be the owner.
 sub gather {
     my @all;
     Httpd::wait_for(sub {
@@ -102,7 +102,7 @@ sub gather {
     return @all;
 }
 
-# The owner's clients are those whose connections break when it is killed.
+# When the owner is killed, the connections of its clients break.
 my @all = gather();
 my $pid = $all[0]{program};
 is_deeply([map { $_->{program} } @all], [($pid) x @all], 'clients of all child processes have one program');
@@ -148,7 +148,7 @@ for my $c ($here, $there) {
 
 # ---- A child that is killed ----
 
-# Kill the owner. Returns clients that are still open, and have been welcomed by another program.
+# Kill the owner. Returns the clients whose connections are still open and which another program has welcomed.
 sub kill_owner {
     my @clients = @_;
     my $before  = $clients[0]{program};
@@ -163,7 +163,7 @@ sub kill_owner {
     isnt($left[0]{program}, $before, 'when the owner is killed, another process starts the program again');
     is_deeply([map { $_->{program} } @left], [($left[0]{program}) x @left], 'all remaining clients use the same new program');
     isnt(parent_of($left[0]{program}), $owner, 'the owner of the new program is another process');
-    Httpd::wait_for(sub { !runs($before) }, 'the end of the old program');
+    Httpd::wait_for(sub { !runs($before) }, 'the old program to end');
     return @left;
 }
 for my $round (1 .. 2) {
@@ -179,7 +179,7 @@ for my $round (1 .. 2) {
     push @all, $new;
 }
 
-# ---- Another child that is killed: the program learns that its clients have gone ----
+# ---- Another child is killed, and the program is notified that the child's clients have gone ----
 {
     my $owner = parent_of($all[0]{program});
     my ($victim) = grep { $_ != $owner } $httpd->children;
@@ -216,7 +216,7 @@ for my $round (1 .. 2) {
     @all = @after;
 }
 
-# ---- Its own end ----
+# ---- The program ends ----
 {
     Httpd::wait_for(sub {
         push @all, guest();
@@ -229,12 +229,12 @@ for my $round (1 .. 2) {
         is($c->{reason}, 'the program has ended with status 3', 'when the program ends, the close reason has its status');
     }
     my $again;
-    Httpd::wait_for(sub { (Client->refused($httpd, '/hall'))[0] == 101 }, 'another start');
+    Httpd::wait_for(sub { (Client->refused($httpd, '/hall'))[0] == 101 }, 'another start of the program');
     $again = guest();
-    isnt($again->{program}, $all[0]{program}, 'after its end, the next handshake starts the program again');
+    isnt($again->{program}, $all[0]{program}, 'after the program has ended, the next handshake starts it again');
     my $last = $again->{program};
     $httpd->stop;
     ok(!runs($last), 'the program ends with httpd');
 }
-is_deeply([$httpd->complaints], [], 'no child crashed') if $httpd->can('complaints');
+is_deeply([$httpd->complaints], [], 'no child has crashed') if $httpd->can('complaints');
 done_testing;

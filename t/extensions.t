@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Extensions: the example of docs/extensions.md, alone and with others, and errors at start-up.
+# Extensions: tests the example of docs/extensions.md, alone and with other extensions, and errors at start-up.
 
 use strict;
 use warnings;
@@ -155,7 +155,7 @@ for (['over TCP'], ['over TLS', tls => 1]) {
         is($first, 0xA0 | BINARY, "$name: the answer has the extension's bit");
     }
     $c->text(moved(3, "\xc3\xbc"), rsv => 0x20);
-    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: a text that is UTF-8 only after the extension has decoded it");
+    is(($c->frame)[1], moved(3, "\xc3\xbc"), "$name: a text that becomes UTF-8 when the extension decodes it is accepted");
     $c->binary('as it is');
     is(($c->frame)[1], moved(3, 'as it is'), "$name: a message without the bit bypasses the extension");
     $c->text(moved(3, "\xff"), rsv => 0x20);
@@ -179,7 +179,7 @@ is(client('/shift', $_)->header('Sec-WebSocket-Extensions'), undef, "declined: $
 is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'a Location without WebSocketExtension declines the offer');
 is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'WebSocketExtension off declines the offer');
 
-# ---- Several ----
+# ---- Several extensions ----
 
 {
     my $c = client('/shift', 'permessage-deflate, x-shift; by=3, x-shift; by=4');
@@ -205,7 +205,7 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     my $c = client('/both', 'x-shift; by=1, x-stamp');
     is($c->header('Sec-WebSocket-Extensions'), 'x-shift; by=1, x-stamp', "extensions are agreed on in the client's order");
     $c->text(moved(1, 'x'), rsv => 0x20);
-    # In: x-stamp first, then x-shift; out: x-shift, then x-stamp.
+    # Incoming messages pass x-stamp first, then x-shift. Outgoing messages pass x-shift first, then x-stamp.
     is(($c->frame)[1], moved(1, chr(ord('<') - 1) . 'x') . '!', 'an extension without bits gets all messages, in pieces of any size');
     $c->text(moved(1, '-'));
     my (undef, $payload) = $c->frame;
@@ -216,7 +216,7 @@ is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), un
     pass("the extension's close function is called");
 }
 
-# ---- What goes wrong ----
+# ---- Errors ----
 
 {
     my $c = client('/both', 'x-stamp');

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A Redis that sends wrong replies to any command. No child may crash, malformed replies are rejected, and afterwards
-# correct replies work again.
+# A Redis sends wrong replies to any command. No child may crash, the server must reject malformed replies, and it must
+# work again when correct replies follow.
 
 use strict;
 use warnings;
@@ -16,7 +16,7 @@ use Redis qw(bus_httpd channel_http);
 Httpd::once();
 
 my $fake = FakeRedis->start;
-# A single child, so that it is known which one does the work.
+# A single child, except with prefork, so that all commands come from the same process.
 my %mpm = $Httpd::MPM eq 'prefork'
     ? (mpm_conf => "StartServers 6\nServerLimit 6\nMaxRequestWorkers 6\nMinSpareServers 1\nMaxSpareServers 6")
     : (mpm_conf => "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8");
@@ -45,23 +45,23 @@ my %wrong = (
     'empty entries'     => "*3\r\n:7\r\n:9\r\n*2\r\n*0\r\n*0\r\n",
     'entries of nils'   => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n\$-1\r\n*-1\r\n",
     'fields of nils'    => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n" . bulk('9-1') . "*10\r\n" . ("\$-1\r\n" x 10),
-    'text that is none' => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n" . bulk('9-1') . "*10\r\n"
+    'texts that are invalid' => "*3\r\n:7\r\n:9\r\n*1\r\n*2\r\n" . bulk('9-1') . "*10\r\n"
         . join('', map { bulk($_) } 't', 1, 's', 1, 'e', 0, 'w', 9999999999, 'd', "\xff"),
     'offsets that do not grow' => "*3\r\n:7\r\n:9\r\n*2\r\n" . (("*2\r\n" . bulk('9-1') . "*10\r\n"
         . join('', map { bulk($_) } 't', 1, 's', 1, 'e', 0, 'w', 9999999999, 'd', 'x')) x 2),
     'a message, of nils' => "*3\r\n" . bulk('message') . "\$-1\r\n\$-1\r\n",
     'a message, of arrays' => "*3\r\n*0\r\n" . bulk('message') . "*0\r\n",
     'two answers'       => ":1\r\n:1\r\n",
-    'what is no answer' => "HTTP/1.1 400 Bad Request\r\n\r\n",
+    'text that is not RESP' => "HTTP/1.1 400 Bad Request\r\n\r\n",
     'a huge array'      => "*2147483647\r\n",
-    'a huge text, the beginning' => "\$2147483647\r\nxxx",
+    'a huge text that is cut off' => "\$2147483647\r\nxxx",
 );
-# After these, the connection cannot be used any more, and a new one is made, with a growing delay.
-my %breaks = map { $_ => 1 } 'two answers', 'what is no answer', 'a huge array', 'a huge text, the beginning';
+# After these replies, the server has to close the connection to Redis, and opens a new one after a growing delay.
+my %breaks = map { $_ => 1 } 'two answers', 'text that is not RESP', 'a huge array', 'a huge text that is cut off';
 
 my $httpd = httpd('redis://:secret@127.0.0.1:' . $fake->port);
 
-# A packet from another server, in the format of channels/packet.h.
+# Returns a packet as from another server, in the format of channels/packet.h.
 sub packet {
     my ($kind, $type, $channel, $data, %o) = @_;
     my $p = pack('CCCCNQ>NNQ>Q>Q>C', 1, $kind, $type, 0, 49 + length($channel) + length $data,
@@ -116,7 +116,7 @@ unlike($httpd->error_log, qr/[\x1b\xff]/, 'the log does not have the bytes of wr
 
 # ---- Unknown outcomes ----
 
-# A meaningless reply, and none at all: the message may have been stored.
+# After a meaningless reply, or without a reply, the message may have been stored or not.
 for my $what ('a status', 'nothing') {
     $fake->answer('APPEND', $what eq 'nothing' ? '' : $wrong{$what});
     my $socket = $httpd->connect or die $!;
@@ -136,7 +136,7 @@ works('silence');
 
 # ---- Unsolicited data ----
 
-# Until the following message arrives, since the connection may have been lost.
+# Wait until a message arrives again. Repeats the message, because the connection to Redis may have been lost.
 sub heard_of {
     my ($after) = @_;
     $reader->{in} = '';
@@ -148,7 +148,7 @@ sub heard_of {
             push @got, ($reader->message)[1] while $got[-1] ne 'own';
             return grep { $_ eq "behind $after" } @got;
         },
-        "to hear again after $after"
+        "a message to arrive after $after"
     );
     return;
 }
@@ -163,29 +163,29 @@ is_deeply([sort $httpd->children], \@children, 'no child has ended because of un
 
 my $long = 'n' x 255;
 my %packets = (
-    'text that is no UTF-8'    => packet(1, 1, 'news', "bad \xff"),
-    'a type that is none'      => packet(1, 3, 'news', 'bad type'),
+    'text that is not UTF-8'    => packet(1, 1, 'news', "bad \xff"),
+    'an unknown type'      => packet(1, 3, 'news', 'bad type'),
     'no type'                  => packet(1, 0, 'news', 'bad no type'),
-    'a process that is none'   => packet(1, 1, 'news', 'bad process', process => 70000),
+    'an invalid process'   => packet(1, 1, 'news', 'bad process', process => 70000),
     'an epoch without offset'  => packet(1, 1, 'news', 'bad position', epoch => 5),
-    'a channel that is none'   => packet(1, 1, "new\xff", 'bad name'),
+    'an invalid channel'   => packet(1, 1, "new\xff", 'bad name'),
     'no channel'               => packet(1, 1, '', 'bad no name'),
     'a long name'              => packet(1, 1, $long, 'bad long'),
     'a long key of a location' => packet(7, 1, $long, 'bad key'),
-    'a broadcast, not UTF-8'   => packet(7, 1, 'x', "bad \xff"),
-    'to a connection, not UTF-8' => packet(6, 1, '', "bad \xff", id => 1 << 48),
-    'to no connection'         => packet(6, 1, '', 'bad none'),
-    'a member that is no UTF-8' => packet(9, 0, 'news', "bad \xff\0", id => 5),
+    'a broadcast that is not UTF-8'   => packet(7, 1, 'x', "bad \xff"),
+    'text to a connection that is not UTF-8' => packet(6, 1, '', "bad \xff", id => 1 << 48),
+    'a message to no connection'         => packet(6, 1, '', 'bad none'),
+    'a member that is not UTF-8' => packet(9, 0, 'news', "bad \xff\0", id => 5),
     'a member without id'      => packet(9, 0, 'news', "bad\0"),
     'a member that is too long' => packet(9, 0, 'news', 'bad' . 'b' x 1022 . "\0", id => 5),
     'a member without a user'  => packet(9, 0, 'news', 'bad', id => 5),
-    'a user that is no UTF-8'  => packet(9, 0, 'news', "bad\0\xff", id => 5),
+    'a user that is not UTF-8'  => packet(9, 0, 'news', "bad\0\xff", id => 5),
     'a user that is too long'  => packet(9, 0, 'news', "bad\0" . 'u' x 256, id => 5),
-    'members that are no UTF-8' => packet(10, 0, 'news', pack('Q>n', 5, 3) . "b\xff\0"),
+    'members that are not UTF-8' => packet(10, 0, 'news', pack('Q>n', 5, 3) . "b\xff\0"),
     'members that are cut off' => packet(10, 0, 'news', pack('Q>n', 5, 200) . 'bad'),
-    'a kind that is none'      => packet(99, 1, 'news', 'bad kind'),
+    'an unknown kind'      => packet(99, 1, 'news', 'bad kind'),
     'half a packet'            => "*3\r\n" . bulk('message') . bulk('x') . bulk("\1\1\1\0\0\0\0\x40"),
-    'an empty one'             => "*3\r\n" . bulk('message') . bulk('x') . bulk(''),
+    'an empty packet'             => "*3\r\n" . bulk('message') . bulk('x') . bulk(''),
 );
 $fake->push_all($packets{$_}) for sort keys %packets;
 $fake->push_all(packet(1, 1, 'news', 'good'));
@@ -205,7 +205,7 @@ is_deeply([sort $httpd->children], \@children, 'no child has ended after invalid
 
 # ---- Replies while connecting ----
 
-# All at the same time, since the delay before each attempt grows.
+# Test these commands at the same time, because the delay before each attempt to connect grows.
 my @beginnings = map { { command => $_, fake => FakeRedis->start } } qw(AUTH SELECT SENTINEL ROLE);
 for my $b (@beginnings) {
     my $at = '127.0.0.1:' . $b->{fake}->port;

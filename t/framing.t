@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Frames on the wire: RFC 6455, sections 5 to 8. Each case is sent whole, and then one byte at a time.
+# Frames on the wire: RFC 6455, sections 5 to 8. The client sends each case at once, and then again one byte at a time.
 
 use strict;
 use warnings;
@@ -20,7 +20,8 @@ WebSocketMaxMessageSize 100000
 </Location>
 END
 
-# The bytes to send, and the messages that come back, [type, payload]; or the close code and its reason.
+# A case has a name and the bytes to send. good() adds the messages that come back, as [type, payload]. bad() adds the
+# close code and a pattern for the reason.
 sub good { my ($name, $bytes, @expected) = @_; return { name => $name, bytes => $bytes, messages => \@expected } }
 sub bad { my ($name, $bytes, $code, $why, %o) = @_; return { name => $name, bytes => $bytes, code => $code, why => $why, %o } }
 
@@ -131,11 +132,11 @@ for my $case (@cases) {
     $c->send(CONTINUATION, 'y' x 400);
     is(length(($c->message)[1]), 1000, 'a message of WebSocketMaxMessageSize in two frames is accepted');
     $c->send(BINARY, '', length => 601);
-    $c->expect_close(1009, 'a frame of one byte more is refused as soon as its header arrives');
+    $c->expect_close(1009, 'a frame of one byte more than WebSocketMaxFrameSize is refused as soon as its header arrives');
     $c = Client->new($httpd, '/small');
     $c->send(BINARY, 'x' x 600, fin => 0);
     $c->send(CONTINUATION, '', length => 401);
-    $c->expect_close(1009, 'a message of one byte more is refused as soon as the header arrives');
+    $c->expect_close(1009, 'a message of one byte more than WebSocketMaxMessageSize is refused as soon as the header arrives');
 }
 
 done_testing;

@@ -14,7 +14,7 @@ Httpd::once();
 my $api   = Httpd::compile('api');
 my $certs = Httpd::certificates();
 
-# The passwords are "sesame", as htpasswd -s writes them.
+# The password of each user is "sesame", hashed by htpasswd -s.
 my $hash = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
 
 my $httpd = Httpd->start(
@@ -123,7 +123,7 @@ sub basic {
     return (headers => ['Authorization: Basic ' . MIME::Base64::encode("$name:$password", '')]);
 }
 
-# The complete response to a refused handshake.
+# Returns the body of the response to a refused handshake.
 sub body {
     my ($client) = @_;
     my $length = $client->header('Content-Length');

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSockets over HTTP/2: RFC 8441. Clients from node, Debian's python3-h2, haproxy in front, Chromium.
+# WebSockets over HTTP/2: RFC 8441. The clients are node, Debian's python3-h2, Chromium, and haproxy as a proxy.
 
 use strict;
 use warnings;
@@ -66,7 +66,7 @@ my $ca    = Httpd::certificates() . '/ca.crt';
 sub node { my ($part, $server) = @_; return ('node', 't/clients/h2.js', ($server || $httpd)->ssl_port, $ca, $part) }
 sub h2_log { Httpd::read_file($httpd->root . '/logs/h2_log') }
 
-# The arguments of on_close for a connection.
+# Test the arguments of on_close for a connection.
 sub is_told {
     my ($name, $told, $test, $server) = @_;
     my (undef, $got) = ($server || $httpd)->wait_log(qr/api: closed \Q$name\E (\d+ ".*?")/);
@@ -91,7 +91,7 @@ is($httpd->count_log(qr/is refused with HTTP_1_1_REQUIRED/), 0, 'with WebSocketR
 {
     my $slow = Program->start(node('slow'));
     $slow->wait_output(qr/not reading/);
-    ok($httpd->wait_log(qr/api: flood waits slow/), 'a client that does not read: the handler has to wait');
+    ok($httpd->wait_log(qr/api: flood waits slow/), 'when a client does not read, the handler has to wait');
     $slow->write("go on\n");
     ok($slow->wait_output(qr/^ok when it reads.*/m), 'when the client reads again, the rest arrives');
 }
@@ -114,8 +114,8 @@ ok(Httpd::wait_for(sub { h2_log() =~ m{^\d+ HTTP/2\.0 101 /chromium$}m }, 'the a
     "Chromium's WebSocket was a stream of HTTP/2");
 
 {
-    # HTTP/1.1 to haproxy, HTTP/2 from there. haproxy passes the upgrade token on unchanged, and mod_http2 only accepts
-    # it in lower case.
+    # The client uses HTTP/1.1 to haproxy, and haproxy uses HTTP/2 to httpd. haproxy passes the upgrade token on unchanged,
+    # and mod_http2 accepts it only in lower case.
     my $port = Httpd::free_port();
     my $file = $httpd->root . '/haproxy.cfg';
     Httpd::write_file($file, <<"END");

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The handlers' API, call by call, for handlers on the loop and for WS_BLOCKING ones.
+# Tests each call of the handlers' API, for a handler on the event loop and for a WS_BLOCKING handler.
 
 use strict;
 use warnings;
@@ -86,7 +86,7 @@ for my $path ('/loop', '/blocking') {
     ok($httpd->wait_log(qr/api: closed nocode$id 1005 ""/), "$id: WS_CLOSE_NO_STATUS: on_close gets 1005");
     $c = $open->("longreason$id");
     $c->text('close 1000 ' . "\xc3\xa9" x 80);
-    $c->expect_close(1000, "$id: a reason that is too long: the connection is closed with 1000");
+    $c->expect_close(1000, "$id: ws_close with a reason that is too long still closes with the code");
     is($c->{reason}, "\xc3\xa9" x 61, "$id: a long reason is truncated after a whole character");
 
     # ---- Timers ----
@@ -105,7 +105,7 @@ for my $path ('/loop', '/blocking') {
     $c->raw(join '', map { frame_bytes(TEXT, $_) } 'pause 200', 'one', 'two');
     is_deeply([map { ($c->message)[1] } 1 .. 3], ['resumed', 'one', 'two'], "$id: ws_pause holds back messages of the same read")
         if $path eq '/loop';
-    if ($path eq '/blocking') {    # what the pool has already goes on, the socket is not read
+    if ($path eq '/blocking') {    # messages that are already in the thread pool arrive, but the server does not read the socket
         my @all = map { ($c->message)[1] } 1 .. 3;
         is_deeply([sort @all], ['one', 'resumed', 'two'], "$id: ws_pause loses no message");
     }
@@ -181,15 +181,15 @@ SKIP: {
     my $c = Client->new($httpd, '/small-queue?name=slow');
     $c->text('burst 100000');
     my (undef, $queued) = $httpd->wait_log(qr/api: burst ended full, (\d+) queued/);
-    # The overhead of a queued frame counts too.
+    # The size of the queue includes an overhead for each frame, so fewer than 40,000 bytes of payload fit.
     cmp_ok($queued, '>', 39000, 'WS_FULL is not returned before WebSocketSendQueue is full');
-    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'WS_FULL is returned at the latest after the bytes that one callback gathers');
+    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'WS_FULL is returned at the latest when the bytes that one callback may gather exceed the limit');
     ok($httpd->wait_log(qr/closing: the client reads too slowly.*WebSocketSendQueue/), 'a full send queue: the log says why the connection is closed');
     $c->expect_close(1008, 'a full send queue: the connection is closed with 1008');
     ok($httpd->wait_log(qr/api: closed slow 1008/), 'a full send queue: on_close is called');
 }
 
-# ---- WS_BLOCKING: what waits ----
+# ---- WS_BLOCKING: a handler that sleeps delays only its own connection ----
 SKIP: {
     skip 'each child of prefork has one connection of this test', 3 if !$one_child;
     my ($sleeper, $other) = map { Client->new($httpd, "/blocking?name=$_") } qw(sleeper other);

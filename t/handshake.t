@@ -59,14 +59,14 @@ END
 # ---- The answer ----
 
 {
-    # The key and the answer to it are the example of section 1.3.
+    # The key and the expected answer are the example of section 1.3.
     my $c = Client->new($httpd, '/echo');
     like($c->head, qr{^HTTP/1\.1 101 Switching Protocols\r\n}, 'the 101 has the right status line');
     is($c->header('Upgrade'), 'websocket', 'the 101 has Upgrade: websocket');
     is($c->header('Connection'), 'Upgrade', 'the 101 has Connection: Upgrade');
     is($c->header('Sec-WebSocket-Accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', 'the 101 has the accept key of section 1.3');
-    is($c->header('Sec-WebSocket-Protocol'), undef, 'no subprotocol when none was offered');
-    is($c->header('Sec-WebSocket-Extensions'), undef, 'no extension when none was offered');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'the 101 has no subprotocol if none was offered');
+    is($c->header('Sec-WebSocket-Extensions'), undef, 'the 101 has no extension if none was offered');
     $c->echoes('hello', 'after the handshake, the connection echoes');
 }
 for my $version (13, 8, 7) {
@@ -143,7 +143,7 @@ for (
 
 is(($httpd->get('/echo/page.txt'))[2], "a page\n", 'a file below the Location of a handler is served');
 is(($httpd->get('/echo/'))[2], "an index\n", 'the index of the Location of a handler is served');
-is(($httpd->get('/nothing-there'))[0], 404, 'a missing file below the Location of a handler is 404');
+is(($httpd->get('/nothing-there'))[0], 404, 'a missing file below the Location of a handler is answered with 404');
 is(($httpd->get('/echo/page.txt', 'Upgrade: h2c', 'Connection: Upgrade'))[2], "a page\n",
     'an upgrade to something else is an ordinary request');
 Client->new($httpd, '/echo')->echoes('x', 'a handshake for a directory is not redirected');
@@ -192,14 +192,14 @@ sub agreed {
 is(agreed('/several', 'one'), 'one first', 'a subprotocol selects its handler');
 is(agreed('/several', 'two'), 'two second', 'another subprotocol selects another handler');
 is(agreed('/several', 'uno'), 'uno first', 'the second subprotocol of a handler selects it');
-is(agreed('/several', 'two, one'), 'two second', "two known subprotocols: the client's first one is chosen");
-is(agreed('/several', 'one, two'), 'one first', "two known subprotocols in the other order: the client's first one is chosen");
+is(agreed('/several', 'two, one'), 'two second', "of two known subprotocols, the client's first one is chosen");
+is(agreed('/several', 'one, two'), 'one first', "of two known subprotocols in the other order, the client's first one is chosen");
 is(agreed('/several', 'three, two'), 'two second', 'unknown subprotocols are skipped');
-is(agreed('/several', 'three'), '- otherwise', 'only unknown subprotocols: the default handler, and no subprotocol is agreed on');
+is(agreed('/several', 'three'), '- otherwise', 'with only unknown subprotocols, the default handler is chosen, and no subprotocol is agreed on');
 is(agreed('/several', 'ONE'), '- otherwise', 'subprotocols are compared with regard to case');
-is(agreed('/several', undef), '- otherwise', 'no subprotocol offered: the default handler');
-is((Client->refused($httpd, '/no-default', protocol => 'three'))[0], 400, 'only unknown subprotocols and no default handler: refused with 400');
-is((Client->refused($httpd, '/no-default'))[0], 400, 'no subprotocol offered and no default handler: refused with 400');
+is(agreed('/several', undef), '- otherwise', 'without a subprotocol in the request, the default handler is chosen');
+is((Client->refused($httpd, '/no-default', protocol => 'three'))[0], 400, 'with only unknown subprotocols and without a default handler, the handshake is refused with 400');
+is((Client->refused($httpd, '/no-default'))[0], 400, 'without a subprotocol and without a default handler, the handshake is refused with 400');
 ok($httpd->wait_log(qr/no handler has a subprotocol of "three"/), 'the log has the subprotocols that no handler has');
 
 done_testing;

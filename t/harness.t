@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wshandler-test: the bundled handlers and the tutorial's pass their transcripts, and deviations from a transcript are
-# reported clearly.
+# wshandler-test: the bundled handlers and those of the tutorial pass their transcripts, and the program reports deviations
+# from a transcript clearly.
 
 use strict;
 use warnings;
@@ -52,7 +52,7 @@ my %keys = (
 
 Httpd::write_file("$dir/chat.lua", Httpd::read_file("$Httpd::TOP/docs/lua.md") =~ /^```lua file=chat\.lua\n(.*?)^```$/ms);
 
-# The program that exec starts.
+# The program that ws_exec starts.
 Httpd::write_file("$dir/program", <<'END');
 #!/bin/sh
 trap '' INT
@@ -78,7 +78,7 @@ END
 chmod 0755, "$dir/program";
 POSIX::mkfifo("$dir/ends", 0600) or die "mkfifo: $!";
 
-# The service behind tcp: echoes until it receives a NUL.
+# The service for ws_tcp echoes bytes until it receives a NUL.
 sub echo_bytes {
     my ($client) = @_;
     while (sysread $client, my $bytes, 65536) {
@@ -87,7 +87,8 @@ sub echo_bytes {
     }
 }
 
-# The server behind proxy: echoes frames, and obeys some of them. It answers with the status in the query string.
+# The server for ws_proxy echoes frames, and executes some texts as commands. If the query string has a status, it refuses
+# the handshake with this status.
 pipe my $left, my $leaves or die;
 $leaves->autoflush(1);
 sub echo_frames {
@@ -117,7 +118,7 @@ sub echo_frames {
     }
 }
 
-# Each connection has a process of its own.
+# Start a server that serves each connection in a separate process.
 sub serve {
     my ($listener, $take, $speak) = @_;
     my $pid = fork // die;
@@ -134,7 +135,7 @@ my @servers = (serve($service, sub { $_[0]->accept }, \&echo_bytes), serve($upst
 for my $transcript (glob 't/transcripts/*.transcript t/transcripts/tutorial/*.transcript') {
     my ($tutorial, $name, $handler, $wrong) = $transcript =~ m{(tutorial)?/((\w+)(?:-(?:(wrong)|\w+))?)\.};
     my $file = $tutorial ? $so{$handler} : "$Httpd::BUILD/websocket/ws_$handler.so";
-    next if !-e $file;    # made without a library
+    next if !-e $file;    # an optional library was missing at build time
     my ($status, $output) = play("--patience=" . int($Httpd::DEADLINE / 2), $file, $wrong ? () : @{ $keys{$name} || [] }, $transcript);
     is($status, 0, "$transcript passes") or diag($output);
     like($output, qr/^ok 1 - \Q$transcript\E:\d+: .*^1\.\.\d+$/ms, "$transcript is reported as TAP");
@@ -192,7 +193,7 @@ a! state closed
 a! nothing
 a< "bye"
 
-# The answer is delayed.
+# The handler delays the answer.
 b> close 4001
 b! closing 4001
 b! nothing
@@ -201,7 +202,7 @@ wait 1s
 b! state closing
 b< close 4010 "later"
 
-# The server's own Close frame: on_closing is not called.
+# If the server closes first, on_closing is not called.
 connect c /
 c> "close"
 c! state closing
@@ -218,7 +219,7 @@ END
 
 # ---- Reports of failures ----
 
-# A transcript's output is as expected: {...} is a regular expression.
+# Run a transcript, and compare the output. In the expected output, {...} is a regular expression.
 sub told {
     my ($name, $handler, $transcript, $expected_status, $expected, @options) = @_;
     Httpd::write_file("$dir/$name", $transcript);
@@ -361,7 +362,7 @@ wshandler-test: {.*}
 1..0
 TOLD
 
-# Mistakes in a transcript.
+# Transcripts with mistakes.
 my @mistakes = (
     ['> "a'          => 'the closing quote is missing'],
     ['> "\q"'        => 'in quotes, a backslash must be followed by n, r, t, 0, \\, " or xHH'],

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# History: a client that joins while others publish, in several processes, misses no message and receives none twice.
-# Also, which events the history file survives.
+# History: a client that joins while others publish in several processes misses no message, and receives none twice.
+# Also tests which events the history file survives.
 
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ sub publish {
     $c->text(encode_json({ type => 'publish', channel => $channel, data => "$text", id => 1 }));
 }
 
-# Events up to a number of messages: the texts of messages, and the types of other events.
+# Read events up to a number of messages. Returns the texts of messages, and the types of other events.
 sub collect {
     my ($c, $count) = @_;
     my @got;
@@ -118,7 +118,7 @@ $httpd->graceful;
 is(join(' ', grep { !/</ } collect(json_client('kept/a', $tenth), 290)), "@order[10 .. 299]", 'the history survives a reload');
 $httpd->stop;
 
-# Damaged while httpd is stopped.
+# The file is damaged while httpd is stopped.
 open my $f, '+<', $file or die $!;
 seek $f, 8192, 0;
 print $f "\xa5" x (-s $file > 8192 ? (-s $file) - 8192 : 0);

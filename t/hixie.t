@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Versions 76 (hixie-76, hybi-00) and 75 (hixie-75), byte by byte: handshakes, texts, closing; plain, with TLS, and
-# relayed. For third-party clients see t/matrix.t.
+# Tests the bytes of versions 76 (hixie-76, hybi-00) and 75 (hixie-75): handshakes, texts and closing, on plain, TLS and
+# relayed connections. t/matrix.t tests third-party clients.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Client qw(TEXT BINARY);
 
 Httpd::once();
 
-# A relayed connection occupies a thread, and one child must have them all.
+# A relayed connection occupies a thread, and a single child must have all connections.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
     map { $_->[0] => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers $_->[1]\nMinSpareThreads 1" }
         [event => 60], [worker => 240]);
@@ -51,7 +51,7 @@ my ($KEY1, $KEY2, $KEY3, $ANSWER) = ('4 @1  46546xW%0l 1 5', '12998 5 Y3 1  .P00
 
 my $number = 0;
 
-# A handshake's request. %o: tls, origin, protocol, and headers => [...] more of them.
+# Returns the request of a handshake. Options: tls, origin, protocol, headers => [...].
 sub request {
     my ($version, $path, %o) = @_;
     my $host = 'localhost:' . ($o{tls} ? $httpd->ssl_port : $httpd->port);
@@ -63,14 +63,14 @@ sub request {
         @{ $o{headers} || [] }, '', '';
 }
 
-# The next bytes from the server.
+# Read this many bytes from the server.
 sub take {
     my ($c, $length) = @_;
     $c->fill while length $c->{in} < $length;
     return substr $c->{in}, 0, $length, '';
 }
 
-# An open connection. %o as for request(), and behind => bytes behind the handshake.
+# Connect and complete the handshake. Options: those of request(), and behind => bytes to send directly after the handshake.
 sub client {
     my ($version, $path, %o) = @_;
     my $name = 'h' . ++$number;
@@ -88,14 +88,14 @@ sub refused {
 
 sub say_text { my ($c, $text) = @_; return $c->raw("\0$text\xff") }
 
-# The next text from the server.
+# Read the next text from the server.
 sub text {
     my ($c) = @_;
     $c->fill until $c->{in} =~ s/\A\0([^\xff]*)\xff//;
     return $1;
 }
 
-# The arguments of on_close for a client's connection: "CODE REASON".
+# Wait until the server has called on_close for a client's connection, and return the arguments: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $httpd->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
@@ -125,7 +125,7 @@ for my $path (qw(/ /relay)) {
             like(text($c), qr/ protocol=chat version=$version secure=$tls /, "$way, $version: the handler gets the right values");
         }
 
-        # A proxy that holds back the bytes after the headers until it receives the response's headers.
+        # Act as a proxy that holds back the bytes after the headers until it receives the headers of the response.
         my $c = Client->new($httpd, $path, tls => $tls, request => request(76, "$path?name=proxy$number", tls => $tls));
         is($c->status, 101, "$way: the headers of the answer are sent before the third key arrives");
         is($c->{in}, '', "$way: nothing else is sent before the third key arrives");
@@ -180,10 +180,10 @@ END
 for (
     ['76, off by default', 76, '/default', 426, qr/refused with 426: version 76 is not enabled/],
     ['75, off by default', 75, '/default', 426, qr/refused with 426: no Sec-WebSocket-Version and no key/],
-    ['76, where only 75 is spoken', 76, '/only75', 426, qr/refused with 426: version 76 is not enabled/],
+    ['76, where only 75 is enabled', 76, '/only75', 426, qr/refused with 426: version 76 is not enabled/],
     ['hybi-02', 76, '/', 426, qr/refused with 426: the draft in Sec-WebSocket-Draft/, headers => ['Sec-WebSocket-Draft: 2']],
-    ['another page with 76', 76, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
-    ['another page with 75', 75, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['version 76 from a page of another origin', 76, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
+    ['version 75 from a page of another origin', 75, '/', 403, qr/refused with 403: origin "http:\/\/evil/, origin => 'http://evil.example'],
     ['a body with 76', 76, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 9']],
     ['a body with 75', 75, '/', 400, qr/refused with 400: the request has a body/, headers => ['Content-Length: 8']],
     ['a handler that refuses', 76, '/?refuse=404', 404, qr/handler api refuses with 404/],
@@ -194,7 +194,7 @@ for (
     my ($status, $c) = refused($version, $path, %o);
     is($status, $expected, "$name is refused with $expected");
     is($c->header('Sec-WebSocket-Version'), $path eq '/default' ? '13, 8, 7' : $path eq '/only75' ? undef : '13',
-        "$name: the 426 lists the versions that have a number") if $expected == 426;
+        "$name: the 426 lists the versions that a header can name") if $expected == 426;
     Httpd::wait_for(sub { $httpd->count_log($log) > $before }, "a log line for $name");
     pass("$name: the log says why");
 }
@@ -218,7 +218,7 @@ for my $path (qw(/ /relay)) {
         my $c = client($version, $path, tls => 1);
         for my $size (0, 1, 125, 126, 65_535, 65_536, 1_000_000) {
             my $text = substr +("\xc3\xa4" . join '', 'a' .. 'z') x ($size / 28 + 1), 0, $size;
-            $text =~ s/\xc3\z/x/;    # no half of a character
+            $text =~ s/\xc3\z/x/;    # do not split a character
             say_text($c, $text);
             ok(text($c) eq $text, "$way: $size bytes are echoed");
         }
@@ -279,7 +279,7 @@ for my $path (qw(/ /relay)) {
         say_text($c, 'one');
         is(text($c), 'one', "$way, 75: the connection echoes before the client disconnects");
         $tls ? $c->socket->close : $c->drop;
-        is(told($c), '1005 ', "$way, 75: a client that disconnects, its only way to close: on_close gets 1005");
+        is(told($c), '1005 ', "$way, 75: a client that disconnects, which is its only way to close: on_close gets 1005");
 
         $c = client(75, $path, tls => $tls);
         $c->raw("\0half a text");

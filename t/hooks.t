@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketChannelHook: an application authorizes publications and subscriptions, and is notified when channels get
-# their first subscriber or lose their last one. Also tests an application that is down, slow, or faulty.
+# WebSocketChannelHook: the server asks an application whether to allow publications and subscriptions, and notifies it
+# when channels get their first subscriber or lose their last one. Also tests an application that is down, slow, or faulty.
 
 use strict;
 use warnings;
@@ -14,13 +14,13 @@ use Client qw(TEXT BINARY CLOSE);
 use Httpd;
 use Program;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/mod_websocket_hook.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/mod_websocket_hook.so";
 
 my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 
-# Does what the channel's name or the message says, and records its requests.
+# Write a program for the application. app.pl obeys the channel's name and the message, and records its requests.
 sub script {
     my ($name, $text) = @_;
     Httpd::write_file("$dir/$name", $text);
@@ -127,14 +127,14 @@ sub publish { my ($channel, $text) = @_; return http('POST', "/http/$channel", $
 sub listener { my ($channel, $path) = @_; return Client->new($httpd, ($path // '/ws') . "?to=$channel") }
 sub json_client { return Client->new($httpd, '/json', protocol => 'channel.v1.json', @_) }
 
-# A client of the JSON protocol sends a request, and receives an answer of one of these types.
+# Send a request of the JSON protocol. Returns the next message, decoded.
 sub answer {
     my ($c, $request) = @_;
     $c->text(encode_json($request));
     return decode_json(($c->message)[1]);
 }
 
-# Waits until the client's subscription is in force.
+# Connect a subscriber, and wait until it is subscribed.
 sub subscribed {
     my ($channel, $path) = @_;
     my $c = listener($channel, $path);
@@ -167,7 +167,7 @@ sub subscribed {
     }
     ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
         'an invalid answer of the application is logged');
-    # Clients publish too.
+    # The same for publications by clients.
     my $publisher = json_client();
     is(answer($publisher, { type => 'subscribe', channel => 'plain/a' })->{type}, 'subscribed');
     $publisher->text(encode_json({ type => 'publish', channel => 'plain/a', data => 'rewrite json', id => 1 }));
@@ -185,12 +185,12 @@ sub subscribed {
     $raw->expect_close(1008, 'a client without a subprotocol whose publication is refused is closed with 1008');
     wait_told(qr{^unsubscribe plain/raw - [0-9a-f]{16} /ws});
     pass("the application is notified when that client's connection ends");
-    # The application is not asked about its own publications.
+    # The server does not ask the application about publications by the control API.
     my $published = lines(qr/^publish/);
     http('POST', '/control/publish/', encode_json({ items => [{ channel => 'plain/a', formats => { 'ws-message' => { content => 'refuse own' } } }] }));
     is(($c->message)[1], 'refuse own', 'a publication by the control API arrives without asking the application');
     is(lines(qr/^publish/) + 0, $published + 0, 'a publication by the control API causes no request to the application');
-    # Nor is it asked about other channels.
+    # The server does not ask the application about other channels, either.
     my $other = listener('other');
     is((publish('other', 'refuse other'))[0], 200, 'a publication to a channel without a hook is not sent to the application');
 }
@@ -204,7 +204,7 @@ sub subscribed {
     pass('the application gets the user and the connection of a publication');
 }
 
-# Order: one request at a time for each channel.
+# The server sends one request at a time for each channel, which keeps the order.
 {
     my $c = subscribed('plain/order');
     my $p = json_client();
@@ -214,7 +214,7 @@ sub subscribed {
     is_deeply([map { ($c->message)[1] } @sent], \@sent, 'messages of a channel keep their order, although the application answers some slowly');
 }
 
-# With a history.
+# The same for a channel with a history.
 {
     my $c = subscribed('kept/a');
     is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a rewritten publication to a channel with a history has a receiver');
@@ -247,10 +247,10 @@ sub subscribed {
     is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'an event stream that the application refuses is answered with 403');
     is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'an event stream with an invalid answer of the application is answered with 503');
 }
-# A connection that ends while the application is asked.
+# A connection ends while the application decides.
 {
     my $c = listener('held/a');
-    Httpd::wait_for(sub { -e "$dir/held" }, 'the question');
+    Httpd::wait_for(sub { -e "$dir/held" }, 'the request to the application');
     $c->close(1000);
     $c->expect_close(1000, 'a connection ends while the application decides about its subscription');
     Httpd::write_file("$dir/go", '');
@@ -260,7 +260,7 @@ sub subscribed {
 # The control API subscribes without asking the application.
 {
     my $c = Client->new($httpd, '/echo/control');
-    $c->echoes('here');    # so it is listed
+    $c->echoes('here');    # so that the connection is listed
     my ($id) = map { $_->{id} } @{ (http('GET', '/control/connections?uri=/echo/control'))[1]{connections} };
     is((http('PUT', "/control/connections/$id/channels/secret/x"))[0], 200, 'the control API subscribes to channels that clients may not');
 }
@@ -276,7 +276,7 @@ sub occupancy_is {
     my @c = map { listener('room/1') } 1 .. 12;
     occupancy_is('room/1', 'occupied', 'occupied: the first subscriber of all processes causes one notification');
     pop(@c)->close(1000) for 1 .. 11;
-    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one to be left');
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one subscriber to remain');
     push @c, listener('room/2');
     occupancy_is('room/2', 'occupied', 'occupied: another channel causes its own notification');
     is(occupancy('room/1'), 'occupied', 'vacated: no notification while a subscriber is left');
@@ -285,22 +285,22 @@ sub occupancy_is {
     occupancy_is('room/2', 'occupied vacated', 'vacated: the last subscriber of the other channel has left');
     my $again = listener('room/1');
     occupancy_is('room/1', 'occupied vacated occupied', 'occupied: a subscriber has returned');
-    # Over a reload the channel stays occupied.
+    # The channel stays occupied across a reload.
     $httpd->graceful;
     my $new = listener('room/1');
-    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 2 }, 'both to be there');
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 2 }, 'the subscribers of both generations');
     $again->close(1000);
-    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the new one to be left');
+    Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the old subscriber to leave');
     is(occupancy('room/1'), 'occupied vacated occupied', 'vacated: no notification after a reload while a subscriber of a new process is left');
-    # The application is down meanwhile, and is notified later.
+    # If the application is down, the server notifies it later.
     Httpd::write_file("$dir/down", '');
     $new->close(1000);
     wait_told(qr{^vacated room/1 }, 2);
     unlink "$dir/down";
-    ok(Httpd::wait_for(sub { occupancy('room/1') =~ /^occupied vacated occupied(?: vacated){2,}$/ }, 'it to be told again', sub { occupancy('room/1') }),
+    ok(Httpd::wait_for(sub { occupancy('room/1') =~ /^occupied vacated occupied(?: vacated){2,}$/ }, 'another notification', sub { occupancy('room/1') }),
         'an application that was down is notified later');
 }
-# A child that is killed.
+# A child is killed.
 {
     my $c = listener('room/killed');
     occupancy_is('room/killed', 'occupied', 'occupied: a subscriber of a child that will be killed');
@@ -308,7 +308,7 @@ sub occupancy_is {
     occupancy_is('room/killed', 'occupied vacated', 'vacated: the child of the only subscriber was killed');
 }
 
-# The process that has the other end of a connection.
+# Returns the child process that has a client's connection.
 sub child_with {
     my ($c) = @_;
     my $port = $c->socket->sockport;

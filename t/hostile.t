@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Attacks by clients on a real httpd: TLS 1.2 renegotiation, and resets while WS_BLOCKING handlers check permissions of
-# their clients.
+# Attacks by clients: TLS 1.2 renegotiation, and resets of connections while WS_BLOCKING handlers check the permissions of
+# these clients.
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ END
             $client->wait_output(qr/101 Switching Protocols.*?\r\n\r\n/s);
             $client->write("R\n");
             my $status = $client->finish;
-            # If the server was faster, openssl ends before it reports that it renegotiates.
+            # openssl may end before it reports the renegotiation, if the server disconnects first.
             die "openssl did not renegotiate: ", $client->output
                 if $client->output !~ /RENEGOTIATING/ && $httpd->error_log !~ /renegotiation/;
             return $status;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketHandler in .htaccess: a page below the file's own folder, if the administrator allows it. Everything else is
-# refused with an explanation, and the rights of a folder's users do not extend beyond it.
+# WebSocketHandler in .htaccess: if the administrator allows it, a page below the folder of the .htaccess file can be the
+# application. The server refuses everything else with an explanation. A user of one folder has no rights in other folders.
 
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use Test::More;
 use Httpd;
 use Client;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $dir = Httpd::folder();
@@ -107,7 +107,7 @@ is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'in .htaccess, a page of the f
 is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'the application gets its own URL, not that of the WebSocket');
 is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the URL of the application itself can be used for the WebSocket');
 is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'a folder below has the same application');
-is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', "in <Files>, an application's name can have a blank");
+is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', 'in <Files>, the name of an application can have a blank');
 is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', "the application gets the client's address");
 is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'the application gets HTTPS=on for a client with TLS');
 isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, 'WebSocketHandler in <Files> applies only to this name');

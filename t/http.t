@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Applications behind HTTP: the requests they get and with which user, valid and invalid answers, order, load, the end
-# of connections, and that no client can forge the server's requests. The applications are CGI programs in Perl and
-# Python, PHP with php-fpm, and the test's own servers.
+# ws_http: applications behind HTTP. Tests the requests to the application and their user, valid and invalid answers, order,
+# load, and the end of connections. Also tests that no client can forge the server's requests. The applications are CGI
+# programs in Perl and Python, PHP with php-fpm, and the test's own servers.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use Httpd;
 use Client qw(TEXT BINARY CLOSE);
 use Program;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $fpm_program = (grep {-x} glob '/usr/sbin/php-fpm*')[0];
@@ -133,7 +133,7 @@ sub asks {
     $c->binary($bytes);
     is(($c->frame)[1], 'binary ' . unpack('H*', $bytes), 'all bytes of a binary message arrive');
     $c->close(4001, 'so long');
-    Httpd::wait_for(sub { told() =~ /close 4001 so long/ }, 'the close event');
+    Httpd::wait_for(sub { told() =~ /close 4001 so long/ }, 'the application gets the close event');
     pass("the close event has the client's code and reason");
 }
 {
