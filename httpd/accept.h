@@ -12,11 +12,14 @@
 
 #include "engine/engine.h"
 
-/** child_init. */
+/** child_init: prepare for ws_accept_spread(). */
 apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
-/** Replace the accept function of the listeners, which the MPM sets after child_init. Called when
- *  descriptors run short for the first time.  [any thread in a child] */
+/**
+ * Replace the accept function of the listeners. child_init cannot do this, since the MPM sets the
+ * function afterwards. Called when descriptors run short for the first time.  [any thread in a
+ * child]
+ */
 void ws_accept_spread(void);
 
 #endif

@@ -14,22 +14,27 @@
 
 #include "include/mod_websocket.h"
 
-/** The effect of a section's Require directives. Methods are bits of 1 << M_GET and so on. */
+/** The effect of a section's Require directives. A set of methods has the bit 1 << M_GET for GET,
+ *  and so on. */
 typedef struct ws_access {
     int set;
     apr_int64_t decided;    /**< methods with a Require that is for the URL or restricts access */
     apr_int64_t restricted; /**< methods with a Require other than `Require all granted` */
-    int joins;              /**< AuthMerging And: the Require of earlier sections applies too */
-    apr_size_t path;        /**< length of the path of the section with the Require */
-    apr_size_t status;      /**< length plus 1 of the path of the section with SetHandler
-                          websocket-status or websocket-control; 0: none */
-    int overruled; /**< a Require of a less specific section has replaced the Require of such a
-                        section */
+    /** 1: the section has `AuthMerging And`, so the Require of earlier sections applies too. */
+    int joins;
+    /** Length of the path of the <Location> with the Require; 0: another kind of section. */
+    apr_size_t path;
+    /** 1 plus the length of the path of the section with SetHandler websocket-status or
+     *  websocket-control; 0: no such section. */
+    apr_size_t status;
+    /** A Require of a less specific section has replaced the Require of the section that `status`
+     *  describes. */
+    int overruled;
 } ws_access;
 
 /**
- * A row of the directive table. httpd passes a directive to every module that declares it:
- * mod_authz_core enforces Require, and this module only records it.
+ * A row of the directive table. httpd passes a directive to every module that declares it, so
+ * mod_authz_core still enforces Require, and this module only records it.
  */
 #define WS_ACCESS_REQUIRE                                                                          \
     AP_INIT_RAW_ARGS("Require", ws_access_require, NULL, OR_AUTHCFG, "see mod_authz_core")
@@ -43,29 +48,29 @@ const char *ws_access_merging(cmd_parms *cmd, void *config, const char *args);
     AP_INIT_RAW_ARGS("SetHandler", ws_access_set_handler, NULL, OR_FILEINFO, "see httpd's core")
 const char *ws_access_set_handler(cmd_parms *cmd, void *config, const char *args);
 
-/** Merge an earlier section and a later one. */
+/** Merge the access rules of an earlier section (base) and a later one (add). */
 ws_access ws_access_merge(const ws_access *base, const ws_access *add);
 
-/** Whether a Require applies to the method of a request. */
+/** Whether a Require decides about the method of a request. */
 int ws_access_decided(const request_rec *r);
 
-/** Whether a request may publish or subscribe. A channel rule decides; without one, the request may
- *  if a Require has decided about it. */
+/** Whether a request may publish or subscribe. If the section has a channel rule for the action,
+ *  that rule decides. Otherwise the request may do so if a Require decides about its method. */
 int ws_access_request_may(request_rec *r, ws_action action, const char *channel);
 
 /** pre_config: discard the directives recorded from the previous configuration. */
 void ws_access_reset(apr_pool_t *pconf);
 
 /**
- * Record a directive that opens a section. After httpd has read the whole configuration, the module
- * checks each recorded section. If no Require in its <Location> decides about access, the module
- * warns or refuses to start.
+ * Record a directive that gives clients access, such as WebSocketHandler. After httpd has read the
+ * whole configuration, the module checks the section of each recorded directive. If no Require in
+ * the <Location> decides about access, the module warns or refuses to start.
  */
 void ws_access_opens(const cmd_parms *cmd);
 
 /**
- * register_hooks: `httpd -t` and each start refuse unrestricted publishing and an
- * unrestricted control API.
+ * register_hooks: make `httpd -t` and each start refuse unrestricted publishing and an unrestricted
+ * control API.
  */
 void ws_access_register(apr_pool_t *p);
 

@@ -15,11 +15,12 @@
 
 typedef struct ws_application_provider {
     /**
-     * child_init.
-     * @return NULL: none is configured, or it cannot start and has logged the reason
+     * child_init: start the application.
+     * @return NULL: none is configured, or the application cannot start and has logged the reason
      */
     const ws_application *(*child_init)(apr_pool_t *pchild, server_rec *s);
-    /** Called before the channels and the engine stop. Must answer all open questions. */
+    /** Stop the application. The module calls this before the channels and the engine stop. The
+     *  function must answer all open questions. */
     void (*child_stop)(void);
 } ws_application_provider;
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The arguments of directives that take any number of them. */
+/** Parses the lines of directives that take any number of arguments. */
 
 #ifndef WS_HTTPD_ARGUMENTS_H
 #define WS_HTTPD_ARGUMENTS_H
@@ -10,22 +10,22 @@
 
 #include "mod_websocket.h"
 
-/** The setter of a directive, in cmd->info. */
+/** The setter of a directive. cmd->info points to this struct. */
 typedef struct ws_arguments_setter {
     const char *(*set)(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 } ws_arguments_setter;
 
-/** Split the line of a directive, and call the setter in cmd->info. */
+/** Split the line of a directive into arguments, and call the setter to which cmd->info points. */
 WS_API const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line);
 
-/** A directive's row in the table. Unlike AP_INIT_TAKE_ARGV, which drops all arguments after the
- *  64th, this has no limit. */
+/** A row of the directive table, for a directive with any number of arguments. (AP_INIT_TAKE_ARGV
+ *  drops all arguments after the 64th.) */
 #define WS_INIT_ARGUMENTS(directive, func, where, help)                                            \
     AP_INIT_RAW_ARGS(directive, ws_set_arguments, (void *)&(const ws_arguments_setter){func},      \
                      where, help)
 
 /**
- * Check that no argument is given twice, since one of them would be ignored.
+ * Check that no argument is given twice, since the directive would ignore one of the two.
  * @param compare  strcmp, strcasecmp or ws_compare_keys
  * @return NULL, or the error without the directive's name
  */
@@ -36,8 +36,8 @@ WS_API const char *ws_find_repeated(apr_pool_t *p, int argc, char *const argv[],
 WS_API const char *ws_check_repeated(cmd_parms *cmd, int argc, char *const argv[],
                                      int (*compare)(const char *, const char *));
 
-/** Compare the keys of key=value, without case. An argument without "=" is a key. @return 0: they
- *  are the same */
+/** Compare the keys of two arguments key=value, ignoring case. An argument without "=" is a key.
+ *  @return 0: the keys are the same */
 WS_API int ws_compare_keys(const char *a, const char *b);
 
 #endif

@@ -4,10 +4,10 @@
  * The bus between the children of one httpd, old generations and new ones.
  *
  * interest.h records in shared memory which child has subscribers of which channel, in one row per
- * slot of shm.h. Only the child writes to its row, and the parent clears the row when the child has
- * ended. A publisher reads the rows and writes to the sockets of the interested children (ipc.h).
- * Packets that a socket does not accept wait in a bounded queue in the publisher's process, and a
- * thread sends them.
+ * slot of shm.h. Only the owner of a slot writes to its row. After this child has ended, the parent
+ * clears the row. A publisher reads the rows and writes to the sockets of the interested children
+ * (ipc.h). Packets that a socket does not accept wait in a bounded queue in the publisher's
+ * process, and a thread sends them.
  */
 
 #ifndef WS_HTTPD_BUS_LOCAL_H
@@ -17,7 +17,7 @@
 
 #include "channels/channels.h"
 
-/** register_hooks: receive packets. */
+/** register_hooks: set the function that receives packets from other children. */
 void ws_bus_local_register(apr_pool_t *p);
 
 /**
@@ -29,7 +29,7 @@ void ws_bus_local_register(apr_pool_t *p);
 ws_bus *ws_bus_local_child_init(apr_pool_t *pchild, server_rec *s, apr_uint64_t server,
                                 apr_size_t queue);
 
-/** Send queued packets for half a second at most, and accept no new ones. */
+/** Stop accepting packets, and send the queued ones for at most half a second. */
 void ws_bus_local_child_stop(void);
 
 #endif

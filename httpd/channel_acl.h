@@ -19,7 +19,7 @@
  */
 typedef struct ws_channel_acl ws_channel_acl;
 
-/** register_hooks: the variable with the channel's name, for expressions. */
+/** register_hooks: define the variable for the channel's name, which expressions can use. */
 void ws_channelrules_register(apr_pool_t *p);
 
 /** Setters of WebSocketSubscribe, WebSocketPublish and WebSocketWildcards. config: a ws_dir_config;
@@ -33,7 +33,7 @@ int ws_channelrules_wildcards(void);
 /** pre_config: reset ws_channelrules_wildcards(). */
 void ws_channelrules_reset(apr_pool_t *pconf);
 
-/** Whether a rule decides about requests. `handler` and NULL do not. */
+/** Whether a rule itself decides about requests. The rules `handler` and NULL do not. */
 int ws_channelrule_decides(const ws_channel_acl *rule);
 
 /** Whether evaluating a rule needs the request from the connection's handshake. */
@@ -45,7 +45,8 @@ int ws_channelrule_needs_request(const ws_channel_acl *rule);
  */
 int ws_channelrules_may(ws_conn *c, ws_action action, const char *channel);
 
-/** The same for a request, such as a publisher over HTTP. @return -1: no rule decides */
+/** Like ws_channelrules_may(), for a request such as one that publishes over HTTP. @return -1: no
+ *  rule decides */
 int ws_channelrules_request_may(request_rec *r, ws_action action, const char *channel);
 
 #endif

@@ -14,7 +14,7 @@
 #define WS_CHANNEL_HTTP_PUBLISH 0x1
 #define WS_CHANNEL_HTTP_SUBSCRIBE 0x2
 
-/** A section's value. */
+/** The value of WebSocketChannelHTTP in a section. */
 typedef struct ws_channel_http {
     unsigned what;    /**< WS_CHANNEL_HTTP_..., 0: off */
     const char *base; /**< path of the Location, without a trailing slash */
@@ -26,13 +26,14 @@ void ws_channel_http_reset(apr_pool_t *pconf);
 /** Parse WebSocketChannelHTTP. @return NULL, or the error */
 const char *ws_channel_http_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
-/** Whether any section enables it, so that children need an engine.  [any process] */
+/** Whether any section enables WebSocketChannelHTTP, so that children need an engine.  [any
+ *  process] */
 int ws_channel_http_used(void);
 
 /** Whether WebSocketChannelHTTP is enabled for a request. */
 int ws_channel_http_wanted(const request_rec *r);
 
-/** The handler: publishing, subscribing, counting, clearing. */
+/** The content handler: publishes, subscribes, counts subscribers and clears the history. */
 int ws_channel_http_handler(request_rec *r);
 
 #endif

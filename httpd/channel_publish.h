@@ -17,7 +17,7 @@ int ws_channel_has_lines(request_rec *r);
 
 /**
  * Publish each line of the body.
- * @param names  the channel for lines without one, or empty
+ * @param names  array with the channel for lines that name none, or an empty array
  * @return the value for the handler to return
  */
 int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names);
@@ -32,7 +32,8 @@ const char *ws_channel_problem(ws_status status);
  */
 void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m, unsigned line);
 
-/** Wait for all reports, and send a JSON object with an array of them as member `name`. */
+/** Wait for the reports on all messages, and send a JSON object whose member `name` is the array of
+ *  reports. @return the value for the handler to return */
 int ws_channel_answer(request_rec *r, ws_channel_wait *w, const char *name);
 
 #endif

@@ -10,19 +10,20 @@
 #include "base/strbuf.h"
 
 /**
- * GET with ?history: a page of one channel.
+ * Answer a GET with ?history: send a page of the history of one channel.
  * @param subscriber  1: the section allows subscribing
  * @return the value for the handler to return
  */
 int ws_channel_read(request_rec *r, const apr_array_header_t *names, int subscriber);
 
-/** GET with ?prefix=. @return the value for the handler to return */
+/** Answer a GET with ?prefix=: send the list of channels. @return the value for the handler to
+ *  return */
 int ws_channel_list(request_rec *r);
 
 /**
  * Write the channels with subscribers as JSON:
  * {"channels":[{"channel":"a","subscribers":3}],"more":false,"complete":true}
- * @param allowed  whether to list a channel; NULL: list all
+ * @param allowed  returns whether to list a channel; NULL: list all
  * @return 0; -1: prefix, after or limit is invalid, or this process has no channels
  */
 int ws_channel_list_json(request_rec *r, const char *prefix, const char *after, apr_uint32_t limit,

@@ -11,8 +11,8 @@
 #include "include/mod_websocket.h"
 
 /**
- * Get the channel names in a request, as const char *: the rest of the path after the
- * Location's, and the value of each channel= argument.
+ * Get the channel names in a request, as const char *: the part of the path after the Location's
+ * path, and the value of each channel= argument.
  */
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h);
 
@@ -21,25 +21,29 @@ apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_heade
 
 /**
  * Check the names.
- * @param subscriber  the request if it subscribes, which allows wildcards; or NULL
+ * @param subscriber  the request, if it subscribes and may therefore name wildcards; otherwise NULL
  * @return NULL, or the error
  */
 const char *ws_channel_names_problem(const apr_array_header_t *names, request_rec *subscriber);
 const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names);
 
 /**
- * Whether the section's directives allow an action on the channels.
- * @return NULL, or the reason why not
+ * Check whether the section's directives allow an action on the channels.
+ * @return NULL if they do; otherwise the reason
  */
 const char *ws_channel_forbidden(request_rec *r, ws_action action, const apr_array_header_t *names);
 
 /**
- * Add the CORS headers for a page from this origin, which must be allowed by WebSocketOrigin. NULL:
- * the client is not a page.
+ * Add the CORS headers for a page from this origin. The caller must have checked that
+ * WebSocketOrigin allows the origin. If origin is NULL, the client is not a page.
  */
 void ws_channel_add_cors(request_rec *r, const char *origin);
 
-/** Respond to OPTIONS. @return the value for the handler to return */
+/**
+ * Respond to OPTIONS.
+ * @param allow  the methods for the header Allow
+ * @return the value for the handler to return
+ */
 int ws_channel_preflight(request_rec *r, const char *allow);
 
 #endif

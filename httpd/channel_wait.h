@@ -17,7 +17,7 @@ typedef struct ws_channel_wait ws_channel_wait;
 
 /** The report on one channel. */
 typedef struct ws_channel_part {
-    struct ws_channel_part *next; /**< in the list of open reports */
+    struct ws_channel_part *next; /**< next part without a report */
     ws_channel_wait *w;
     ws_message *m; /**< the published message, or NULL */
     apr_uint32_t subscribers;
@@ -26,13 +26,15 @@ typedef struct ws_channel_part {
 } ws_channel_part;
 
 /**
+ * Create the state for a request that will wait.
  * @param retries  1: the request can be repeated safely, so always send Retry-After
  * @return NULL when out of memory
  */
 ws_channel_wait *ws_channel_wait_new(int retries);
 
 /**
- * @param m  a message, to which this takes a reference; or NULL
+ * Add a part for a channel.
+ * @param m  the message, to which the part adds a reference; or NULL
  * @return NULL when out of memory
  */
 ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws_message *m);
@@ -54,7 +56,7 @@ void ws_channel_wait_fail(ws_channel_wait *w);
 
 /**
  * Wait for all reports, for at most ten seconds and only while the client is connected. Then
- * withdraw the parts without a report and count them as failed. Frees w.
+ * withdraw the parts without a report, and treat these parts as failed. Frees w.
  * @param text  set to an array of objects; the caller frees it
  * @return 200; 403 if the application refused a part; 503 if a part failed, with Retry-After if
  *         repeating the request is harmless; 504 if the outcome of a part is unknown

@@ -26,7 +26,7 @@ int ws_httpd_channels_child_stop(void);
 
 /**
  * child_exit, after ws_engine_stop(): close the histories and the bus to other machines, and answer
- * all open requests.
+ * all requests that still wait.
  */
 void ws_httpd_channels_finish(void);
 

@@ -15,14 +15,15 @@ void ws_child_register(apr_pool_t *p);
 /** parent_init: check that the module and mod_ssl use the same OpenSSL version. */
 apr_status_t ws_child_parent_init(apr_pool_t *ptemp, server_rec *s);
 
-/** Called before any child_init: fill in options. @return 0: the configuration needs no engine */
+/** Fill in options. Called before the child_init of all subsystems. @return 0: the configuration
+ *  needs no engine */
 int ws_child_prepare(server_rec *s, ws_engine_options *options);
 
-/** Called after every child_init: the engine accepts connections from now on. */
+/** Make the engine accept connections. Called after the child_init of all subsystems. */
 void ws_child_accept(void);
 
-/** Called before any child_stop: keep connections open for up to WebSocketDrainTimeout, then close
- *  them. */
+/** Keep connections open for up to WebSocketDrainTimeout, then close them. Called before the
+ *  child_stop of all subsystems. */
 void ws_child_drain(void);
 
 /** child_init, child_stop and child_exit: create, stop and destroy the engine. */
@@ -31,9 +32,9 @@ int ws_child_engine_stop(void);
 void ws_child_engine_exit(void);
 
 /**
- * Check whether this child is stopping; each relay calls it repeatedly. A relay occupies a thread
- * of the MPM, and the MPM waits for its threads before it cleans up the child. Therefore the relays
- * start the drain, and close all connections when the drain ends.
+ * Check whether this child is stopping. Each relay calls this function repeatedly. A relay occupies
+ * a thread of the MPM, and the MPM waits for its threads before it cleans up the child. Therefore
+ * the relays start the drain, and close all connections when the drain ends.
  * @return 1: the relay must end now, even if data remains to be sent
  */
 int ws_child_check(void);

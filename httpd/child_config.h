@@ -16,10 +16,10 @@ const char *ws_set_watchdog(cmd_parms *cmd, void *config, const char *arg);
 /** Whether the MPM has several threads in each child. */
 int ws_mpm_threaded(void);
 
-/** Fill in the options that directives set, or their defaults. */
+/** Fill in the options that directives can set, with the values of conf or the defaults. */
 void ws_child_configure(ws_engine_options *options, const ws_server_config *conf);
 
-/** WebSocketDrainTimeout with its default, milliseconds. */
+/** Get the value of WebSocketDrainTimeout or its default, milliseconds. */
 apr_int64_t ws_drain_timeout(const ws_server_config *conf);
 
 #endif

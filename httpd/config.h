@@ -34,17 +34,21 @@ typedef struct ws_compression {
     apr_int64_t threshold; /**< bytes */
 } ws_compression;
 
-/** A field that is not set inherits the enclosing section's value, or else the default. */
+/** A field that is not set inherits the value of the enclosing section. If that is not set either,
+ *  the default applies. */
 typedef struct ws_dir_config {
-    apr_array_header_t *handlers;          /**< ws_handler_line *; NULL: not set; empty: off, or a
+    apr_array_header_t *handlers; /**< ws_handler_line *; NULL: not set; empty: off, or a
                                        directory of handlers */
-    const ws_handler_directory *directory; /**< set with handlers; or NULL */
-    ws_handler_line *site_line;            /**< WebSocketHtaccess; set with site_handlers */
-    int site_handlers;                     /**< -1: not set */
-    const char *site_page,
-        *site_dir; /**< WebSocketHandler in a .htaccess file; NULL: not set; page "": off */
+    /** Value of WebSocketHandlerDirectory, or NULL; set together with handlers. */
+    const ws_handler_directory *directory;
+    /** Handler that WebSocketHtaccess names; valid if site_handlers is 1. */
+    ws_handler_line *site_line;
+    int site_handlers; /**< -1: not set */
+    /** The page that WebSocketHandler in a .htaccess file names, and the directory of that file;
+     *  NULL: not set. If the page is "", the directive is off. */
+    const char *site_page, *site_dir;
     apr_array_header_t *origins; /**< const char *; NULL: not set */
-    int origin_same, origin_any; /**< with origins */
+    int origin_same, origin_any; /**< valid if origins is set */
     apr_array_header_t *limits;  /**< see limits.h; NULL: not set */
     unsigned versions;           /**< WS_V13...; 0: not set */
     int relay;                   /**< -1: not set */
@@ -62,11 +66,11 @@ typedef struct ws_dir_config {
     apr_int64_t max_delay;                      /**< milliseconds, 0: no limit; -1: not set */
     const struct ws_channel_http *channel_http; /**< NULL: not set */
     ws_access access;
-    const struct ws_channel_acl *may[2]; /**< by ws_action; NULL: not set */
+    const struct ws_channel_acl *may[2]; /**< channel rules, indexed by ws_action; NULL: not set */
     apr_array_header_t *wildcards;       /**< const char *; NULL: not set; empty: none */
     apr_array_header_t *extensions;      /**< ws_extension_use *; NULL: not set; empty: none */
     /**
-     * WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and
+     * Values of WebSocketTokenKey (of a private type; empty: off), WebSocketTokenAudience and
      * WebSocketTokenIssuer (const char *); NULL: not set.
      */
     apr_array_header_t *token_keys, *token_audiences, *token_issuers;
@@ -107,8 +111,8 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 /** A kind of plugin: handlers or extensions. */
 typedef struct ws_plugin_kind {
     const char *noun, *header, *macro; /**< for error texts */
-    const char *symbol;                /**< symbol of the descriptor in the shared object */
-    const char *group, *version;       /**< group of the provider */
+    const char *symbol;                /**< name of the descriptor's symbol in the shared object */
+    const char *group, *version;       /**< arguments of ap_register_provider() */
     apr_uint32_t magic, abi, size;     /**< values that the descriptor must have */
 } ws_plugin_kind;
 
@@ -120,9 +124,10 @@ typedef struct ws_plugin_descriptor {
 } ws_plugin_descriptor;
 
 /**
- * Find the plugin that a directive names: a shared object, or the provider of another module.
+ * Find the plugin that a directive names, in a shared object or among the providers of other
+ * modules.
  * @param file   set to the shared object, or NULL for a provider
- * @param table  set to a copy of its callback table; missing callbacks are NULL
+ * @param table  set to a copy of the plugin's callback table; missing callbacks are NULL
  * @return NULL, or the error
  */
 const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
@@ -137,18 +142,20 @@ extern apr_array_header_t *ws_handler_lines;
 void ws_plugins_reset(apr_pool_t *pconf);
 
 /**
- * The absolute path of a handler. A relative path is in websocket/ beside the module's own file.
+ * Build the absolute path of a handler's file. A relative path is looked up in the directory
+ * websocket/ beside the module's own file.
  */
 const char *ws_handler_path(apr_pool_t *p, const char *file);
 
 /**
- * The path of the <Location> around a directive, without a trailing slash; "" outside of sections
- * and in a <VirtualHost>; NULL in a <Location> with wildcards and in other sections.
+ * Get the path of the <Location> around a directive, without a trailing slash; "" outside of
+ * sections and in a <VirtualHost>; NULL in a <Location> with wildcards and in other sections.
  */
 const char *ws_section_base(cmd_parms *cmd);
 
 /**
- * Load and check a handler, and pass its keys to it.
+ * Load and check the handler of a WebSocketHandler line, and pass the keys on the line to the
+ * handler.
  * @param args  the arguments of the directive
  * @return NULL, or the error
  */
@@ -164,7 +171,7 @@ const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token
 /* config.c */
 
 /**
- * Build a directive's error from the error that a parser in websocket_parse.h returned.
+ * Build a directive's error text from the error that a parser in websocket_parse.h returned.
  * @param error  the parser's error; NULL: none
  * @param more   text to append
  * @return NULL if error is NULL

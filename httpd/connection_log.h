@@ -3,7 +3,7 @@
 /**
  * WebSocketLog: writes a record for each connection that has ended. Loops only append records to a
  * list. A thread in the child writes them, so that a full disk or a slow program does not block a
- * loop. For a log in a database, the provider has a queue and a thread (log_provider.h).
+ * loop. For a log in a database, another module provides a queue and a thread (log_provider.h).
  */
 
 #ifndef WS_HTTPD_CONNECTION_LOG_H
@@ -26,7 +26,7 @@ void ws_connection_log_reset(apr_pool_t *pconf);
 /** Setter of the directive. config: a ws_dir_config. */
 const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
-/** register_hooks: the hook that opens the files and programs. */
+/** register_hooks: register the hook that opens the files and starts the programs. */
 void ws_connection_log_register(apr_pool_t *p);
 
 /** child_init: start the thread if there is a log. */

@@ -15,7 +15,7 @@ extern const ws_shm_layout *const ws_connections_layout[];
 /** Longest filter of a listing, bytes. */
 #define WS_CONNECTIONS_FILTER 127
 
-/** Maximum of offset and limit together. */
+/** Maximum sum of offset and limit. */
 #define WS_CONNECTIONS_MAX 10000
 
 /** The texts of a connection. */
@@ -29,7 +29,7 @@ enum {
     WS_LISTED_TEXTS
 };
 
-/** A connection, in the format in which children send it to each other. */
+/** The description of a connection, in the format that children exchange. */
 WS_SHM_STRUCT(ws_connection_info, {
     apr_uint64_t id;
     apr_int64_t start; /**< apr_time_t, in the years 1970 to 9999 */
@@ -53,32 +53,33 @@ typedef struct ws_connections {
     ws_connection_info **first; /**< array of count entries, on the pool */
     unsigned count;
     apr_uint64_t matching;
-    unsigned missing[64]; /**< pids of children that did not answer, as far as they fit */
+    /** Pids of children that did not answer; pids that do not fit are omitted. */
+    unsigned missing[64];
     unsigned missing_count;
 } ws_connections;
 
 /** Sort keys of a listing; NULL ends the array. */
 extern const char *const ws_connections_sorts[];
 
-/** register_hooks: answer the questions of other children. */
+/** register_hooks: set the functions that answer other children. */
 void ws_connections_register(apr_pool_t *p);
 
 /**
- * Collect the connections of all children. Takes at most 5 seconds, up to one of them for each
+ * Collect the connections of all children. Takes at most 5 seconds. Waits up to one second for a
  * child that does not answer.  [httpd's threads]
  */
 void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_connections *list);
 
 /**
  * Close a connection in any child with 1008.  [httpd's threads]
- * @return 1; 0 if it does not exist; -1 if its child does not answer
+ * @return 1; 0 if the connection does not exist; -1 if its child does not answer
  */
 int ws_connections_close(ws_id id);
 
 /**
- * Check the connection at the beginning of an answer, which is aligned to 8 bytes. The answer is
- * untrusted.
- * @return NULL if it is malformed
+ * Check the connection at the beginning of an answer from another child, which is untrusted.
+ * @param bytes  aligned to 8 bytes
+ * @return NULL if the connection is malformed
  */
 const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len);
 

@@ -6,7 +6,7 @@
  *
  *   control.c             access and paths
  *   control_answer.c      functions for all requests
- *   control_connection.c  one connection, or all of a user
+ *   control_connection.c  one connection, or all connections of a user
  *   control_list.c        the list of connections
  *   control_channels.c    channels
  *   control_work.c        the work in the process that has the connection (rpc.h)
@@ -25,7 +25,7 @@
 /** Buffer for an id: two numbers of 16 digits, a separator and a NUL. */
 #define WS_CONTROL_ID 34
 
-/** register_hooks: the handler. */
+/** register_hooks: register the content handler. */
 void ws_control_register(apr_pool_t *p);
 
 /**
@@ -35,7 +35,10 @@ void ws_control_register(apr_pool_t *p);
  */
 const char *ws_control_print_id(ws_id id, char text[static WS_CONTROL_ID]);
 
-/** Set the data of a question to NUL-terminated words. @param ...  const char *, NULL at the end */
+/**
+ * Set the data of a question, which is a call to another process (rpc.h), to NUL-terminated words.
+ * @param ...  const char *, NULL at the end
+ */
 void ws_control_words(request_rec *r, ws_packet *question, ...);
 
 /** Parse the argument `limit`. @return 0: it is invalid */
@@ -43,11 +46,11 @@ int ws_control_limit(request_rec *r, unsigned *limit);
 
 /**
  * Build the data of WS_RPC_CLOSE from the arguments `code` and `reason`.
- * @return NULL: invalid, *why is the error
+ * @return NULL: an argument is invalid, and *why is set to the error
  */
 const char *ws_control_close_text(request_rec *r, const char **why);
 
-/** Refuse a request, as ws_json_refuse(). */
+/** Refuse a request, like ws_json_refuse(). */
 int ws_control_refuse(request_rec *r, int status, const char *why);
 
 /** Refuse with 503 and Retry-After. */
@@ -59,7 +62,7 @@ unsigned ws_control_missing(ws_strbuf *t, const ws_rpc_answer *answers, unsigned
 /** The sums of the counts in all processes' answers. */
 typedef struct ws_control_counts {
     apr_int64_t done, full, failed;
-    int complete; /**< all processes have answered, and no process is unknown */
+    int complete; /**< 1: all processes are known and have answered */
     ws_rpc_answer *answers;
     unsigned count;
 } ws_control_counts;
@@ -70,7 +73,7 @@ ws_control_counts ws_control_ask_all(request_rec *r, ws_packet *question);
 /** Get the first argument with this name, or "". */
 const char *ws_control_argument(request_rec *r, const char *name);
 
-/** Mark a request whose path is one of AWS API Gateway. */
+/** Note that a request used a path of AWS API Gateway. */
 void ws_control_set_aws(request_rec *r);
 
 /** Whether the request used a path of AWS API Gateway, whose clients expect its responses. */
@@ -79,7 +82,7 @@ int ws_control_is_aws(request_rec *r);
 /** Send the error response for a status other than WS_RPC_OK. */
 int ws_control_failed(request_rec *r, ws_rpc_status s);
 
-/** Respond with 405. @param allow  the methods */
+/** Respond with 405. @param allow  the methods for the header Allow */
 int ws_control_not_allowed(request_rec *r, const char *allow);
 
 /** Log that connections were closed. */
@@ -88,7 +91,7 @@ void ws_control_log(request_rec *r, const char *what, const char *whom);
 /**
  * Check JSON from another process.
  * @param items  set to the length of the array
- * @return whether it is an object, or with array set, an array
+ * @return whether it is an object (array = 0) or an array (array = 1)
  */
 int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned *items);
 
@@ -98,17 +101,18 @@ int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned 
  */
 int ws_control_read_message(request_rec *r, ws_packet *question, int *done);
 
-/** Requests below /connections/, /@connections/ and /users/. path, user: the rest of the path */
+/** Handle requests below /connections/, /@connections/ and /users/. path, user: the rest of the
+ *  path */
 int ws_control_connection(request_rec *r, const char *path);
 int ws_control_user(request_rec *r, const char *user);
 
-/** GET /connections. */
+/** Handle GET /connections. */
 int ws_control_connections(request_rec *r);
 
-/** GET /channels. */
+/** Handle GET /channels. */
 int ws_control_list_channels(request_rec *r);
 
-/** POST /publish/. */
+/** Handle POST /publish/. */
 int ws_control_publish(request_rec *r);
 
 #endif

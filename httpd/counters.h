@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The counters of engine/counters.h in shared memory: for each child a row per loop and one for the
- * httpd's threads, and the totals of ended children.
+ * Keeps the counters of engine/counters.h in shared memory. Each child has one row per loop and one
+ * row for httpd's threads. Another row has the totals of ended children.
  */
 
 #ifndef WS_HTTPD_COUNTERS_H

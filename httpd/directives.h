@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The table of directives and the functions that merge sections, for the module record. */
+/** Declares the directive table and the functions that merge sections. The module record refers to
+ *  them. */
 
 #ifndef WS_HTTPD_DIRECTIVES_H
 #define WS_HTTPD_DIRECTIVES_H

@@ -14,7 +14,7 @@ void ws_extensions_reset(apr_pool_t *pconf);
 
 extern const ws_shm_layout *const ws_extensions_layout[];
 
-/** parent_init: create the table of zlib's memory. */
+/** parent_init: create the table in which children count the memory of zlib. */
 apr_status_t ws_extensions_init(apr_pool_t *ptemp, server_rec *s);
 
 /** Clear the memory counter of an ended child.  [parent] */
@@ -37,7 +37,7 @@ int ws_extensions_valid(request_rec *r, const char *header);
 /**
  * Negotiate extensions.
  * @param header  Sec-WebSocket-Extensions, well-formed, or NULL
- * @param answer  set to the response header, in r->pool; NULL: no extension is used
+ * @param answer  set to the value of the response header, in r->pool; NULL: no extension is used
  * @return the chain, or NULL
  */
 ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,

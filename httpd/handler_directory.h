@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A directory of handlers: a segment of the path selects the handler. */
+/** Implements directories of handlers. A segment of the request's path selects the handler. */
 
 #ifndef WS_HTTPD_DIRECTORY_H
 #define WS_HTTPD_DIRECTORY_H
@@ -23,7 +23,7 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
 
 /**
  * Find the handler for a request's path, which begins with the section's path.
- * @param name  set to the name in the path, *len bytes, even if no handler has it
+ * @param name  set to the name in the request's path, *len bytes, even if no handler has that name
  * @return NULL if the directory has no handler of that name
  */
 ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const char *uri,

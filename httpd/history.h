@@ -21,17 +21,18 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
 /** Parse WebSocketHistorySize. @return NULL, or the error */
 const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg);
 
-/** Parse WebSocketHistoryDirectory; and return its value, or NULL if it is not set. */
+/** ws_httpd_history_set_directory() parses WebSocketHistoryDirectory. ws_httpd_history_directory()
+ *  returns its value, or NULL if it is not set. */
 const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_httpd_history_directory(void);
 
 /** The rules of WebSocketHistory. @return their number  [any thread] */
 unsigned ws_httpd_history_rules(const ws_history_rule **rules);
 
-/** WebSocketHistorySize, bytes. */
+/** Get the value of WebSocketHistorySize or its default, bytes. */
 apr_int64_t ws_httpd_history_bytes(void);
 
-/** register_hooks: `httpd -t` refuses WebSocketHistory in a build without a store for it. */
+/** register_hooks: make `httpd -t` refuse WebSocketHistory in a build without a store for it. */
 void ws_httpd_history_register(apr_pool_t *p);
 
 /**
@@ -40,7 +41,8 @@ void ws_httpd_history_register(apr_pool_t *p);
  */
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s);
 
-/** child_init. @return the history; NULL: none is configured, or an error has been logged */
+/** child_init: open the history. @return the history; NULL: none is configured, or an error has
+ *  been logged */
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s);
 
 /** Close the history. Called after ws_engine_stop(). */

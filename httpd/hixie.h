@@ -11,7 +11,7 @@
 void ws_hixie_request(request_rec *r);
 
 /**
- * Add the response headers after Upgrade and Connection, and set the status line, which
+ * Add the response headers that follow Upgrade and Connection, and set the status line, whose text
  * hixie-75 requires.
  */
 void ws_hixie_answer_headers(request_rec *r, int version, const char *protocol);

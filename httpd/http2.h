@@ -2,8 +2,8 @@
 
 /**
  * Decides which requests may stay on HTTP/2. A stream cannot be taken over from httpd: until it
- * ends, it occupies a mod_http2 worker, and its connection occupies an MPM thread. A
- * WebSocket over HTTP/1.1 occupies neither, so clients are told to use HTTP/1.1.
+ * ends, it occupies a mod_http2 worker, and its connection occupies an MPM thread. A WebSocket over
+ * HTTP/1.1 occupies neither, so the server tells clients to use HTTP/1.1.
  */
 
 #ifndef WS_HTTPD_HTTP2_H
@@ -11,13 +11,13 @@
 
 #include <httpd.h>
 
-/** Whether a request came over HTTP/2 and must be sent to HTTP/1.1. */
+/** Whether a request came over HTTP/2 and the client must repeat it over HTTP/1.1. */
 int ws_http2_unwanted(const request_rec *r);
 
 /**
- * Count a WebSocket if its connection uses HTTP/2. Each call must be followed by a ws_http2_end().
- * [any thread]
- * @return whether the limits allow it
+ * Count a WebSocket if its connection uses HTTP/2. After each call, the caller must call
+ * ws_http2_end(). [any thread]
+ * @return whether the limits allow the WebSocket
  */
 int ws_http2_begin(const request_rec *r);
 void ws_http2_end(const request_rec *r);

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counts each child's subscribers of each channel, by the hash of the channel's name
- * (key_counts.h). If two names have the same hash, a child receives messages that it then drops. A
- * child with more channels than its row can hold receives all messages.
+ * Counts the subscribers that each child has of each channel. The keys of the counters are hashes
+ * of channel names (key_counts.h). If two names have the same hash, a child receives messages that
+ * it then drops. A child with more channels than its row can hold receives all messages.
  */
 
 #ifndef WS_HTTPD_INTEREST_H
@@ -19,7 +19,7 @@ apr_status_t ws_interest_init(apr_pool_t *ptemp, server_rec *s);
 /** Clear the counts of an ended child.  [parent] */
 void ws_interest_reclaim(unsigned slot);
 
-/** child_init: use this child's row. @return 0; -1: it has none */
+/** child_init: use this child's row. @return 0; -1: the child has none */
 int ws_interest_child_init(apr_pool_t *pchild);
 
 /** Add or remove one subscriber of this child. change: 1 or -1  [child, any thread] */
@@ -29,8 +29,8 @@ void ws_interest_change(apr_uint64_t channel, int change);
 int ws_interest_has(unsigned slot, apr_uint64_t channel);
 
 /**
- * Number of subscribers of a channel in a slot's child, except those that do not fit its row. [any
- * process, any thread]
+ * Get the number of subscribers that the child in a slot has of a channel. Subscribers that do not
+ * fit in the child's row are not included. [any process, any thread]
  */
 apr_uint32_t ws_interest_count(unsigned slot, apr_uint64_t channel);
 

@@ -4,10 +4,11 @@
  * Messages between the children of one httpd, old generations and new ones. The parent creates a
  * socket pair for each slot of shm.h and keeps it across reloads. The child that owns the slot
  * reads from one end, and all other children write to the other end. The kernel queues messages,
- * wakes readers and cleans up after a crash. There is no lock that a killed child could leave held.
+ * wakes readers and cleans up after a crash. No lock is needed that a killed child could leave
+ * locked.
  *
- * A thread of each child receives the messages. Only ws_ipc_ask() and ws_ipc_ask_iov() wait: for
- * their answer.
+ * A thread of each child receives the messages. Only ws_ipc_ask() and ws_ipc_ask_iov() wait for an
+ * answer.
  */
 
 #ifndef WS_HTTPD_IPC_H
@@ -22,12 +23,13 @@
 /** Largest message, bytes. */
 #define WS_IPC_SIZE (32 * 1024)
 
-/** How long to wait until a message with a descriptor can be sent, milliseconds. */
+/** How long a caller waits until it can send a message with a descriptor, milliseconds. */
 #define WS_IPC_PATIENCE 15000
 
 extern const ws_shm_layout *const ws_ipc_layout[];
 
-/** The kinds of messages. Children of builds with another layout (shm.h) use other sockets. */
+/** The kinds of messages. Children whose build has another layout of shared memory (shm.h) use
+ *  other sockets. */
 typedef enum {
     WS_IPC_ANSWER,
     WS_IPC_LIST,          /**< list connections: httpd/connections.c */
@@ -49,8 +51,8 @@ typedef struct ws_ipc_message {
 } ws_ipc_message;
 
 /**
- * Set the function for messages of a kind. The receiving thread calls it, so it must not block.
- * [register_hooks]
+ * Set the function for messages of a kind. The receiving thread calls the function, so it must not
+ * block. [register_hooks]
  */
 void ws_ipc_on(ws_ipc_kind kind, void (*fn)(const ws_ipc_message *m));
 
@@ -66,7 +68,7 @@ int ws_ipc_child_stop(void);
 /**
  * Process a received message. Public only for the fuzz target.
  * @param bytes  aligned to 8
- * @param fd     a descriptor that came with the message, or -1
+ * @param fd     the descriptor that came with the message, or -1
  */
 void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 
@@ -77,14 +79,14 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);
 
 /**
- * Send a message to a process, identified by its slot and its owner when it was looked up.  [any
- * thread of a child]
+ * Send a message to a process. `slot` is its slot, and `process` is the number that
+ * ws_shm_owner_of() returned for this slot.  [any thread of a child]
  * @param n        entries of iov, at most WS_IPC_IOVECS, WS_IPC_SIZE bytes in all
  * @param fd       a descriptor to pass, or -1
- * @param timeout  how long to wait while it cannot be sent, milliseconds; 0: do not block
- * @return 0; -1 with errno: EAGAIN if the socket is full; ETOOMANYREFS if the processes of httpd's
- *         user have too many descriptors in flight (unix(7)), which POLLOUT does not report; ESRCH
- *         if another process has the slot by now
+ * @param timeout  how long to wait while the message cannot be sent, milliseconds; 0: do not block
+ * @return 0; -1 with errno. EAGAIN: the socket is full. ETOOMANYREFS: the processes of httpd's user
+ *         have too many descriptors in flight (unix(7)), and POLLOUT does not show when this ends.
+ *         ESRCH: another process owns the slot by now
  */
 int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const struct iovec *iov,
                 int n, int fd, apr_uint32_t timeout);

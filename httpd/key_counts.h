@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counts by a key in shared memory: one row for each slot of shm.h. A child changes only its own
- * row, under its lock. All processes read all rows without a lock. The parent clears the row of a
- * child that has ended.
+ * Counters in shared memory, each with a 64-bit key. The table has one row for each slot of shm.h;
+ * the child that owns the slot changes only this row, while it holds a private lock. All processes
+ * read all rows without a lock. The parent clears the row of a child that has ended.
  *
- * The two halves of a key select two buckets, and the key is in either of them. Entries never move,
- * since other processes may be reading. Keys come from ws_hash(), so a client cannot choose its
- * buckets.
+ * The two halves of a key select two buckets, and the entry of the key is in one of the two.
+ * Entries never move, since other processes may be reading. Keys come from ws_hash(), so a client
+ * cannot choose its buckets.
  */
 
 #ifndef WS_HTTPD_KEY_COUNTS_H
@@ -20,8 +20,8 @@ typedef struct ws_key_counts ws_key_counts;
 extern const ws_shm_layout *const ws_key_counts_layout[];
 
 /**
- * Create the table of this name, or attach to it. All rows together have about this many entries.
- * [parent_init]
+ * Create the table of this name, or attach to it. [parent_init]
+ * @param entries  the approximate number of entries in all rows together
  * @return NULL when out of memory
  */
 ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t entries);
@@ -44,7 +44,8 @@ int ws_key_counts_add(ws_key_counts *t, apr_uint64_t key);
  */
 int ws_key_counts_remove(ws_key_counts *t, apr_uint64_t key);
 
-/** The count of a key in a row; 0: the row does not contain it.  [any process, any thread] */
+/** Get the count of a key in a row, or 0 if the row has no such key.  [any process, any thread]
+ * */
 apr_uint32_t ws_key_counts_get(const ws_key_counts *t, unsigned slot, apr_uint64_t key);
 
 /** Whether a row has any key.  [any process, any thread] */

@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Keeps counts of open connections (key_counts.h) and rates of handshakes by key, across all
- * children of all generations. A key's count is the sum of its counts in the children. A key's rate
- * is a single number that all children share. When the table is full, a new key cannot be counted,
- * and the caller must refuse the handshake.
+ * Counts open connections (key_counts.h) and measures the rate of handshakes for each key, across
+ * all children of all generations. A key is a hash of a limit and of the value that the limit
+ * counts by, such as an address. A key's count is the sum of its counts in the children. A key's
+ * rate is a single number that all children share. When the table is full, a new key cannot be
+ * counted, and the caller must refuse the handshake.
  */
 
 #ifndef WS_HTTPD_LIMIT_TABLE_H
@@ -14,13 +15,13 @@
 
 extern const ws_shm_layout *const ws_limit_table_layout[];
 
-/** parent_init. */
+/** parent_init: create the tables. */
 apr_status_t ws_limit_table_init(apr_pool_t *ptemp, server_rec *s);
 
 /** Clear the counts of a child that has ended.  [parent] */
 void ws_limit_table_reclaim(unsigned slot);
 
-/** child_init, after ws_shm_child_init(). */
+/** child_init, after ws_shm_child_init(): use this child's row. */
 void ws_limit_table_child_init(apr_pool_t *pchild);
 
 /**

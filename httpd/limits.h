@@ -20,18 +20,19 @@ const char *ws_limit_set(cmd_parms *cmd, void *config, int argc, char *const arg
 apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
                                     apr_array_header_t *inner);
 
-/** Set the bounds of an open connection. [0]: enforced; [1]: from dry-run lines, only logged. */
+/** Set the bounds of an open connection. The engine enforces bounds[0]. bounds[1] comes from lines
+ *  with dry-run, so the engine only logs that a bound is exceeded. */
 void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2]);
 
-/** pre_config: httpd is about to read a new configuration. */
+/** pre_config: discard the state of the previous configuration. */
 void ws_limits_reset(apr_pool_t *pconf);
 
-/** child_init, after ws_shm_child_init(). */
+/** child_init, after ws_shm_child_init(): use this child's row in the table of limits. */
 apr_status_t ws_limits_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
  * Count a valid handshake, and check it against the limits.
- * @param limits  the limits of its section, or NULL
+ * @param limits  the limits of the request's section, or NULL
  * @param ticket  set to a ticket to release when the connection has ended, or NULL
  * @return OK; or HTTP_SERVICE_UNAVAILABLE, with Retry-After set and without a ticket
  */

@@ -17,19 +17,19 @@ typedef struct ws_log_store ws_log_store;
 
 typedef struct ws_log_provider {
     /**
-     * Parse a line without its format.
+     * Parse a WebSocketLog line. The format on the line is not passed.
      * @param url    with "://" or "unix:"
      * @param words  the key=value words on the line
-     * @param shown  set to the name of the store in logs, without passwords
+     * @param shown  set to the name that logs show for the store, without passwords
      * @return NULL, or the error
      */
     const char *(*parse)(cmd_parms *cmd, const char *url, int count, char *const words[],
                          ws_log_store **store, const char **shown);
     /**
-     * child_init: start the thread.
+     * child_init: start the thread that writes the records.
      * @param queue  maximum size of the queue, bytes
-     * @param done   called when a record is written, or when it is lost, with the reason `why`.
-     *               `last`: the queue is empty  [any thread]
+     * @param done   called when a record has been written or lost. `why`: the reason for the loss,
+     *               or NULL. `last`: the queue is empty  [any thread]
      */
     apr_status_t (*start)(ws_log_store *store, apr_pool_t *pchild, server_rec *s, apr_size_t queue,
                           void (*done)(void *arg, const char *why, int last), void *arg);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Authenticates requests that the server sends to itself on behalf of a client: see
- *  include/websocket_loopback.h. */
+/** Authenticates requests that the server sends to itself on behalf of a client.
+ *  include/websocket_loopback.h describes them. */
 
 #ifndef WS_HTTPD_LOOPBACK_H
 #define WS_HTTPD_LOOPBACK_H
@@ -14,7 +14,8 @@ extern const ws_shm_layout *const ws_loopback_layout[];
 
 void ws_loopback_register(apr_pool_t *p);
 
-/** parent_init: create the key, which is kept until httpd stops, and the table. */
+/** parent_init: create the secret key for signatures, which is kept until httpd stops, and the
+ *  table of used credentials. */
 apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include <httpd.h>
 
-/** register_hooks. */
+/** register_hooks: register the hooks that select this module. */
 void ws_mapping_register(apr_pool_t *p);
 
 #endif

@@ -12,7 +12,7 @@ extern const ws_shm_layout *const ws_once_layout[];
 
 apr_status_t ws_once_init(apr_pool_t *ptemp, server_rec *s);
 
-/** The table of this httpd. @return NULL before parent_init  [child] */
+/** Get the store of this httpd. @return NULL before parent_init  [child] */
 ws_once *ws_once_local(void);
 
 #endif

@@ -10,10 +10,11 @@
 /** Setter of the directive. config: a ws_dir_config. */
 const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
-/** Whether WebSocketOrigin lists an origin, directly or by `same`. `any` does not count. */
+/** Whether WebSocketOrigin lists an origin itself or as `same`. The value `any` does not count. */
 int ws_origin_listed(const ws_dir_config *d, const char *origin, const char *host);
 
-/** Whether a section allows pages from this origin to connect; origin may be NULL. */
+/** Whether a section allows pages from this origin to connect. origin is NULL if the client sent
+ *  none. */
 int ws_origin_allowed(const ws_dir_config *d, const char *origin, const char *host);
 
 #endif

@@ -14,10 +14,10 @@
 /** pre_config: reset the previous configuration's state. */
 void ws_policy_file_reset(apr_pool_t *pconf);
 
-/** The directive: `DOMAIN:PORTS ...`, a file, or off. */
+/** Setter of the directive, whose value is `DOMAIN:PORTS ...`, a file, or off. */
 const char *ws_policy_file_set(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 
-/** post_config. Virtual hosts without the directive inherit the main server's policy. */
+/** post_config: let virtual hosts without the directive inherit the main server's policy. */
 apr_status_t ws_policy_file_init(apr_pool_t *ptemp, server_rec *s);
 
 #endif

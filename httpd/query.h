@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Arguments of a request's query string. [the request's thread] */
+/** Finds arguments in a request's query string. [the request's thread] */
 
 #ifndef WS_HTTPD_QUERY_H
 #define WS_HTTPD_QUERY_H
@@ -8,13 +8,14 @@
 #include <httpd.h>
 
 /**
- * The first argument with this name, decoded.
- * @return "" for an argument without "="; NULL: not present; "%": ws_percent_decode() refuses it.
- *         "%" is never valid as a number, position, id or channel
+ * Get the first argument with this name, decoded.
+ * @return "" for an argument without "="; NULL: not present; "%" if ws_percent_decode() refuses the
+ *         value. "%" is never a valid number, position, id or channel, so the caller refuses it
  */
 const char *ws_argument(request_rec *r, const char *name);
 
-/** All arguments with this name, decoded likewise. An array of const char *. */
+/** Get all arguments with this name, decoded like that of ws_argument(), as const char *.
+ * */
 apr_array_header_t *ws_arguments(request_rec *r, const char *name);
 
 #endif

@@ -13,17 +13,18 @@
 
 #include "engine/engine.h"
 
-/** register_hooks. */
+/** register_hooks: register the hooks that save and recreate handshakes. */
 void ws_reauthorize_register(apr_pool_t *p);
 
-/** child_init. */
+/** child_init: set the function that starts checks in the options of the engine. */
 apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
                                        ws_engine_options *options);
 
-/** pre_config. */
+/** pre_config: reset the previous configuration's state. */
 void ws_reauthorize_reset(apr_pool_t *pconf);
 
-/** Called if the configuration lets requests without Upgrade subscribe. */
+/** Also save handshakes of requests without Upgrade. Called if the configuration lets such requests
+ *  subscribe. */
 void ws_reauthorize_subscribers(void);
 
 /** Setter of the directive. config: a ws_dir_config. */
@@ -31,17 +32,18 @@ const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg);
 
 /** Which headers to save. */
 typedef enum {
-    WS_HEADERS_AS_READ,   /**< before modules change them: for checks, which repeat the changes */
-    WS_HEADERS_AS_CHANGED /**< after modules have changed them: for expressions */
+    /** Headers before modules change them, for checks, in which the modules repeat the changes. */
+    WS_HEADERS_AS_READ,
+    WS_HEADERS_AS_CHANGED /**< headers after modules have changed them, for expressions */
 } ws_reauthorize_headers;
 
-/** Save what later checks or expressions need of a handshake, at most 64 KiB. Adds a ticket to
- *  *tickets. @return OK, or the status to refuse with */
+/** Save the parts of a handshake that later checks or expressions need, at most 64 KiB. Adds a
+ *  ticket to *tickets. @return OK, or the status with which to refuse the handshake */
 int ws_reauthorize_save(request_rec *r, ws_reauthorize_headers which, ws_ticket **tickets);
 
 /**
- * Recreate the handshake's request for expressions. It has method, URI, headers, addresses and
- * user, as modules have changed them, but nothing else that modules have added.
+ * Recreate the handshake's request for expressions. The result has the method, URI, headers,
+ * addresses and user as modules have changed them. It has nothing else that modules have added.
  * @return NULL: nothing was saved, or out of memory  [callback]
  */
 request_rec *ws_reauthorize_request(ws_conn *conn, apr_pool_t *p);

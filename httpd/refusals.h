@@ -15,9 +15,10 @@ typedef enum {
 } ws_refusal;
 
 /**
- * Log a refusal with the client's address, as a warning. After WS_LOG_WINDOW_MAX of a kind within a
- * minute in this process, the level is info, since a client can cause any number of refusals.
- * @param format  the refused operation, the reason, and in parentheses the directive
+ * Log a refusal with the client's address, as a warning. After WS_LOG_WINDOW_MAX refusals of a kind
+ * within a minute, this process logs further ones at level info, since a client can cause any
+ * number of refusals.
+ * @param format  must name the refused operation, the reason and, in parentheses, the directive
  */
 void ws_refusal_log(request_rec *r, ws_refusal kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

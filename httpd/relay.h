@@ -17,23 +17,23 @@
 /**
  * Hand the connection to the engine after the 101 has been sent, and relay its bytes until both
  * sides have closed.
- * @param n  the same as for ws_takeover(). The pool then belongs to the engine; on failure it is
- *           destroyed
+ * @param n  the same as for ws_takeover(). The pool then belongs to the engine. If this function
+ *           fails, it destroys the pool
  * @return the return value for the request's handler
  */
 int ws_relay(request_rec *r, ws_new_conn *n);
 
 /**
- * Relay a response. The engine gets one end of a socket pair, and the bytes that it sends become
- * the response's body, until the engine or the client closes.
+ * Relay a response. The engine gets one end of a socket pair, and the bytes that the engine sends
+ * become the response's body, until the engine or the client closes the connection.
  * @param n the same as for ws_relay()
  * @return the return value for the request's handler
  */
 int ws_relay_answer(request_rec *r, ws_new_conn *n);
 
 /**
- * Send the body of a response from a socket, until the socket or the client closes. Then close the
- * socket.
+ * Read the body of a response from a socket and send it, until the sender or the client closes the
+ * connection. Then close the socket.
  * @return the return value for httpd's handler
  */
 int ws_relay_body(request_rec *r, int fd);

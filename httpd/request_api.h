@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handshake request while the handler's on_request is running. */
+/** Defines the state of a handshake request while the handler's on_request is running. */
 
 #ifndef WS_HTTPD_REQUEST_H
 #define WS_HTTPD_REQUEST_H
@@ -17,13 +17,15 @@ struct ws_request {
     apr_pool_t *pool;       /**< the connection's pool, or NULL */
     ws_chain *chain;        /**< negotiated extensions, or NULL */
     const char *extensions; /**< value of the response header, or NULL */
-    int extended;           /**< WebSocketExtension: messages have to be decoded */
-    int passes;             /**< another server negotiated the extensions: do not decode messages */
-    const char *body;       /**< body of a refusal, or NULL */
-    apr_size_t body_len;    /**< its length, bytes */
-    const char *body_type;  /**< its Content-Type, or NULL */
+    /** An extension of WebSocketExtension is used, so messages have to be decoded. */
+    int extended;
+    /** Another server has negotiated the extensions, so messages are not decoded. */
+    int passes;
+    const char *body;      /**< body of a refusal, or NULL */
+    apr_size_t body_len;   /**< its length, bytes */
+    const char *body_type; /**< its Content-Type, or NULL */
     void *data;
-    ws_ticket *ticket; /**< to release when the connection has ended, or NULL */
+    ws_ticket *ticket; /**< ticket to release when the connection has ended, or NULL */
     int sockjs;        /**< messages are wrapped in SockJS frames */
     ws_loop *loop;     /**< loop of an outgoing connection made for this request, or NULL */
 };

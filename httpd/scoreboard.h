@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Watches the scoreboard, where old children keep their slots as long as they have WebSockets. */
+/** Watches httpd's scoreboard. Old children keep their slots in the scoreboard as long as they have
+ *  WebSockets, so new children may find no free slot. */
 
 #ifndef WS_HTTPD_SCOREBOARD_H
 #define WS_HTTPD_SCOREBOARD_H

@@ -7,20 +7,20 @@
 
 #include "httpd/config.h"
 
-/** child_init, before the first ws_settings_of(). */
+/** child_init: prepare the shared copies. Must run before the first ws_settings_of(). */
 apr_status_t ws_settings_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
- * The settings of a request's section, with defaults. Connections with equal settings share one
+ * Get the settings of a request's section, with defaults. Connections with equal settings share one
  * copy, which is valid until the child ends.
  * @return NULL when out of memory
  */
 const ws_settings *ws_settings_of(request_rec *r);
 
-/** The rules for tokens in a section. */
+/** Get the rules for tokens in a section. */
 ws_token_rules ws_token_rules_of(const ws_dir_config *d);
 
-/** The protocol versions that a section accepts, WS_V13... */
+/** Get the protocol versions that a section accepts, as bits WS_V13 and so on. */
 unsigned ws_versions_of(const ws_dir_config *d);
 
 /** Setters of the directives. config: a ws_dir_config. */

@@ -7,11 +7,12 @@
  * Each child with WebSockets owns a slot, a small number. It takes the slot in child_init, and the
  * parent frees the slot after the child has exited or was killed. Per-child state is in tables with
  * one row per slot. When a child has ended, the reclaim function of each subsystem (subsystems.h)
- * clears its row. So a killed child leaves no stale state, and no child has to clean up.
+ * clears the child's row. So a killed child leaves no stale state, and no child has to clean up.
  *
  * LAYOUT. A reload loads the module's current file, so children of two builds can run at the same
- * time. All tables belong to a layout: the text and the size of every struct in them. A build with
- * another layout gets separate tables, and the children of the two builds do not see each other.
+ * time. All tables belong to a layout, which consists of the text and the size of every struct in
+ * the tables. A build with another layout gets separate tables, and the children of the two builds
+ * do not see each other.
  *
  * TRUST. Children run as a different user than the parent. A compromised child can write anything
  * to any table. Therefore bounds, such as the number of slots and the size of a row, are in private
@@ -35,8 +36,8 @@ typedef struct ws_shm_layout {
 
 /**
  * Define a struct for shared memory or for messages between children: WS_SHM_STRUCT(name, {...}).
- * This also defines name_layout, which has its text and size. Add name_layout to a NULL-terminated
- * list in the table of subsystems.
+ * The macro also defines name_layout, which has the text and the size of the struct. Add
+ * name_layout to a NULL-terminated list in the table of subsystems.
  */
 #define WS_SHM_STRUCT(name, ...)                                                                   \
     typedef struct name __VA_ARGS__ name;                                                          \
@@ -61,7 +62,7 @@ typedef struct ws_shm_owner {
     apr_int64_t started_at; /**< apr_time_t, of the years 1970 to 9999 */
 } ws_shm_owner;
 
-/** register_hooks. */
+/** register_hooks: register the hook that runs when a child has ended. */
 void ws_shm_register(apr_pool_t *p);
 
 /** Find the tables of this layout, or create new ones. The parent abandons existing tables of
@@ -74,19 +75,19 @@ apr_status_t ws_shm_init(apr_pool_t *ptemp, server_rec *s);
 
 /**
  * Set the function that clears the rows of a slot. The parent calls fn after a child has ended,
- * before another child can take the slot. This function also calls fn for children that ended while
- * the module was not loaded. Other children keep running, and may be reading the rows. [parent,
- * after parent_init of all subsystems]
+ * before another child can take the slot. ws_shm_start_reclaiming() itself also calls fn for
+ * children that ended while the module was not loaded. Other children keep running, and may be
+ * reading the rows. [parent, after parent_init of all subsystems]
  */
 void ws_shm_start_reclaiming(void (*fn)(unsigned slot));
 
-/** child_init: take a slot. If all are taken, this is logged once per reload, and the child runs
- *  without a slot. */
+/** child_init: take a slot. If no slot is free, the function logs this once per reload, and the
+ *  child runs without a slot. */
 apr_status_t ws_shm_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /**
- * Get a table. The first call for a layout creates it, zeroed; calls after reloads find it again.
- * [parent_init; children use the pointer]
+ * Get a table. The first call for a layout creates the table and fills it with zeros. Calls after
+ * reloads find it again. [parent_init; children use the pointer]
  * @param size  bytes, at least 1; the same at each reload
  * @return aligned to 64 bytes; NULL: out of memory, or size has grown
  */
@@ -96,22 +97,27 @@ void *ws_shm_table(server_rec *s, const char *name, apr_size_t size);
  *  bytes. [parent_init] */
 void *ws_shm_private(const char *name, apr_size_t size);
 
-/** Register descriptors for the parent to close when it abandons the tables.
- *  @param count_and_fds  from ws_shm_private(): the count, then the descriptors; read at that time
- *  [parent_init, once for each layout] */
+/**
+ * Register descriptors for the parent to close when it abandons the tables.
+ * @param count_and_fds  from ws_shm_private(): the number of descriptors, then the descriptors. The
+ *                       parent reads them when it abandons the tables
+ * [parent_init, once for each layout]
+ */
 void ws_shm_keep_descriptors(int *count_and_fds);
 
-/** A hash of the layout, for messages between children.  [any process, any thread] */
+/** Get a hash of the layout, which messages between children contain.  [any process, any thread] */
 apr_uint32_t ws_shm_layout_id(void);
 
 /** Number of slots: enough for ServerLimit children of several generations. Constant until httpd
  *  stops.  [after ws_shm_init, any process, any thread] */
 unsigned ws_shm_slots(void);
 
-/** This child's slot, below ws_shm_slots(); -1: it has none, or this is the parent. [any thread] */
+/** Get this child's slot, below ws_shm_slots(); -1: the child has none, or this is the parent. [any
+ *  thread] */
 int ws_shm_slot(void);
 
-/** This child's number, which is part of its connection ids; 1 in the first child.  [any thread] */
+/** Get this child's number, which is part of the ids of its connections. The first child has number
+ *  1.  [any thread] */
 apr_uint32_t ws_shm_process(void);
 
 /** Copy the owner of a slot. By the time this returns, the owner may have ended.  [any process, any

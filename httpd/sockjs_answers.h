@@ -11,7 +11,7 @@
 /** Send a complete response. text may be "". @return the return value for httpd's handler */
 int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text);
 
-/** Refuse with 405. allow: the permitted methods. */
+/** Refuse a request with 405. allow: the permitted methods. */
 int ws_sockjs_wrong_method(request_rec *r, const char *allow);
 
 /** Add CORS headers, which the protocol requires for all responses to scripts. */
@@ -21,7 +21,7 @@ void ws_sockjs_add_no_cache(request_rec *r);
 /** Add the cookie JSESSIONID, if it is configured. */
 void ws_sockjs_add_cookie(request_rec *r);
 
-/** Answer OPTIONS with a response that browsers may cache. */
+/** Answer a request with the method OPTIONS. Browsers may cache the response. */
 int ws_sockjs_preflight(request_rec *r, const char *methods);
 
 int ws_sockjs_greeting(request_rec *r);

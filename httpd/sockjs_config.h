@@ -17,11 +17,12 @@ typedef struct ws_transports {
     unsigned sessions; /**< atomic: number of open sessions in this child */
 } ws_transports;
 
-/** The value of WebSocketSockJS; -1, NULL: not set. */
+/** The value of WebSocketSockJS. Fields that are -1 or NULL are not set. */
 typedef struct ws_sockjs_config {
     const char *client;                     /**< URL of the client library, for the iframe page */
-    apr_int64_t response, heartbeat, delay; /**< in bytes, milliseconds, milliseconds */
-    apr_int64_t sessions;                   /**< limit for the Location in each child */
+    apr_int64_t response, heartbeat, delay; /**< in bytes; milliseconds; milliseconds */
+    /** Maximum number of sessions of the Location in each child. */
+    apr_int64_t sessions;
     int cookie;
 } ws_sockjs_config;
 
@@ -36,7 +37,7 @@ void ws_sockjs_config_reset(apr_pool_t *pconf);
 /** Whether any section enables SockJS. */
 int ws_sockjs_used(void);
 
-/** The ws_location for WebSockets with SockJS frames; set if ws_sockjs_used(). */
+/** Get the ws_location for WebSockets with SockJS frames. Valid only if ws_sockjs_used(). */
 ws_location *ws_sockjs_location(void);
 
 /** Setters of the directives. config: a ws_dir_config. */

@@ -9,7 +9,7 @@
 
 extern const ws_shm_layout *const ws_sockjs_route_layout[];
 
-/** register_hooks: the receivers of messages from other children. */
+/** register_hooks: set the functions that receive messages from other children. */
 void ws_sockjs_route_register(apr_pool_t *p);
 
 /** Size limit of the head of a response, bytes. */
@@ -23,12 +23,12 @@ typedef struct ws_sockjs_delivery {
     char head[];
 } ws_sockjs_delivery;
 
-/** @return NULL: out of memory, or the head is too long */
+/** Create a delivery. @return NULL: out of memory, or the head is too long */
 ws_sockjs_delivery *ws_sockjs_delivery_new(const ws_sockjs_key *key, unsigned slot,
                                            const ws_sockjs_request *request);
 
-/** Deliver a response; a callback for ws_takeover_to(). Frees the delivery, and takes ownership of
- *  fd and ssl. If fd is -1, it only frees the delivery. */
+/** Deliver a response. This is a callback for ws_takeover_to(). It frees the delivery, and takes
+ *  ownership of fd and ssl. If fd is -1, it only frees the delivery. */
 void ws_sockjs_deliver(void *delivery, int fd, SSL *ssl);
 
 /** Send messages to a session, and wait for the result. frames: from ws_sockjs_parse(); this

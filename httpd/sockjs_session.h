@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The sessions of SockJS in this child, and WebSockets that carry SockJS frames. */
+/** Starts the SockJS sessions of this child, and wraps WebSockets that carry SockJS frames. */
 
 #ifndef WS_HTTPD_SOCKJS_SESSION_H
 #define WS_HTTPD_SOCKJS_SESSION_H
@@ -10,7 +10,8 @@
 #include "engine/engine.h"
 #include "sockjs/session.h"
 
-/* A session's entry in the directory, and its part in the count of its Location. */
+/* Counts one session for its Location and owns the session's entry in the directory. Releasing the
+ * ticket removes both. */
 typedef struct ws_sockjs_seat {
     ws_ticket ticket; /* first */
     ws_sockjs_key key;
@@ -20,7 +21,7 @@ typedef struct ws_sockjs_seat {
 
 /**
  * Count a session of a request's Location.
- * @param listed  the directory contains the session
+ * @param listed  1: the directory contains the session
  * @return NULL: too many sessions, or out of memory
  */
 ws_sockjs_seat *ws_sockjs_seat_new(request_rec *r, const ws_sockjs_key *key, int listed);
@@ -35,7 +36,8 @@ int ws_sockjs_pair(int pair[2]);
  */
 int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_carrier carrier);
 
-/** The path that a handler sees: without the segments that the protocol appends for WebSockets. */
+/** Get the path that a handler sees, which lacks the segments that SockJS appends for
+ *  WebSockets. */
 char *ws_sockjs_handler_uri(request_rec *r);
 
 /** Whether a handshake is for a WebSocket with SockJS frames. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** SockJS URLs: the requested resource and its session. [the request's thread] */
+/** Parses SockJS URLs, which name a resource and a session. [the request's thread] */
 
 #ifndef WS_HTTPD_SOCKJS_URL_H
 #define WS_HTTPD_SOCKJS_URL_H
@@ -27,8 +27,9 @@ typedef enum {
 
 typedef struct sockjs_url {
     sockjs_what what;
-    const char *base;    /**< the path before the protocol's segments; the handler sees this one */
-    const char *session; /**< from the URL, or NULL */
+    /** The path before the protocol's segments; the handler sees only this part. */
+    const char *base;
+    const char *session; /**< name of the session in the URL, or NULL */
 } sockjs_url;
 
 void ws_sockjs_url_parse(request_rec *r, sockjs_url *url);

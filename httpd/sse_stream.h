@@ -15,7 +15,8 @@
 typedef struct ws_sse_channel {
     char name[WS_CHANNEL_MAX + 1];
     int resume, gap, live;
-    apr_uint32_t last; /**< number of newest messages to start with; 0: see resume */
+    /** Number of old messages to start with, counted from the newest; 0: see resume. */
+    apr_uint32_t last;
     ws_position
         at; /**< position of the last event; epoch 0: start with new messages, or with all if
              *    resume is set */
@@ -27,16 +28,16 @@ typedef struct ws_sse_stream {
     int polls, answered;
     int json;           /**< events are objects that name their channel */
     apr_uint32_t wait;  /**< timeout of a poll, milliseconds */
-    char *head;         /**< head of a poll's response; NULL: httpd sends it */
-    ws_strbuf messages; /**< a poll's messages */
+    char *head;         /**< head of a poll's response; NULL: httpd sends the head */
+    ws_strbuf messages; /**< the messages for a poll's response */
     unsigned count;
     ws_sse_channel channels[];
 } ws_sse_stream;
 
-/** @return NULL: out of memory. [any thread] */
+/** Create a subscriber. @return NULL: out of memory  [any thread] */
 ws_sse_stream *ws_sse_stream_new(const apr_array_header_t *names);
 
-/** [any thread] */
+/** Free a subscriber.  [any thread] */
 void ws_sse_stream_free(ws_sse_stream *s);
 
 /**

@@ -29,12 +29,13 @@ enum { WS_SSL_UNSET, WS_SSL_OFF, WS_SSL_ON, WS_SSL_CHAIN };
  *  contents. */
 typedef struct ws_ssl_proxy {
     const char *ca, *crl, *machine, *chain; /**< PEM texts */
-    const char *ca_path, *crl_path;         /**< directories of hashed names */
+    const char *ca_path, *crl_path;         /**< directories whose files are named by hashes */
     const char *protocols, *ciphers, *suites;
     ws_ssl_verify verify;
     int check_name, check_cn, check_expire; /**< WS_SSL_OFF or WS_SSL_ON */
     int crl_check;                          /**< WS_SSL_OFF, WS_SSL_ON (leaf), WS_SSL_CHAIN */
-    int crl_may_miss;                       /**< no_crl_for_cert_ok: WS_SSL_OFF or WS_SSL_ON */
+    /** Whether no_crl_for_cert_ok is set: WS_SSL_OFF or WS_SSL_ON. */
+    int crl_may_miss;
     int depth;
 } ws_ssl_proxy;
 
@@ -57,7 +58,7 @@ const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args);
 /** Merge the values of an outer section (base) and an inner one (add). */
 ws_ssl_proxy ws_ssl_proxy_merge(const ws_ssl_proxy *base, const ws_ssl_proxy *add);
 
-/** Whether both come from the same directives. Compares the pointers, not the texts. */
+/** Whether a and b come from the same directives. Compares the pointers, not the texts. */
 int ws_ssl_proxy_same(const ws_ssl_proxy *a, const ws_ssl_proxy *b);
 
 /**

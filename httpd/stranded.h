@@ -17,10 +17,11 @@
 
 #include <httpd.h>
 
-/** Serve this child's stranded connections. Call it after the MPM has joined its worker threads. */
+/** Serve this child's stranded connections. Must be called after the MPM has joined its worker
+ *  threads. */
 void ws_stranded_serve(server_rec *s);
 
-/** Number of connections that are being served.  [httpd's last thread] */
+/** Get the number of stranded connections that are being served.  [httpd's last thread] */
 unsigned ws_stranded_count(void);
 
 /** child_stop: shut down the connections that are being served, and join their threads.

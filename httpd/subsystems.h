@@ -13,9 +13,10 @@
 /** The functions of a subsystem. Each may be NULL. */
 typedef struct ws_subsystem {
     const char *name;
-    /** Structs in shared memory and in messages between children. */
+    /** The layouts of structs in shared memory and in messages between children. */
     const ws_shm_layout *const *layout;
-    /** pre_config: httpd is about to read a new configuration. */
+    /** pre_config: discard the state of the previous configuration, since httpd is about to read a
+     *  new one. */
     void (*reset)(apr_pool_t *pconf);
     void (*register_hooks)(apr_pool_t *p);
     /** post_config: create tables and files that all children share. If it fails, httpd stops. */

@@ -16,15 +16,15 @@
 /** register_hooks: the input filter for takeover, and the connection hooks. */
 void ws_takeover_register(apr_pool_t *p);
 
-/** child_init: creates a stub conn_rec for each virtual host. mod_ssl's callbacks use it after a
- *  takeover. */
+/** child_init: creates a stub conn_rec for each virtual host. After a takeover, mod_ssl's callbacks
+ *  use the stub. */
 apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
 
 /** Why a connection cannot be taken over, or NULL if it can. */
 const char *ws_takeover_obstacle(conn_rec *c);
 
-/** Why the response of an event stream or a poll has to pass httpd's filters, or NULL if it does
- *  not. */
+/** Why the response of an event stream or a poll has to pass httpd's filters, or NULL if it can
+ *  bypass them. */
 const char *ws_takeover_answer_obstacle(request_rec *r);
 
 /** Whether an output filter changes headers only, so that it can run on an empty brigade. */
@@ -42,7 +42,7 @@ int ws_takeover_streams(conn_rec *c, int change);
  * Prepare the takeover after the 101 has been sent: collect the input that httpd has read already,
  * and mark the connection. When httpd has finished the request, the engine gets the connection.
  * @param n  with location, settings, version, data, pool and strings; strings are copied
- * @return APR_SUCCESS, or an error; n->pool then still belongs to the caller
+ * @return APR_SUCCESS, or an error. After an error, n->pool still belongs to the caller
  */
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 

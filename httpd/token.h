@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tokens issued by the application (JWT, RFC 7519): their claims and permissions. [any thread] */
+/** Checks tokens (JWT, RFC 7519), which the application issues, and what they permit. [any
+ *  thread] */
 
 #ifndef WS_HTTPD_TOKEN_H
 #define WS_HTTPD_TOKEN_H
@@ -25,10 +26,10 @@ typedef struct ws_token_rules {
 
 typedef struct ws_token {
     struct cJSON *claims;
-    const char *user; /**< sub, or NULL */
-    apr_time_t ends;  /**< exp plus the leeway */
-    apr_time_t soon;  /**< when to send the reminder */
-    int reminded;     /**< the reminder was sent */
+    const char *user; /**< the claim sub, or NULL */
+    apr_time_t ends;  /**< the claim exp plus the leeway */
+    apr_time_t soon;  /**< when to remind the handler that the token will expire */
+    int reminded;     /**< the handler has been reminded */
 } ws_token;
 
 /**

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives of tokens. */
+/** The directives for tokens. */
 
 #ifndef WS_HTTPD_TOKEN_CONFIG_H
 #define WS_HTTPD_TOKEN_CONFIG_H
@@ -17,7 +17,7 @@ const char *ws_token_set_issuer(cmd_parms *cmd, void *config, int argc, char *co
 const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
 
-/** Rows of the directive table. WHERE: the contexts. */
+/** Rows of the directive table. WHERE: the contexts in which the directives are allowed. */
 /* clang-format off */
 #define WS_TOKEN_DIRECTIVES(WHERE) \
     AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \

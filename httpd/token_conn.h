@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Tokens of open connections: their permissions and expiry. [callback] */
+/** Checks the permissions and the expiry of tokens of open connections. [callback] */
 
 #ifndef WS_HTTPD_TOKEN_CONN_H
 #define WS_HTTPD_TOKEN_CONN_H
@@ -10,12 +10,15 @@
 #include "engine/engine.h"
 #include "httpd/token.h"
 
-/** child_init. */
+/** child_init: set the engine's callback that starts the timers of a connection's tokens. */
 apr_status_t ws_token_conn_child_init(apr_pool_t *pchild, server_rec *s,
                                       ws_engine_options *options);
 
-/** Prepare the tokens of a connection before it opens, if its section has WebSocketTokenKey. Adds a
- *  ticket to *tickets. @return OK, or the status to refuse with [the request's thread] */
+/**
+ * Prepare the tokens of a connection before it opens, if its section has WebSocketTokenKey. Adds a
+ * ticket to *tickets. @return OK, or the status with which to refuse the handshake  [the request's
+ * thread]
+ */
 int ws_token_conn_attach(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
 /** Whether any token of the connection permits an action on a channel. */

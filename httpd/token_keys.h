@@ -23,9 +23,9 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
                               const char *file, const char *kid);
 
 /**
- * Verify the signature of a JWS in compact form: len bytes, only the characters A-Z, a-z, 0-9, -
- * and _, plus exactly two dots.
- * @param alg, kid  from its header; kid may be NULL
+ * Verify the signature of a JWS in compact form.
+ * @param token  len bytes, with exactly two dots and otherwise only A-Z, a-z, 0-9, - and _
+ * @param alg, kid  from the token's header; kid may be NULL
  * @return NULL, or the reason for the refusal, a static string.  [any thread]
  */
 const char *ws_token_keys_check(const apr_array_header_t *keys, apr_pool_t *p, const char *token,

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The opening handshake: from httpd's request to the 101. */
+/** Implements the opening handshake, from httpd's request to the 101. */
 
 #ifndef WS_HTTPD_UPGRADE_H
 #define WS_HTTPD_UPGRADE_H
@@ -9,12 +9,12 @@
 
 #include "engine/engine.h"
 
-/** Whether a request is a handshake in a section with WebSocketHandler. Requires the location
- *  walk. */
+/** Whether a request is a handshake in a section with WebSocketHandler. httpd must have run the
+ *  location walk. */
 int ws_upgrade_wanted(request_rec *r);
 
-/** Whether the handler has on_claim. If so, a request that mod_proxy has mapped stays mapped until
- *  the handler hook. */
+/** Whether the handler of a request has on_claim. If so, a request that mod_proxy has mapped stays
+ *  mapped until the handler hook. */
 int ws_upgrade_is_asked(request_rec *r);
 
 /** handler: answers handshakes in sections with WebSocketHandler, and declines all other
@@ -31,7 +31,7 @@ void ws_upgrade_restore_args(request_rec *r);
 
 /**
  * Admit a connection: find its handler, count the connection, and call on_request.
- * @param n  set, except for version and chain
+ * @param n  the caller has set all members except version and chain
  * @return OK, or the status to refuse with; in both cases, ws_upgrade_release() must follow
  */
 int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
@@ -39,12 +39,13 @@ int ws_upgrade_admit(request_rec *r, struct ws_request *rq, ws_new_conn *n);
 /** Release all resources that no connection has taken over. */
 void ws_upgrade_release(struct ws_request *rq);
 
-/** Note that a connection has taken over the resources, so that ws_upgrade_release() does not
+/** Record that a connection has taken over the resources, so that ws_upgrade_release() does not
  *  release them. */
 void ws_upgrade_adopted(struct ws_request *rq);
 
-/** Save what WebSocketReauthorize and channel expressions need of a request, if they are
- *  configured. Adds tickets to *tickets. @return OK, or the status to refuse with */
+/** Save the parts of a request that WebSocketReauthorize and channel expressions need, if these are
+ *  configured. Adds tickets to *tickets. @return OK, or the status with which to refuse the
+ *  request */
 int ws_upgrade_keep_request(request_rec *r, const ws_settings *settings, ws_ticket **tickets);
 
 #endif
