@@ -29,7 +29,7 @@ sub script {
 }
 script($_, Httpd::read_file("$Httpd::TOP/docs/examples/$_")) for qw(chat.pl chat.py chat.php);
 
-# Does what the message says, and records its requests.
+# The application obeys the text of the message, and records its requests.
 script('app.pl', <<"END");
 #!/usr/bin/perl
 use strict; use warnings; \$| = 1;
@@ -255,7 +255,7 @@ SKIP: {
     is(($two->frame)[0], 10, "a ping is answered while a connection's request waits");
     $three->text('three');
     my (undef, $payload) = $three->frame;
-    is(unpack('n', $payload), 1013, 'concurrency and queue are used up: another connection is closed with 1013');
+    is(unpack('n', $payload), 1013, 'when concurrency= and queue= are used up, another connection is closed with 1013');
     Httpd::write_file("$dir/narrow", '');
     is(($two->frame)[1], 'text two', 'the waiting request is sent when the first one has ended');
 }
@@ -268,7 +268,7 @@ SKIP: {
     is(($c->frame)[0], CLOSE, "the client's Close frame is answered while a request is in progress");
     unlike(told(), qr/ final words| close 4002/, 'the application gets no second request while the first is in progress');
     Httpd::write_file("$dir/last", '');
-    Httpd::wait_for(sub { told() =~ /(\w+) message .*final words\n(?s:.*)\1 close 4002 off/ }, 'the last messages and the end');
+    Httpd::wait_for(sub { told() =~ /(\w+) message .*final words\n(?s:.*)\1 close 4002 off/ }, 'the last messages and the close event');
     pass('messages that arrived before the client closed are sent before the close event');
 }
 
@@ -277,7 +277,7 @@ SKIP: {
 SKIP: {
     my $status;
     Httpd::wait_for(sub { ($status) = Client->refused($httpd, '/gone'); $status == 503 }, 'the circuit breaker', sub {$status});
-    pass('handshakes are answered 503 while the application is down');
+    pass('while the application is down, handshakes are refused with 503');
     my ($again, $c) = Client->refused($httpd, '/gone');
     skip 'another child', 1 if $again != 503;
     is($c->header('Retry-After'), 600, 'the 503 has Retry-After');
@@ -319,7 +319,7 @@ for my $name (qw(perl python)) {
     is(($httpd->get('/cgi/chat.' . ($name eq 'perl' ? 'pl' : 'py')))[0], 403, "$name: a request of another client is refused");
     $two->close(1000, '');
     $two->frame;
-    Httpd::wait_for(sub { !$httpd->status_value('BusyWorkers') || $httpd->status_value('BusyWorkers') == 1 }, 'the end of both');
+    Httpd::wait_for(sub { !$httpd->status_value('BusyWorkers') || $httpd->status_value('BusyWorkers') == 1 }, 'the requests of both connections to end');
 }
 
 SKIP: {
@@ -350,11 +350,11 @@ END
     Program::tap('npm ws', 'node', 't/clients/chat-crowd.js', Httpd::certificates() . '/ca.crt', 20, 5,
         'ws://localhost:' . $httpd->port . '/chat', 'wss://localhost:' . $httpd->ssl_port . '/chat')
         if !$ENV{WS_TEST_PRELOAD};
-    # Some old events are still on their way to $two. A new application must not receive any of them.
+    # $two may still receive old events. Replace $two, so that the restarted application gets a client without them.
     $two = Client->new($httpd, '/chat');
     $two->frame;
 
-    # The application restarts in between.
+    # Restart the application while a client is connected.
     kill 'TERM', $fpm->{pid};
     $fpm->finish;
     $two->text('now');

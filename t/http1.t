@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients repeat event streams and polls over HTTP/1.1, where they occupy no thread, after a refusal over HTTP/2: curl,
-# node, Chromium.
+# When the server refuses event streams and polls over HTTP/2, the clients repeat them over HTTP/1.1, where they occupy no
+# thread. Tests curl, node and Chromium.
 
 use strict;
 use warnings;
@@ -67,7 +67,7 @@ undef $_ for @streams, @polls;
 # ---- Chromium ----
 
 SKIP: {
-    skip 'Chromium needs no sanitizer', 1 if $ENV{WS_TEST_PRELOAD};
+    skip 'the test with Chromium does not run with a sanitizer', 1 if $ENV{WS_TEST_PRELOAD};
     Program::tap('Chromium', 'node', 't/clients/http1-page.js', "$tls/page.html", "$tls/events/many");
 }
 

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Applications at URLs, over TCP, TLS and unix sockets: what they learn about the client; invalid answers, with the
-# close code and the log line, and without leaks; retries of the close event; the circuit breaker; the queue.
+# ws_http: applications at URLs, over TCP, TLS and unix sockets. Tests the data about the client that an application gets,
+# the close codes and log lines after invalid answers, retries of the close event, the circuit breaker and the queue.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Httpd;
 use Client qw(TEXT CLOSE);
 use Upstream;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $dir = Httpd::folder();
 chmod 0777, $dir;
@@ -76,7 +76,7 @@ Alias /pages $dir
 </Location>
 END
 
-# A connection to this upstream, and the header of its first request.
+# Connect, and accept the handshake as the application. Returns the client, and the head of the application's first request.
 sub opened {
     my ($path, $upstream, %o) = @_;
     my $c = Client->new($httpd, $path, expect => 0, %o);
@@ -86,7 +86,7 @@ sub opened {
     return ($c, $head);
 }
 
-# End the connection, and answer the close event.
+# Close the connection, and answer the close event. Returns the body of the request.
 sub leave {
     my ($c, $upstream) = @_;
     $c->close(1000, '');
@@ -124,7 +124,7 @@ sub leave {
     $c = Client->new($httpd, '/untrusted', expect => 0);
     ok(!$tls->next_request, 'a server whose certificate is not trusted gets no request');
     $c->read_answer;
-    is($c->status, 502, 'a server whose certificate is not trusted: the handshake is refused with 502');
+    is($c->status, 502, 'if the certificate of a server is not trusted, the handshake is refused with 502');
     ok($httpd->wait_log(qr/application's answer to the handshake: [^\n]*certificate/i), 'the log says that the certificate is not trusted');
 }
 
@@ -134,7 +134,7 @@ my $descriptors = sub { Httpd::descriptors($_[0], qr/^socket:/) };
 my $before;
 for my $round (1 .. 2) {
     for (
-        ['closes without a word', '', 1013],
+        ['no answer before the end', '', 1013],
         ['nonsense', "hello\r\n\r\n", 1013],
         ['half a header', "HTTP/1.1 200 OK\r\nContent-Ty", 1013],
         ['half a body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nabc", 1013],
@@ -146,7 +146,7 @@ for my $round (1 .. 2) {
         ['a redirect', "HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:$port/\r\nContent-Length: 0\r\n\r\n", 1011],
         ['a wrong type', "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx", 1011],
         ['no UTF-8', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n\xff", 1011],
-        ['a body that is announced too long', "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" . 'x' x 70000, 1011],
+        ['a Content-Length that is too large', "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" . 'x' x 70000, 1011],
         ['too many headers', "HTTP/1.1 200 OK\r\n" . "X-Long: " . ('x' x 1000) . "\r\n", 1011, 'again'],
         ['an endless body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" . 'x' x 1000, 1011, 'again'],
         ['an endless line', 'HTTP/1.1 200 OK', 1013, 'again'],
@@ -168,10 +168,10 @@ for my $round (1 .. 2) {
         close $s if !$how;
         my ($opcode, $payload) = $c->frame;
         is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "$name: closed with $code") if $round == 1 || $opcode != CLOSE;
-        Httpd::wait_for(sub { substr($httpd->error_log, $logged) =~ /http: the application's answer to a message: \S/ }, "the log of: $name");
+        Httpd::wait_for(sub { substr($httpd->error_log, $logged) =~ /http: the application's answer to a message: \S/ }, "a log line about $name");
         leave($c);
     }
-    Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') == 1 }, 'rest');
+    Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') == 1 }, 'all requests to end');
     $before = $httpd->each_child($descriptors) if $round == 1;
 }
 $httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open');
@@ -214,7 +214,7 @@ $httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open'
 # ---- The circuit breaker ----
 
 SKIP: {
-    skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
+    skip 'with prefork, each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
     my ($status, $refused);
     Httpd::wait_for(sub { ($status, $refused) = Client->refused($httpd, '/down'); $status == 503 }, 'the circuit breaker', sub {$status});
     is($refused->header('Retry-After'), 1, 'handshakes are refused with 503 while the application is down');
@@ -229,7 +229,7 @@ SKIP: {
             $c->read_answer;
             return $c->status == 101;
         },
-        'the application to be asked again');
+        'another request to the application');
     pass('when the application works again, handshakes are accepted');
     $c->close(1000, '');
     my ($s, undef, $body);
@@ -240,7 +240,7 @@ SKIP: {
 # ---- The queue ----
 
 SKIP: {
-    skip 'each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
+    skip 'with prefork, each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
     my ($one, $two, $three) = map { (opened('/narrow'))[0] } 1 .. 3;
     $one->text('one');
     my ($held) = $app->next_request;

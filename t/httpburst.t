@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# More simultaneous handshakes than httpd has workers. Their application is a page of the same server, which itself
-# needs a worker. Some handshakes are refused with 503, none waits for a worker that another one occupies, and other
-# requests are served meanwhile.
+# Many clients connect at the same time, more than httpd has workers. Their application is a page of the same server, which
+# also needs a worker. The server must refuse some handshakes with 503, so that no handshake waits for a worker that another
+# handshake occupies, and must serve other requests meanwhile.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Httpd;
 use Client;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 plan skip_all => 'a child of prefork has one thread' if $Httpd::MPM eq 'prefork';
 
 my $dir = Httpd::folder();
@@ -42,7 +42,7 @@ for my $round (1 .. 3) {
         $count{ $c->status }++;
     }
     ok($count{101}, "round $round: some handshakes are accepted");
-    is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the other handshakes are refused with 503, not later");
+    is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the other handshakes are refused with 503");
     $_->drop for @clients;
 }
 ok($httpd->error_log !~ /Timeout was reached|waited for too long/, 'no handshake has waited until its timeout');

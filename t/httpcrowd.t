@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# 500 connections of npm's ws, over ws and wss, to a page in PHP: by php-fpm, and with prefork by mod_php. Users,
-# cookies, order, close codes, a refusal. The application and httpd are restarted in between. Only requests in progress
+# 500 clients of npm's ws connect over ws and wss to a page in PHP, which php-fpm runs, or mod_php with prefork. Tests
+# users, cookies, order, close codes and a refusal. The application and httpd restart in between. Only requests in progress
 # occupy workers, not connections.
 
 use strict;
@@ -12,7 +12,7 @@ use Httpd;
 use Client;
 use Program;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 my $prefork = $Httpd::MPM eq 'prefork';
 my $fpm_program = (grep {-x} glob '/usr/sbin/php-fpm*')[0];
 my $mod_php = (glob "$Httpd::MODULES/libphp*.so")[0];
@@ -20,7 +20,7 @@ plan skip_all => $prefork ? 'no mod_php' : 'no php-fpm' if !($prefork ? $mod_php
 plan skip_all => 'no node' if system 'node -v >/dev/null 2>&1';
 
 my ($connections, $speakers, $messages) = ($ENV{WS_TEST_PRELOAD} ? 100 : 500, 10, 4);
-if (!$ENV{WS_TEST_FILES}) { # both ends need a descriptor for each
+if (!$ENV{WS_TEST_FILES}) { # the client and httpd each need a descriptor for each connection
     $ENV{WS_TEST_FILES} = 1;
     exec 'sh', '-c', 'test $(ulimit -n) -ge 2000 2>/dev/null || ulimit -n 2000 2>/dev/null; exec "$@"', 'sh', $^X, $0;
 }
@@ -106,7 +106,7 @@ my $crowd = Program->start('node', 't/clients/crowd.mjs', Httpd::certificates() 
     'ws://localhost:' . $httpd->port . '/crowd', 'wss://localhost:' . $httpd->ssl_port . '/crowd');
 $crowd->wait_output(qr/ready/);
 
-# The output of the program up to the end of a command.
+# Read the program's output up to the end of a command. Its "ok" and "not ok" lines become tests.
 sub finish {
     my ($command) = @_;
     my ($all) = $crowd->wait_output(qr/\A.*?done $command\n/s);

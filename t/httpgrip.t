@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The WebSocket-over-HTTP protocol (style=grip): an application that uses npm's @fanoutio/grip with our server, the
-# bytes of each event as in the published document, and answers that violate it.
+# The WebSocket-over-HTTP protocol (style=grip). Tests an application that uses npm's @fanoutio/grip, the bytes of each
+# event according to the published document, and answers that violate the document.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Client qw(TEXT BINARY CLOSE);
 use Program;
 use Upstream;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $dir = Httpd::folder();
 chmod 0777, $dir;
@@ -205,7 +205,7 @@ sub opened {
 # ---- Answers that violate the protocol ----
 
 for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half an event', 'OPE'],
-    ['no such event', "OPEN\r\nHELLO\r\n"]) {
+    ['an unknown event', "OPEN\r\nHELLO\r\n"]) {
     my ($name, $body) = @$_;
     my ($c) = opened('', $body);
     is($c->status, 502, "$name: the handshake is refused with 502");
@@ -216,18 +216,18 @@ for (['no events', ''], ['TEXT before OPEN', "TEXT 1\r\nx\r\nOPEN\r\n"], ['half 
     $s->print("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\nOPEN\r\n");
     close $s;
     $c->read_answer;
-    is($c->status, 502, 'an answer with another Content-Type: the handshake is refused with 502');
+    is($c->status, 502, 'if the answer has another Content-Type, the handshake is refused with 502');
 }
 for (
     ['truncated in a length', 'TEXT 5', 1011], ['truncated in the content', "TEXT 5\r\nabc", 1011],
     ['no end of the content', "TEXT 3\r\nabcd\r\n", 1011], ['no length', "TEXT \r\n", 1011],
-    ['a length beyond all', "TEXT ffffffffffffffff\r\nabc\r\n", 1011], ['a negative length', "TEXT -1\r\n\r\n", 1011],
+    ['a length above 2^63', "TEXT ffffffffffffffff\r\nabc\r\n", 1011], ['a negative length', "TEXT -1\r\n\r\n", 1011],
     ['no UTF-8', "TEXT 1\r\n\xff\r\n", 1011], ['a code that cannot be sent', "CLOSE 2\r\n\x03\xed\r\n", 1011],
-    ['half a code', "CLOSE 1\r\n\x03\r\n", 1011], ['a whole answer with a broken end', "TEXT 2\r\nok\r\nTEXT", 1011],
+    ['half a code', "CLOSE 1\r\n\x03\r\n", 1011], ['a valid event before a truncated one', "TEXT 2\r\nok\r\nTEXT", 1011],
     ['500', '', 1011, '500 Sorry'], ['404', '', 1008, '404 Gone'], ['503', '', 1013, '503 Later'],
-    ['Meta without a name', '', 1011, undef, "Set-Meta-: x\r\n"],
-    ['Meta that is too long', '', 1011, undef, 'Set-Meta-A: ' . 'x' x 3000 . "\r\n"],
-    ['too many Meta', '', 1011, undef, join '', map {"Set-Meta-A$_: x\r\n"} 1 .. 65])
+    ['Set-Meta without a name', '', 1011, undef, "Set-Meta-: x\r\n"],
+    ['Set-Meta that is too long', '', 1011, undef, 'Set-Meta-A: ' . 'x' x 3000 . "\r\n"],
+    ['too many Set-Meta', '', 1011, undef, join '', map {"Set-Meta-A$_: x\r\n"} 1 .. 65])
 {
     my ($name, $body, $code, $status, $headers) = @$_;
     my ($c) = opened();

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What happens to connections when httpd stops, reloads, restarts, or ends a child process.
+# Connections while httpd stops, reloads, restarts, or ends a child process.
 
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ sub ask {
     return ($c->message)[1];
 }
 
-# A connection that the engine has certainly taken over.
+# Connect, and wait until the engine has taken over the connection.
 sub client {
     my ($httpd, $name, %o) = @_;
     my $c = Client->new($httpd, "/?name=$name", %o);
@@ -32,7 +32,8 @@ sub client {
 
 sub greeting { return ask($_[0], 'who') =~ /greeting=(\w+)/ ? $1 : 'none' }
 
-# A connection to a child with this greeting, since an old child may still answer right after a reload.
+# Connect to a child that has this greeting= in its configuration. Retries, because an old child may still answer right
+# after a reload.
 sub connect_to {
     my ($httpd, $greeting) = @_;
     return Httpd::wait_for(
@@ -44,7 +45,7 @@ sub connect_to {
     );
 }
 
-# The server closes with this code. Then the client closes its socket too, so that the server does not wait for it.
+# Test that the server closes with this code. Then close the client's socket, so that the server does not wait for that.
 sub closed {
     my ($c, $code, $name) = @_;
     $c->expect_close($code, $name);
@@ -62,12 +63,12 @@ sub ended {
     my $httpd = server();
     my %open  = map { $_ => client($httpd, $_, tls => /tls/ ? 1 : 0) } qw(plain tls silent);
     $httpd->terminate;
-    closed($open{$_}, 1001, "stop: $_: closed with 1001") for qw(plain tls);
+    closed($open{$_}, 1001, "stop: the connection $_ is closed with 1001") for qw(plain tls);
     is(($open{silent}->frame)[0], CLOSE, 'stop: a client that does not answer gets a Close frame');
     ok(ended($httpd), 'stop: a client that does not answer does not delay the stop');
-    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: $_: on_close is called")
+    like($httpd->error_log, qr/api: closed $_ 1001 "server stops"/, "stop: on_close is called for the connection $_")
         for keys %open;
-    like($httpd->error_log, qr/api: stop/, "stop: after that, stop of the handler is called");
+    like($httpd->error_log, qr/api: stop/, "stop: the handler's function stop is called");
     unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
 }
 
@@ -116,7 +117,7 @@ sub ended {
     my @open  = map { client($httpd, "drained$_", tls => $_ % 2) } 1 .. 6;
     $httpd->graceful;
     closed($_, 1012, 'reload: after WebSocketDrainTimeout the remaining connections are closed with 1012') for @open;
-    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: after WebSocketDrainTimeout, on_close gets 1012, connection $_") for 1 .. 6;
+    ok($httpd->wait_log(qr/api: closed drained$_ 1012 /), "reload: after WebSocketDrainTimeout, on_close of connection $_ gets 1012") for 1 .. 6;
 }
 
 # ---- Restart ----
@@ -167,7 +168,7 @@ THREADS
     cmp_ok(scalar($httpd->children), '>', 2, 'MaxConnectionsPerChild: several children have connections');
 }
 {
-    # httpd considers a child that only has WebSockets idle, and ends it.
+    # httpd regards a child that has only WebSockets as idle, and ends it.
     my $httpd = server('', mpm_conf => $Httpd::MPM eq 'prefork' ? <<'PREFORK' : <<'THREADS');
 StartServers 8
 ServerLimit 32

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketLimit: connections and handshakes are counted across all children and reloads, and connections are released
-# however they end. Also the limits of open connections.
+# WebSocketLimit: the module counts connections and handshakes across all children and reloads. A connection is no longer
+# counted after it has ended in any way. Also tests the limits of open connections.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
 
-# The last test needs many descriptors. The shell raises the soft limit, for httpd too.
+# The last test needs many descriptors. The shell raises the soft limit, which httpd inherits.
 my $files = 1500;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -38,10 +38,10 @@ static void tell(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 WS_HANDLER(pid) = {.on_message = tell};
 END
 
-# The password is "sesame", as htpasswd -s writes it.
+# The password is "sesame", hashed by htpasswd -s.
 my $hash = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
 
-# Several children from the beginning.
+# Several children run from the beginning.
 my $mpm_conf = $Httpd::MPM eq 'prefork'
     ? "StartServers 6\nServerLimit 32\nMaxRequestWorkers 32\nMinSpareServers 6\nMaxSpareServers 32"
     : "StartServers 4\nServerLimit 16\nThreadsPerChild 4\nMaxRequestWorkers 64\nMinSpareThreads 16\nMaxSpareThreads 64";
@@ -126,7 +126,7 @@ END
 sub client { my ($path, %o) = @_; return Client->new($httpd, $path, %o) }
 sub refused { my ($path, %o) = @_; return Client->refused($httpd, $path, %o) }
 
-# Retry until a connection is allowed again.
+# Retry until the server accepts a connection.
 sub enter {
     my ($path, %o) = @_;
     my $c;
@@ -150,7 +150,7 @@ sub is_full {
 for my $tls (0, 1) {
     my $over = $tls ? ' (TLS)' : '';
     my @c = map { $tls ? enter('/total', tls => $tls) : client('/total') } 1 .. 3;
-    is_full('/total', "a fourth connection is refused$over") for 1 .. 10;    # whichever child takes it
+    is_full('/total', "a fourth connection is refused$over") for 1 .. 10;    # any child may accept these connections
     ok($httpd->wait_log(qr/handshake refused with 503: the limit is reached, for all clients \(WebSocketLimit connections=3\)/),
         "the log says that connections=3 is reached$over");
     $c[0]->close(1000);
@@ -160,7 +160,7 @@ for my $tls (0, 1) {
     $c[1]->drop;
     push @c, enter('/total', tls => $tls);
     pass("after one has disconnected, another connection is accepted$over");
-    is_full('/total', "after these, a further connection is refused$over");
+    is_full('/total', "with three connections again, a further connection is refused$over");
     $c[2]->echoes('still here', "a connection within the limit still echoes$over");
 }
 {
@@ -243,11 +243,11 @@ for my $tls (0, 1) {
 # ---- Handshakes ----
 
 {
-    # All requests are sent before any answer is read, so the speed of this test does not matter.
+    # Send all requests before reading answers, so that the speed of the clients does not affect the result.
     my $at_once = sub { my ($n, @to) = @_; map { $_->read_answer; $_ } map { Client->new($httpd, @to, expect => 0) } 1 .. $n };
     my @all = $at_once->(60, '/pace');
     my ($retry) = map { $_->header('Retry-After') } grep { $_->status == 503 } @all;
-    cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes=: at least as many as burst= are accepted at once');
+    cmp_ok(scalar(grep { $_->status == 101 } @all), '>=', 4, 'handshakes=: at least as many as burst= are accepted at the same time');
     cmp_ok(scalar(grep { $_->status == 503 } @all), '>', 0, 'handshakes=: some are refused');
     like($retry // 'none', qr/^[1-9]\d*$/, 'handshakes=: the refusal has Retry-After');
     ok(enter('/pace'), 'handshakes=: later, a handshake is accepted again');
@@ -286,7 +286,7 @@ for (
     my ($n, $code, $reason) = answers($path, $bytes);
     is($code, 1008, "too many $name: the connection is closed with 1008");
     is($reason, "more $what than WebSocketLimit allows", "too many $name: the close reason has the limit");
-    cmp_ok($n, '>=', 10, "too many $name: the burst goes through") if $path eq '/messages' && $name ne 'frames of one message';
+    cmp_ok($n, '>=', 10, "too many $name: those within burst= are answered") if $path eq '/messages' && $name ne 'frames of one message';
     cmp_ok($n, '<', 100, "too many $name: not all of them are answered");
 }
 ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says that messages= is exceeded');
@@ -317,7 +317,7 @@ is_deeply([answers('/messages/more', frame_bytes(TEXT, 'm') x 500 . frame_bytes(
 
 # ---- Descriptors ----
 
-# With 500, not every handshake counts them until half are in use.
+# With a limit of 500, the module does not check the descriptors at each handshake until half of them are in use.
 for my $files (200, 500) {
     local $Httpd::PROGRAM = "ulimit -n $files; $Httpd::PROGRAM";
     my $short = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketPing off\n",
@@ -330,10 +330,10 @@ for my $files (200, 500) {
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, "$files: too few descriptors left after " . @c . ' connections');
+    is($status, 503, "$files: a handshake is refused when too few descriptors are left, after " . @c . ' connections');
     ok($short->wait_log(qr/\[websocket:error\].*handshake refused with 503: too few descriptors left in this child/),
         "$files: the log says that too few descriptors are left");
-    for (1 .. 20) {    # a connection that is being refused still has a descriptor, and leaves it to another
+    for (1 .. 20) {    # the refused connection frees its descriptor when it ends, so another handshake may be accepted
         ($status, $c) = Client->refused($short, '/');
         last if $status != 101;
         push @c, $c;
@@ -346,7 +346,7 @@ for my $files (200, 500) {
     pass("$files: after some clients have disconnected, handshakes are accepted again");
 }
 
-# Other MPMs hold a lock while they accept, so a child of theirs cannot leave connections to another.
+# With other MPMs, a child holds a lock while it accepts, so it cannot leave connections to another child.
 if ($Httpd::MPM eq 'event') {
     local $Httpd::PROGRAM = "ulimit -n 200; $Httpd::PROGRAM";
     my $two = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketPing off\n", children => 2,
@@ -354,13 +354,13 @@ if ($Httpd::MPM eq 'event') {
     my ($full, $empty) = $two->children;
     my (@c, $status, $c);
     Httpd::freeze($empty);
-    Httpd::wait_for(sub { !grep { Httpd::read_file($_) !~ /\) T / } glob "/proc/$empty/task/*/stat" }, 'all threads to stand still');
+    Httpd::wait_for(sub { !grep { Httpd::read_file($_) !~ /\) T / } glob "/proc/$empty/task/*/stat" }, 'all threads of a child to stop');
     while (@c < 200) {
         ($status, $c) = Client->refused($two, '/');
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, 'one child is full with ' . @c . 'one child has no descriptors left, with ');
+    is($status, 503, 'a handshake is refused when one child has no descriptors left, with ' . @c . ' connections');
     kill 'CONT', $empty;
     my $opened = 0;
     for (1 .. 40) {
@@ -368,7 +368,7 @@ if ($Httpd::MPM eq 'event') {
         push @c, $c if $status == 101;
         $opened++ if $status == 101;
     }
-    # On a busy machine, the other child may need more than one second.
+    # Allow some refusals: on a busy machine, the other child may need more than one second to accept a connection.
     cmp_ok($opened, '>=', 36, 'a child without descriptors leaves new connections to the other child');
     my $before = @c;
     while (@c < 400) {
@@ -376,21 +376,22 @@ if ($Httpd::MPM eq 'event') {
         last if $status != 101;
         push @c, $c;
     }
-    is($status, 503, 'until both are full, with ' . @c . 'both children have no descriptors left, with ');
+    is($status, 503, 'a handshake is refused when both children have no descriptors left, with ' . @c . ' connections');
     cmp_ok(scalar @c, '>=', 2 * ($before - $opened) - 20, 'both children have about the same number of connections');
     is(($two->get('/index.html'))[0], 200, 'two children without descriptors still serve ordinary requests') for 1 .. 5;
 }
 
 # ---- The table ----
 
-# The position of the key of "?TEXT" in a row of 1,024 entries, in builds without a random hash key: FNV-1a, mixed.
+# Returns the index of the entry for "?TEXT" in a table of 1,024 entries, if the hash function (FNV-1a, then mixed) had no
+# random key. Attackers could compute this index, and fill the neighboring entries.
 sub unkeyed_place {
     my ($text) = @_;
     use integer;
     my $mix = sub {
         my ($hash, $bytes) = @_;
         $hash = ($hash ^ $_) * 0x100000001B3 for unpack 'C*', $bytes;
-        my $shift = sub { ($hash >> $_[0]) & ~(-1 << 64 - $_[0]) };    # unsigned
+        my $shift = sub { ($hash >> $_[0]) & ~(-1 << 64 - $_[0]) };    # logical shift, although integers are signed here
         $hash ^= $shift->(29);
         $hash *= unpack 'q', pack 'Q', 0xBF58476D1CE4E5B9;
         return $hash ^ $shift->(32);
@@ -400,8 +401,8 @@ sub unkeyed_place {
 }
 
 SKIP: {
-    # Many children share the table's entries, and one of them gets all the keys.
-    skip 'the same on all MPMs', 5 if $Httpd::MPM ne 'event';
+    # With this ServerLimit, each child gets few entries of the table. A single child gets all the keys.
+    skip 'the test does not depend on the MPM', 5 if $Httpd::MPM ne 'event';
     skip "ulimit -n allows $limit open files", 5 if $limit ne 'unlimited' && $limit < $files;
     my $server = Httpd->start(conf => <<'END', mpm_conf => "StartServers 1\nServerLimit 1100\nThreadsPerChild 25\nMaxRequestWorkers 25\n");
 WebSocketHandler ws_echo.so
@@ -422,11 +423,11 @@ END
         push @more, $c if $status == 101;
     }
     is($status, 503, 'when the table is full, a handshake with a new key is refused');
-    cmp_ok(@more, '>', 800, 'the table takes ' . (@more + @c) . ' of 1,024 keys');
+    cmp_ok(@more, '>', 800, 'the table has room for ' . (@more + @c) . ' of 1,024 keys');
     Client->refused($server, '/?key' . ($n - 1));
     is($server->count_log(qr/the table of WebSocketLimit is full/), 1, 'a table that is full is logged once');
     $_->drop for splice @more, 0, 400;
-    Httpd::wait_for(sub { (Client->refused($server, '/?key' . ($n - 1)))[0] == 101 }, 'room in the table');
+    Httpd::wait_for(sub { (Client->refused($server, '/?key' . ($n - 1)))[0] == 101 }, 'a free entry in the table');
     pass('after some clients have disconnected, the new key is accepted');
 }
 

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Settings of server, virtual host and Location: each is inherited separately, and the innermost value applies.
+# Settings of the server, a virtual host and a Location. Each setting is inherited separately, and the innermost value applies.
 
 use strict;
 use warnings;
@@ -82,7 +82,7 @@ sub client {
     return $c;
 }
 
-# A message of $size bytes in frames of at most $frame.
+# Returns a message of $size bytes in frames of at most $frame bytes.
 sub fragments {
     my ($size, $frame, %o) = @_;
     my ($left, @frames) = $size;
@@ -94,17 +94,17 @@ sub fragments {
     return join '', @frames;
 }
 
-# The largest accepted payload of a frame and of a message.
+# The third and the fourth value are the limits for the payload of a frame and for a message, bytes.
 for (
     ['localhost',   '/',                3000,    4000,    'the server sets both sizes'],
     ['one.example', '/',                2000,    4000,    'a virtual host sets the frame size'],
     ['one.example', '/inner',           1000,    1000,    'a Location sets both sizes'],
-    ['one.example', '/inner?if',        500,     500,     'an <If> inside of a Location'],
-    ['one.example', '/inner/deeper',    700,     1000,    'a Location inside of another'],
-    ['one.example', '/inner/deeper?if', 500,     500,     'an <If> of the outer Location'],
-    ['two.example', '/large',           1 << 20, 2 << 20, 'sizes with K and M'],
-    ['localhost',   '/everywhere',      10,      10,      "the server's Location"],
-    ['one.example', '/everywhere',      10,      10,      "the server's Location in a virtual host"],
+    ['one.example', '/inner?if',        500,     500,     'an <If> inside of a Location sets both sizes'],
+    ['one.example', '/inner/deeper',    700,     1000,    'a Location below another Location sets the frame size'],
+    ['one.example', '/inner/deeper?if', 500,     500,     'an <If> of the outer Location sets both sizes'],
+    ['two.example', '/large',           1 << 20, 2 << 20, 'a size has the suffix K or M'],
+    ['localhost',   '/everywhere',      10,      10,      "a Location of the server sets both sizes"],
+    ['one.example', '/everywhere',      10,      10,      "a Location of the server sets both sizes in a virtual host"],
     )
 {
     my ($host, $path, $frame, $message, $name) = @$_;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Follows docs/tutorial.md command by command and file by file. Only the ports, the display and the build directory
-# differ.
+# Follows docs/tutorial.md: runs all its commands and writes all its files. Only the ports, the display and the build
+# directory differ.
 
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ Httpd::write_file($state, "cd '$Httpd::TOP'\n");
 sub shell {
     my ($commands) = @_;
     local $ENV{HOME} = $home;
-    local $ENV{npm_config_prefer_offline} = 'true';    # t/package.json has brought it
+    local $ENV{npm_config_prefer_offline} = 'true';    # npm's cache has the packages, because t/package.json requires them, too
     local $ENV{npm_config_cache} = $ENV{npm_config_cache} // (getpwuid $>)[7] . '/.npm';
     delete local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
     my ($status, $output) = Program::run('bash', '-ec',
@@ -49,7 +49,7 @@ my @blocks;
 push @blocks, [$1, $2, $3] while $text =~ /^```(\w+)(?: (\S+))?\n(.*?)^```$/msg;
 cmp_ok(scalar @blocks, '>=', 14, 'the tutorial has its blocks of commands');
 
-# The output that a reader sees after a command.
+# Checks after a command that ends with this text.
 my %seen = (
     'localhost:8080/vmstat' => sub {
         like($_[0], qr/procs .*\n\s*r\s+b\s+swpd.*\n(?:\s*\d+){17}\s*$/, 'vmstat prints three lines');

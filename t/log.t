@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Log lines and records of connections.
+# Log lines, and the records of connections that WebSocketLog writes.
 
 use strict;
 use warnings;
@@ -70,7 +70,7 @@ for (
 
 # ---- WebSocketLog: records ----
 
-# All lines of a log, once there are this many.
+# Wait until a log has this number of lines, and return the lines.
 sub records {
     my ($httpd, $file, $number) = @_;
     my @lines;
@@ -78,7 +78,7 @@ sub records {
         @lines = split /\n/, Httpd::read_file($httpd->root . "/logs/$file");
         return @lines >= $number;
     }, "$number lines in $file");
-    is(scalar @lines, $number, "$file has as many lines as there were connections");
+    is(scalar @lines, $number, "$file has a line for each connection");
     return @lines;
 }
 
@@ -195,7 +195,7 @@ END
     is((records($httpd, 'ways', 3))[2], 'direct nobody 1006', 'the record of a connection that broke says that nobody closed it');
     close_with(Client->new($httpd, '/echo/ways'));
     is((records($httpd, 'ways', 4))[3], 'direct client 1005', 'the record of a connection closed without a code has 1005');
-    records($httpd, 'plain', 1);    # that with "off" is nowhere
+    records($httpd, 'plain', 1);    # the connection with WebSocketLog off has no record
 }
 {
     my $c = Client->new($httpd, '/echo/pinged');
@@ -203,10 +203,10 @@ END
 }
 {
     my $c = Client->new($httpd, '/echo/queue');
-    my $data = 'x' x 16_000_000;    # more than the sockets hold
+    my $data = 'x' x 16_000_000;    # more than fits into the buffers of the sockets
     $c->text($data);
     Httpd::wait_for(sub { $httpd->status_value('websocket_send_queue_bytes') > 1000 }, 'a queue');
-    is(($c->message)[1], $data, 'a long message comes back');
+    is(($c->message)[1], $data, 'a long message is echoed');
     close_with($c, 1000);
     cmp_ok((records($httpd, 'queue', 1))[0], '>', 1000, 'the record has the maximum of queued bytes');
     Httpd::wait_is(sub { $httpd->status_value('websocket_send_queue_bytes') }, 0, 'when the record is written, no bytes are queued');
@@ -230,7 +230,7 @@ undef $httpd;
 
 # ---- WebSocketLog: a program ----
 
-# Copies its input to a file, line by line, with its process id.
+# A program that copies its input to a file, and writes its process id before each line.
 my $dir = File::Temp->newdir;
 chmod 0755, "$dir";
 Httpd::write_file("$dir/program", <<'END');
@@ -292,7 +292,7 @@ ok($httpd->wait_log(qr/No space left on device: .*records of WebSocketLog are lo
     'a log on a full disk is reported');
 is(lost_records(), 1, 'a record that does not fit on the disk is counted as lost');
 {
-    # 75 KB each: in any child more than 4 MiB plus the size of the pipe.
+    # Each record has 75 KB. Continue until a child has more records than fit into its queue of 4 MiB and the pipe.
     my $long = '/echo/stuck' . ('/' . 'x' x 200) x 19;
     my $until = time + $Httpd::DEADLINE;
     until ($httpd->status_value('websocket_log_lost_total') > 1 || time > $until) {

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The header that authenticates the server's requests to itself. A captured header (here by mod_dumpio) cannot be used
-# again: not for the same request, not for another page, host or method, not from another address, not modified, and not
-# later.
+# The server adds a header to its requests to itself, which authenticates them. An attacker who has captured such a header
+# cannot use it again: not for the same or another page, host or method, not from another address, not modified, and not
+# later. In this test, mod_dumpio captures the header.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Httpd;
 use Client;
 
-plan skip_all => 'made without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
+plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/websocket/ws_http.so";
 
 my $cgi = $Httpd::MPM eq 'prefork' ? 'cgi' : 'cgid';
 my $dir = Httpd::folder();
@@ -50,7 +50,7 @@ ScriptAlias /cgi/ $dir/
 </Location>
 END
 
-# The headers captured so far.
+# Returns the headers captured so far.
 sub seen { return $httpd->error_log =~ /WebSocket-Loopback: (\w{64}[\w+\/=]+)/g }
 
 sub ask {
@@ -68,14 +68,14 @@ my ($value) = Httpd::wait_for(sub { (seen())[0] }, 'a header');
 is(ask('/cgi/app.pl', $value), 403, 'a captured header cannot be used again');
 ok($httpd->wait_log(qr/cannot be trusted: it was used before/), 'the log says that the header was used before');
 
-# Page and host are checked first, so that the log shows which check has failed.
+# The server checks page and host before it checks whether the header was used before, so the log shows the check.
 for (['another page', '/cgi/app.pl/other', undef, 'POST'], ['another host', '/cgi/app.pl', 'example.org', 'POST'],
     ['another method', '/cgi/app.pl', undef, 'GET'])
 {
     my ($name, $path, $of, $method) = @$_;
     my $before = () = $httpd->error_log =~ /it was signed for another page/g;
     is(ask($path, $value, host => $of, method => $method), 403, "a captured header cannot be used for $name");
-    Httpd::wait_for(sub { (() = $httpd->error_log =~ /it was signed for another page/g) > $before }, "the log about $name");
+    Httpd::wait_for(sub { (() = $httpd->error_log =~ /it was signed for another page/g) > $before }, "a log line about $name");
 }
 for my $at (0, 63, 64, 79, 80, 88, 96, 120, length($value) - 1) {
     my $changed = $value;
@@ -85,24 +85,24 @@ for my $at (0, 63, 64, 79, 80, 88, 96, 120, length($value) - 1) {
 ok($httpd->wait_log(qr/cannot be trusted: it was not signed by this server/), 'the log says that a changed header was not signed by this server');
 is(ask('/cgi/app.pl', $_), 403, 'a truncated header is refused') for substr($value, 0, 64), substr($value, 0, 96), substr $value, 0, 97;
 
-# ---- Expired ----
+# ---- A header that has expired ----
 
 {
     my $d = Client->new($httpd, '/short', expect => 0);
     $d->read_answer;
     my @values;
-    Httpd::wait_for(sub { (@values = seen()) >= 2 }, 'a header of the short time');
+    Httpd::wait_for(sub { (@values = seen()) >= 2 }, 'a header from the Location with a short timeout');
     Httpd::wait_for(
         sub {
             my $before = () = $httpd->error_log =~ /it has expired/g;
             ask('/cgi/app.pl', $values[1]);
             return (() = $httpd->error_log =~ /it has expired/g) > $before;
         },
-        'it to expire');
+        'the header to expire');
     pass('a header that has expired is refused');
 }
 
-# ---- A user's ----
+# ---- The header of a user's request ----
 
 {
     my $d = Client->new($httpd, '/user', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_lua.so: the listings of docs/lua.md, the functions of scripts, errors and limits, requests, reloads.
+# Tests ws_lua with the listings of docs/lua.md: the functions of scripts, errors and limits, requests, and reloads.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use Test::More;
 use Httpd;
 use Client qw(TEXT BINARY);
 
-plan skip_all => 'made without Lua' if !-e "$Httpd::BUILD/websocket/ws_lua.so";
+plan skip_all => 'the module was built without Lua' if !-e "$Httpd::BUILD/websocket/ws_lua.so";
 
 my $dir = Httpd::folder();
 my $text = Httpd::read_file("$Httpd::TOP/docs/lua.md");
@@ -145,7 +145,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
         $c->expect_close(1011, "$_->[0] closes the connection with 1011");
         ok($httpd->wait_log($_->[1]), "$_->[0] is logged");
         is($ask->($open->('/all'), 'count'), '1', "after $_->[0], a new connection works");
-        is($ask->($other, 'me'), 'by id', 'and another one') if $_->[0] ne 'hoard';
+        is($ask->($other, 'me'), 'by id', 'after an error, another connection still works') if $_->[0] ne 'hoard';
         $other = $open->('/all') if $_->[0] eq 'hoard';
     }
     ok($httpd->wait_log(qr/stack traceback/), 'the log has a traceback of the error');

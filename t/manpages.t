@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The manual pages: the generated ones contain every directive and every function of the API, and all are well-formed.
+# The man pages: the generated pages contain every directive and every function of the API, and all pages are well-formed.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use Test::More;
 use Httpd;
 
 Httpd::once();
-plan skip_all => 'no sanitizer changes the manual' if $ENV{WS_TEST_PRELOAD};
+plan skip_all => 'the man pages do not depend on the sanitizer' if $ENV{WS_TEST_PRELOAD};
 
 my $folder = Httpd::folder();
 is(system('docs/man/generate', $folder, '1.2.3'), 0, 'the pages are generated');

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Far more WebSockets than httpd has workers, half of them over TLS, with ordinary requests at the same time.
+# httpd has far more WebSockets than workers, half of them over TLS, and serves ordinary requests at the same time.
 # WS_TEST_SECONDS sets the duration.
 
 use strict;
@@ -14,7 +14,7 @@ use Client qw(CLOSE PING);
 my ($connections, $workers) = (2000, 25);
 my $seconds = $ENV{WS_TEST_SECONDS} || 5;
 
-# Both ends need a descriptor for each connection. The shell raises the soft limit, for httpd too.
+# The test and httpd each need a descriptor for each connection. The shell raises the soft limit, which httpd inherits.
 my $files = $connections + 200;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -39,12 +39,12 @@ END
         . "MinSpareThreads 1\nMaxSpareThreads $workers",
 );
 
-# Limit for each child; ServerLimit is their number.
+# Returns the number of threads of each child.
 sub threads {
     return join ' ', map { my @tasks = glob "/proc/$_/task/*"; "$_:" . @tasks } sort $httpd->children;
 }
 
-# The status request itself occupies a worker.
+# Wait until only one worker is busy, which is the one that serves the status request.
 sub only_one_busy {
     Httpd::wait_for(sub { ($httpd->status_value('BusyWorkers') // 0) == 1 }, 'all other workers to be idle');
 }
@@ -58,7 +58,7 @@ Httpd::wait_for(
         $threads = threads();
         return $threads eq $before && $httpd->children == ($Httpd::MPM eq 'prefork' ? $workers : 1);
     },
-    'all threads to be there'
+    'all threads to have started'
 );
 only_one_busy();
 

@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Third-party clients: each with every protocol version that it supports, over every transport. For HTTP/2 see t/h2.t.
+# Tests third-party clients. Each client uses every protocol version that it supports over every transport, except HTTP/2,
+# which t/h2.t tests.
 
 use strict;
 use warnings;
@@ -39,8 +40,8 @@ my $ws  = 'ws://127.0.0.1:' . $httpd->port;
 my $wss = 'wss://127.0.0.1:' . $httpd->ssl_port;
 
 # ---- The matrix ----
-# A client is a program in t/clients/: its name, its versions, and its command line up to the version, followed by URL
-# and CA. A client without versions uses 13, and gets no version argument.
+# A client has a name, a list of versions, and a command line. The test appends the version, the URL and the CA to the
+# command line. A client without a list of versions uses version 13, and gets no version argument.
 
 my @clients = (
     ['npm ws', [13, 8], 'node', 't/clients/echo.js', 'ws'],
@@ -68,17 +69,17 @@ for my $client (@clients) {
     }
 }
 
-# Check that the versions were really used.
+# Check in the log that the clients used these versions.
 my %seen;
 $seen{$_}++ for $httpd->error_log =~ /websocket: version (\d+), handler echo/g;
 my %expected = (13 => 6, 8 => 4, 7 => 1, 76 => 2, 75 => 2);
 ok(($seen{$_} || 0) >= @ways * $expected{$_}, "$expected{$_} clients used version $_ over each transport")
     for sort keys %expected;
 
-# ---- A browser, independent of the MPM ----
+# ---- A browser ----
 
 SKIP: {
-    skip 'Chromium speaks with the event MPM only', 9 if $Httpd::MPM ne 'event';
+    skip 'the test with Chromium runs only with the event MPM', 9 if $Httpd::MPM ne 'event';
     my @pages = map { my $page = s/^ws/http/r; map { ("$page/page/", $_) } "$_/echo", "$_/relay", "$_/compressed/echo", "$_/compressed/takeover" } $ws, $wss;
     Program::tap('Chromium', 'node', 't/clients/chromium.js', @pages);
 }

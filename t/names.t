@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Name lookups by the system's own resolver, against a name server of the test, in a network and a mount namespace of their own.
+# Tests name lookups by the system's resolver, which asks a name server of the test. Runs in a separate network namespace and
+# a separate mount namespace.
 
 use strict;
 use warnings;
@@ -9,9 +10,9 @@ use IO::Socket::INET;
 use POSIX ();
 use Test::More;
 
-# The whole test runs inside the namespaces.
+# Run the test again, inside of the namespaces.
 if (!$ENV{WS_TEST_INSIDE}) {
-    plan skip_all => 'namespaces need root, unshare, iproute2, and a kernel that lets it'
+    plan skip_all => 'namespaces need root, unshare, iproute2, and a kernel that permits them'
         if $> != 0 || system('unshare -nm ip link set lo up >/dev/null 2>&1') != 0;
     local $ENV{WS_TEST_INSIDE} = 1;
     exec 'unshare', '-nm', $^X, $0;
@@ -24,7 +25,8 @@ system('ip link set lo up') == 0 or die 'no loopback';
 
 # ---- A name server ----
 
-# Addresses by name and type: an address; undef: there is none; 'silence': no answer.
+# The records of each name. The name server answers with this address, or without an address if the record is missing. For
+# 'silence', it does not answer.
 my %records = (
     'both.test'   => { A => '127.0.0.1', AAAA => '::1' },
     'noaaaa.test' => { A => '127.0.0.1', AAAA => 'silence' },
@@ -66,7 +68,7 @@ my $httpd = Httpd->start(conf => <<'END');
     WebSocketHandler ws_echo.so
 </Location>
 END
-# The resolver would wait for 30 seconds, the client waits for 5.
+# The resolver would wait for 30 seconds for an answer, but the client waits for only 5 seconds.
 my %files = (
     'resolv.conf'   => "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n",
     'nsswitch.conf' => "hosts: files dns\n",
@@ -86,7 +88,7 @@ sub echo {
 }
 
 for my $case (
-    ['both.test',   'a name with A and AAAA records is connected'],
+    ['both.test',   'the client connects to a name with A and AAAA records'],
     ['noaaaa.test', 'a missing answer for AAAA does not delay the connection'],
     ['hosts.test',  'a name in /etc/hosts is not looked up in DNS'])
 {

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Cooperation with httpd's other modules, in any order of loading: mod_proxy and mod_rewrite, mod_cache, mod_include,
-# and output filters.
+# The module works together with other modules of httpd, in any order of LoadModule: mod_proxy and mod_rewrite, mod_cache,
+# mod_include, and modules with output filters.
 
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT);
 
-# For the files of other modules.
+# A folder for the files of other modules.
 my $scratch = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0777, $scratch;
 
@@ -21,13 +21,13 @@ my $events = "Accept: text/event-stream";
 
 sub loads { return join "\n", map {"LoadModule ${_}_module $Httpd::MODULES/mod_$_.so"} @_ }
 
-# A server whose module is loaded after the others, or before them.
+# Start a server. If $after is true, it loads mod_websocket after the other modules, otherwise before them.
 sub server {
     my ($after, $modules, %o) = @_;
     return Httpd->start(($after ? (modules => $modules) : (load => loads(@$modules))), %o);
 }
 
-# Read from a connection until the text matches; returns all of it.
+# Read from a connection until the text matches. Returns everything that was read.
 sub read_until {
     my ($socket, $match) = @_;
     my $got = '';
@@ -213,7 +213,7 @@ END
     is($server->count_log(qr/which occupies a worker thread|is relayed/), 0, 'none of these connections occupies a thread');
 }
 {
-    # The session is renewed: the returned cookie expires later.
+    # If the session is renewed, the returned cookie expires later than the previous one.
     my $server = Httpd->start(modules => [qw(session session_cookie)], conf => $session . $locations);
     my $given = sub { my ($head) = @_; $head =~ /^Set-Cookie: (session=expiry=(\d+))/m ? ($1, $2) : die $head };
     my ($cookie, $end) = $given->(($server->get('/index.html'))[1]);
@@ -252,15 +252,15 @@ END
         is($server->count_log(qr/which occupies a worker thread: filter \Q$name\E must see its response/i), 2, "$how: the log says which filter must see the response");
         is($server->count_log(qr/\[websocket:warn\].*the connection is relayed: filter .* MaxRequestWorkers/) >= 1, 1, "$how: the log warns that the connection is relayed");
         Client->new($server, '/echo')->echoes('hello', "$how: a WebSocket echoes");
-        is($server->count_log(qr/must see its bytes/), 0, "$how: a WebSocket is taken over, since its messages are not a response");
+        is($server->count_log(qr/must see its bytes/), 0, "$how: a WebSocket is taken over, because its messages are not a response");
     }
 }
 
-# mod_security 2, where it is installed, reads the answer in its phases 3 and 4.
+# If mod_security 2 is installed, test that it can process answers in its phases 3 and 4.
 SKIP: {
     my $security = "$Httpd::MODULES/mod_security2.so";
     skip 'libapache2-mod-security2 is not installed', 3 if !-e $security;
-    skip 'sanitizers and mod_security do not go together', 3 if $ENV{WS_TEST_PRELOAD};
+    skip 'mod_security does not work with a sanitizer', 3 if $ENV{WS_TEST_PRELOAD};
     my $server = Httpd->start(modules => ['unique_id'], load => "LoadModule security2_module $security", conf => <<"END");
 $locations
 SecRuleEngine On
@@ -297,7 +297,7 @@ END
         my $stream = read_until($socket, qr/event: live\ndata:\n\n/) =~ s/\A.*?\r\n\r\n//sr;
         setsockopt $socket, SOL_SOCKET, SO_LINGER, pack 'II', 1, 0 if $reset;
         close $socket;
-        my ($bytes) = Httpd::wait_for(sub { $log->() =~ m{^/events/left$reset (\d+)}m ? $1 : 0 }, 'the end of the request');
+        my ($bytes) = Httpd::wait_for(sub { $log->() =~ m{^/events/left$reset (\d+)}m ? $1 : 0 }, 'the request to end');
         is($bytes, 19, 'the thread of an event stream is free as soon as the client ' . ($reset ? 'resets' : 'closes') . ', before anything more is sent');
     }
     {
@@ -312,7 +312,7 @@ END
     $c->raw(frame_bytes(TEXT, 'x' x 100_000)) for 1 .. 5;
     setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'II', 1, 0;
     $c->drop;
-    ok(Httpd::wait_for(sub { $log->() =~ m{^/api 0 101$}m }, 'the end of the request'),
+    ok(Httpd::wait_for(sub { $log->() =~ m{^/api 0 101$}m }, 'the request to end'),
         'the thread of a WebSocket whose handler does not read is free as soon as the client resets');
 }
 

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# new-handler: the handler that it generates builds and passes its test immediately, and no file is overwritten.
+# new-handler generates a handler that builds and passes its test without changes. It never overwrites a file.
 
 use strict;
 use warnings;
@@ -32,7 +32,7 @@ is($status, 0, 'the new handler is built with the header of the source tree, and
 like($output, qr/^ok 1 - foo\.transcript:.*^1\.\.\d+$/ms, 'the new handler passes its transcript');
 unlike($output, qr/warning/i, 'the new handler is built without a warning');
 
-# Build it with installed files only.
+# Build the handler with installed files only.
 Httpd::write_file("$dir/apxs", <<"END");
 #!/bin/sh
 case \$* in '-q INCLUDEDIR') echo $dir/include ;; *) exec apxs "\$@" ;; esac

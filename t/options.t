@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A build without any optional library: it lists what it omits, its module serves connections, and directives that need
-# a missing library are refused with the remedy.
+# A build without any optional library: make lists the omitted parts, and the module serves connections. httpd refuses
+# directives that need a missing library, and names the library.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Program;
 use Client;
 
 Httpd::once();
-plan skip_all => 'no sanitizer changes what a build leaves out' if $ENV{WS_TEST_PRELOAD};
+plan skip_all => 'the omitted parts do not depend on the sanitizer' if $ENV{WS_TEST_PRELOAD};
 
 my $build = Httpd::folder() . '/build';
 my @none  = map {"$_=no"} qw(URING IDN LMDB HIREDIS LIBEDIT CJSON CURL LUA);
@@ -22,7 +22,7 @@ my ($status, $output) = Program::run('make', '--no-print-directory', '-j2', 'all
 is($status, 0, 'make builds the module without any optional library') or diag($output);
 is(join(' ', sort $output =~ /\(needs (\w+)\)$/mg), 'LMDB Lua cJSON hiredis libcurl libedit libidn2 liburing',
     'make lists the missing libraries');
-like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'make lists what needs a missing library');
+like($output, qr/^Not built: WebSocketHistory without Redis \(needs LMDB\)$/m, 'make lists the parts that need a missing library');
 is(join(' ', map { m{/ws_(\w+)\.so$} ? $1 : () } sort glob "$build/websocket/*"), 'echo exec proxy tcp time',
     'only handlers that need no library are built');
 ok(!-e "$build/mod_websocket_redis.so", 'without hiredis, mod_websocket_redis.so is not built');
@@ -39,7 +39,7 @@ unlike($linked, qr/lib(?:lmdb|hiredis|cjson|edit|curl|lua5.4|uring|idn2)\b/, 'no
     Client->new($httpd, '/echo')->echoes('hello', 'the module built without libraries echoes');
     my $url = 'ws://127.0.0.1:' . $httpd->port . '/echo';
     is_deeply([Program::run("$build/bin/wsclient", '-q', '-c', '1', '-x', 'hello', $url)], [0, "hello\n"], 'wsclient built without libraries exchanges messages');
-    # script gives it a terminal.
+    # script(1) runs wsclient at a terminal.
     my $prompt = Program->start('script', '-qec', "$build/bin/wsclient $url", '/dev/null');
     $prompt->wait_output(qr/> /);
     $prompt->write("typed\n");

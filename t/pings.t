@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Pings detect clients that are gone, and do not affect others.
+# WebSocketPing detects clients that have gone, and does not affect other clients.
 
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ sub client {
     return Client->new($httpd, "$path?name=$name", %o);
 }
 
-# The next frame must be a ping, which is answered with $answer.
+# Returns whether the next frame is a ping, and answers the ping with @answer, by default with a pong.
 sub pinged {
     my ($c, @answer) = @_;
     my ($opcode, $payload) = $c->frame;
@@ -89,7 +89,7 @@ ok($httpd->wait_log(qr/no answer to a ping \(WebSocketPing\)/), 'the log says th
     is(($patient->frame)[1], 'late', 'a client with a long time to answer stays connected');
 }
 {
-    # For several times the time allowed for an answer.
+    # The handler pauses for several times the interval in which a client must answer a ping.
     my $c = client('/impatient', 'paused', behind => frame_bytes(TEXT, 'pause 2000') . frame_bytes(TEXT, 'and then'));
     is_deeply([map { ($c->message)[1] } 1 .. 2], ['resumed', 'and then'],
         'a client that the server does not read from is not disconnected');

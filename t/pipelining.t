@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A request after which the engine takes over the connection arrives in one segment with earlier requests. Their
-# responses are complete, and are sent first.
+# A request that makes the engine take over the connection arrives in one segment with earlier requests. The server must
+# first send the complete responses to the earlier requests.
 
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ sub request {
     return join "\r\n", "GET $path HTTP/1.1", 'Host: localhost', @headers, '', '';
 }
 
-# The body of the next answer, by its Content-Length.
+# Read the next answer, and return its body, whose length is in Content-Length.
 sub answer {
     my ($c) = @_;
     $c->read_answer;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketPolicyFile: clients that request the policy get it, and all others are unaffected.
+# WebSocketPolicyFile: clients that request the policy file get it. Other clients are not affected.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ sub policy {
     return "$HEAD<cross-domain-policy>\n" . join('', map {"  <allow-access-from $_/>\n"} @allowed) . "</cross-domain-policy>\n";
 }
 
-# The bytes that the server sends until it closes, after the client has sent these pieces.
+# Send these pieces to the server. Returns the bytes that the server sends until it closes the connection.
 sub answer {
     my ($httpd, $o, @pieces) = @_;
     my $c = Client->new($httpd, '/', %$o, request => shift @pieces, expect => 0);
@@ -118,7 +118,7 @@ is(answer($httpd, { tls => 1 }, split //, $REQUEST), policy('domain="secure.exam
 is(answer($httpd, { port => $ports[0] }, $REQUEST), $files{'policy.xml'}, 'a request is answered with a policy from a file');
 is(answer($httpd, { port => $ports[2] }, "PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n$REQUEST"), $main,
     'a request behind a PROXY header is answered with the policy of the main server');
-like(answer($httpd, { port => $ports[1] }, $REQUEST . "\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'WebSocketPolicyFile off: httpd answers the request with 400');
+like(answer($httpd, { port => $ports[1] }, $REQUEST . "\r\n\r\n"), qr{\AHTTP/1.1 400 }, 'with WebSocketPolicyFile off, httpd answers the request with 400');
 
 # ---- Connections that ask for something else ----
 

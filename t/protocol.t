@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The protocols of channels: channel.v1.json, and publishing, reading and subscribing by HTTP. docs/channel-protocol.md
-# names the subtests.
+# The protocols of channels: channel.v1.json, and publishing, reading and subscribing over HTTP. The tables in
+# docs/channel-protocol.md refer to the subtests by name.
 
 use strict;
 use warnings;
@@ -56,7 +56,7 @@ sub next_of {
     return decode_json(($c->message)[1]);
 }
 
-# All events up to and including the answer with this id.
+# Send a request. Returns all events up to the answer with the request's id.
 sub ask {
     my ($c, %request) = @_;
     my @got;
@@ -131,8 +131,8 @@ subtest 'after: "last", last: N, after: "all"' => sub {
         $c->text('{"type":"unsubscribe","channel":"kept/last"}');
         next_of($c);
     }
-    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'a channel with an empty history: subscribed without messages');
-    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'a channel without a history: subscribed without messages');
+    is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'a subscription to a channel with an empty history succeeds without messages');
+    is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'a subscription to a channel without a history succeeds without messages');
     for my $wrong ({ last => 0 }, { last => -1 }, { last => 1.5 }, { last => 'x' }, { last => 1, after => 'all' }) {
         is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'refused: ' . $json->encode($wrong));
     }
@@ -140,7 +140,7 @@ subtest 'after: "last", last: N, after: "all"' => sub {
     for (['after=last', '12'], ['last=2', '11']) {
         my ($query, $first) = @$_;
         my $plain = Client->new($httpd, "/plain?channel=kept/last&$query");
-        is(($plain->message)[1], $first, "a client without subprotocol: $query");
+        is(($plain->message)[1], $first, "a client without subprotocol gets the right first message: $query");
         $plain->close;
     }
 };
@@ -153,7 +153,7 @@ subtest 'history, page by page' => sub {
         my ($h) = (ask($c, type => 'history', channel => 'long/h', limit => 10, id => "h$page", $before ? (before => $before) : ()))[-1];
         unshift @all, map { $_->{data} } @{ $h->{messages} };
         $before = $h->{messages}[0]{position};
-        is(!!$h->{more}, $page < 3, "page $page: " . ($page < 3 ? 'there is more' : 'the last one'));
+        is(!!$h->{more}, $page < 3, "page $page: " . ($page < 3 ? 'there is more' : 'there is no more'));
     }
     is_deeply(\@all, [map {"m$_"} 1 .. 25], 'the pages together have all messages in order');
     my (@http, $from);
@@ -209,7 +209,7 @@ subtest 'bytes over WebSocket' => sub {
     is((ask($c, type => 'publish', channel => 'bytes', data => 'x', encoding => 'hex', id => 'h'))[-1]{error}, 'no base64', 'another encoding is refused');
     is((ask($c, type => 'publish', channel => 'bytes', data => $_, encoding => 'base64', id => 'h'))[-1]{error}, 'no base64', "invalid base64 is refused: $_")
         for 'AAEC*/w==', 'AAEC/w== ', 'A';
-    # A parser that uses C strings would truncate these: the message, the name, the JSON inside.
+    # A parser that uses C strings would truncate the message, the name, or the JSON text at U+0000.
     for my $o ({ type => 'publish', channel => 'bytes', data => "cut\0off" }, { type => 'publish', channel => "bytes\0x", data => 'x' },
         { type => 'publish', channel => 'bytes', data => ["a\0b"] }, { type => 'subscribe', channel => "bytes2\0" })
     {
@@ -286,7 +286,7 @@ subtest 'wildcards' => sub {
     }
     is((ask($c, type => 'publish', channel => 'news/*', data => 'x', id => 'p'))[-1]{error}, 'no such channel', 'nothing is published to a wildcard');
     is((ask($c, type => 'subscribe', channel => 'news/*', member => 'Ann', id => 'm'))[-1]{error}, 'no such channel', 'a subscription to a wildcard cannot have a member');
-    Httpd::wait_for(sub { published('news/x', 'there?')->{receivers} }, 'the wildcard to be known');
+    Httpd::wait_for(sub { published('news/x', 'there?')->{receivers} }, 'the subscription to the wildcard');
     published('news/sport/football', 'goal');
     my @got;
     while (@got < 2) { my $m = next_of($c); push @got, $m if $m->{data} eq 'goal' }
@@ -359,7 +359,7 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     is_deeply([@$m{qw(channel data event)}], ['kept/last', '5', 'price'], 'format=json sends channel, data and event');
     my $w = stream('/events/news/*');
     is(decode_json(event($w)->{data})->{channel}, 'news/*', 'a stream of a wildcard becomes live');
-    Httpd::wait_for(sub { published('news/z', 'zz')->{receivers} }, 'the wildcard to be known');
+    Httpd::wait_for(sub { published('news/z', 'zz')->{receivers} }, 'the subscription to the wildcard');
     $m = decode_json(event($w)->{data});
     is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], "a stream of a wildcard has the channel's name and the wildcard");
     is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed is refused');
@@ -383,7 +383,7 @@ subtest 'key: the latest for slow readers' => sub {
     my (@got, $text);
     do { (undef, $text) = $slow->message; push @got, $text =~ /^(\d+|other)/ } while $got[-1] ne '30';
     cmp_ok(scalar @got, '<', 30, 'older messages with the key were replaced');
-    push @got, ($slow->message)[1] if !grep { $_ eq 'other' } @got;    # a replaced message keeps its place
+    push @got, ($slow->message)[1] if !grep { $_ eq 'other' } @got;    # a message that replaces another one takes its place in the queue
     is(scalar(grep { $_ eq 'other' } @got), 1, 'a message with another key was not replaced');
     @got = grep { $_ ne 'other' } @got;
     is_deeply(\@got, [sort { $a <=> $b } @got], 'the remaining messages arrive in order, up to the newest');
@@ -391,7 +391,7 @@ subtest 'key: the latest for slow readers' => sub {
 };
 
 subtest 'the sixth stream' => sub {
-    my @open = map { stream('/events/six') } 1 .. 11; # of two children one has six
+    my @open = map { stream('/events/six') } 1 .. 11; # one of two children has at least six
     ok($httpd->wait_log(qr/one client has 6 event streams open/), 'the log has a hint about six event streams of one client');
     kill 'TERM', splice @streams;
 };

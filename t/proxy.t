@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The bridge to other WebSocket servers: which one is chosen, what it receives, messages of all sizes in both
-# directions, back-pressure, pings, limits, and closing. Where the server's exact bytes matter, the test itself is the
+# ws_proxy, the bridge to other WebSocket servers. Tests which server it chooses, the request to the server, messages of all
+# sizes in both directions, back-pressure, pings, limits, and closing. In tests of exact bytes, the test itself acts as the
 # server.
 
 use strict;
@@ -21,7 +21,7 @@ my $server   = 'ws://127.0.0.1:' . $listener->sockport;
 my $closed   = Httpd::free_port();
 my $tmp      = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $ca       = "$tmp/ca.crt";
-# A place that httpd's user can read, since it may have no access to the build's directory.
+# A folder that httpd's user can read, because it may have no access to the build directory.
 chmod 0755, $tmp;
 Httpd::write_file($ca, Httpd::read_file(Httpd::certificates() . '/ca.crt'));
 my ($plain, $tls) = (Httpd::free_port(), Httpd::free_port());
@@ -104,7 +104,7 @@ END
 
 # ---- The test as the server ----
 
-# A client through the proxy: (client, socket, request).
+# Connect a client through the bridge. Returns the client, the server's socket, and the head of the request to the server.
 sub bridged {
     my ($path, $more, %o) = @_;
     my $c = Client->new($httpd, $path, %o, expect => 0);
@@ -115,7 +115,7 @@ sub bridged {
     return ($c, $s, $head);
 }
 
-# ---- There and back ----
+# ---- Echoes ----
 
 for my $case (
     ['/plain'],
@@ -156,10 +156,10 @@ for my $case (
     is($c->header('Sec-WebSocket-Protocol'), undef, 'if the server chooses no subprotocol, the client gets none');
 }
 
-# ---- No connection ----
+# ---- Servers that cannot be reached or refuse ----
 
-is((Client->refused($httpd, '/refused'))[0], 502, 'a server that cannot be reached: 502');
-is((Client->refused($httpd, '/unknown-ca'))[0], 502, 'a server whose certificate has an unknown CA: 502');
+is((Client->refused($httpd, '/refused'))[0], 502, 'if the server cannot be reached, the handshake is refused with 502');
+is((Client->refused($httpd, '/unknown-ca'))[0], 502, "if the CA of the server's certificate is unknown, the handshake is refused with 502");
 $httpd->wait_log(qr{proxy: no connection to wss://localhost:$tls/echo: certificate: unknown CA});
 is((Client->refused($httpd, '/forbidden'))[0], 403, "a server's refusal is passed on, and no other server is tried");
 for my $time (1, 2) {
@@ -172,14 +172,14 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
     my $c = Client->new($httpd, '/slow', expect => 0);
     my ($s) = accepted($listener);
     $c->read_answer;
-    is($c->status, 504, 'a server that does not answer the handshake: 504');
+    is($c->status, 504, 'if the server does not answer the handshake, the client gets 504');
 }
 {
     my $c = Client->new($httpd, '/slow', expect => 0);
     my ($s) = accepted($listener);
     syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
     $c->read_answer;
-    is($c->status, 502, 'a server that answers the handshake with 503: 502');
+    is($c->status, 502, 'if the server answers the handshake with 503, the client gets 502');
 }
 {
     my $c = Client->new($httpd, '/test', expect => 0);
@@ -187,7 +187,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
     $c->drop;
     answer($s, $head);
     my ($opcode, $payload) = frame($s);
-    is($opcode, CLOSE, 'a client that disconnects during the handshake: the server gets a Close frame');
+    is($opcode, CLOSE, 'if the client disconnects during the handshake, the server gets a Close frame');
 }
 
 # ---- The request to the server ----
@@ -195,7 +195,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
 {
     my (undef, undef, $head) = bridged('/test?a=b', [], origin => 'http://there.example', protocol => 'x, y',
         headers => ['Cookie: a=b', 'X-User: forged', 'X-Secret: s', 'X-Forwarded-For: 192.0.2.1']);
-    like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "the path of the server's URL, and the client's query string");
+    like($head, qr{^GET /path\?a=b HTTP/1\.1\r$}m, "the server gets the path of its URL, and the client's query string");
     like($head, qr{^Host: 127\.0\.0\.1:\d+\r$}m, 'the Host header names the server');
     like($head, qr{^Origin: http://there\.example\r$}m, "the server gets the client's Origin");
     like($head, qr{^Sec-WebSocket-Protocol: x, y\r$}m, 'the server gets the subprotocols that the client offers');
@@ -262,9 +262,10 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
 # ---- Back-pressure ----
 
 my $piece = join '', map { chr($_ & 0xFF) } 1 .. 65536;
-my $count = 1024;    # of pieces: 64 MiB, more than all sockets on the way hold
+my $count = 1024;    # number of pieces, 64 MiB together, which is more than the buffers of all sockets hold
 
-# Write pieces until none has been accepted for a while.
+# Write pieces until the socket has accepted none for a second. Returns the number of bytes written, the number of pieces
+# left, and how many bytes of the next piece were written.
 sub flood {
     my ($socket, $bytes) = @_;
     my ($sent, $at, $left) = (0, 0, $count);
@@ -301,7 +302,7 @@ for my $direction (qw(client server)) {
         for (@{ $r || [] }) {
             sysread $to, $buffer, 1 << 20, length $buffer or last;
         }
-        while (length $buffer >= 14) {    # frames, however they are cut
+        while (length $buffer >= 14) {    # decode the complete frames
             my ($first, $second) = unpack 'CC', $buffer;
             my ($len, $head) = ($second & 0x7F, 2);
             ($len, $head) = $len == 126 ? (unpack('x2n', $buffer), 4) : $len == 127 ? (unpack('x2Q>', $buffer), 10)
@@ -341,7 +342,7 @@ for my $direction (qw(client server)) {
     $c->expect_close(1014, 'after that data, the client is closed with 1014');
     ($c, $s) = bridged('/test');
     say_to($s, TEXT, 'masked', mask => 'abcd');
-    $c->expect_close(1002, 'a server that masks its frames: the client is closed with 1002');
+    $c->expect_close(1002, 'if the server masks its frames, the client is closed with 1002');
 }
 
 {

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# to=proxypass: which parts of the server's answer the client gets, TLS according to the SSLProxy directives, and
-# compressed messages that are passed on unchanged. Where the server's exact bytes matter, the test itself is the
-# server.
+# ws_proxy with to=proxypass. Tests which parts of the server's answer the client gets, TLS according to the SSLProxy
+# directives, and compressed messages, which the handler passes on unchanged. In tests of exact bytes, the test itself acts
+# as the server.
 
 use strict;
 use warnings;
@@ -21,13 +21,13 @@ my $certs = Httpd::certificates();
 my ($ca, $machine) = ("$tmp/ca.crt", "$tmp/machine.pem");
 Httpd::write_file($ca, Httpd::read_file("$certs/ca.crt"));
 Httpd::write_file($machine, Httpd::read_file("$certs/client.crt") . Httpd::read_file("$certs/client.key"));
-chmod 0600, $machine;    # for root, as mod_ssl's documentation says
+chmod 0600, $machine;    # readable only by root, as mod_ssl's documentation requires
 my ($tls, $closed) = map { Httpd::free_port() } 1 .. 2;
 my $raw  = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
 my $port = $raw->sockport;
 my @modules = (modules => [qw(proxy proxy_http proxy_wstunnel remoteip)]);
 
-# An echo behind TLS; under /certified for clients with a certificate.
+# An echo server with TLS. Below /certified, it requires a client certificate.
 my $echo = <<"END";
 Listen 127.0.0.1:$tls
 Listen 127.0.0.2:$tls
@@ -51,7 +51,7 @@ Listen 127.0.0.2:$tls
 </VirtualHost>
 END
 
-# A virtual host with these directives, and the path of the echo behind it.
+# Returns a virtual host with these directives. It proxies /tls/ and /address/ to the echo server.
 my @hosts;
 sub host {
     my ($name, @directives) = @_;
@@ -107,7 +107,7 @@ END
 
 # ---- Refusals ----
 
-# The server's answer, and what the client gets: (status, head, body).
+# Connect, and answer as the server. Returns the (status, head, body) that the client gets.
 sub refusal {
     my ($path, $answer, %o) = @_;
     my $c = Client->new($httpd, $path, %o, expect => 0);
@@ -154,9 +154,9 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
     is("$status $body", '401 no', 'a refusal after interim answers reaches the client');
     like($head, qr{^WWW-Authenticate: Basic realm=x\r?$}m, "a refusal's WWW-Authenticate reaches the client");
     ($status, undef, $body) = refusal('/pages/x', "HTTP/1.1 404 No\r\nContent-Length: 2\r\nX-Why: told\r\n\r\nno");
-    ok($status == 404 && $body =~ /DOCTYPE|not found/i, "ProxyErrorOverride: the client gets httpd's error page") or diag($body);
+    ok($status == 404 && $body =~ /DOCTYPE|not found/i, "with ProxyErrorOverride, the client gets httpd's error page") or diag($body);
     ($status, $head, $body) = refusal('/raw/x', "HTTP/1.1 403 No\r\nContent-Length: 300000\r\nX-Why: told\r\n\r\n" . 'x' x 300_000);
-    ok($status == 403 && length $body < 1000 && $head =~ /X-Why/, "a body above 256 KiB: the client gets httpd's error page") or diag(length $body);
+    ok($status == 403 && length $body < 1000 && $head =~ /X-Why/, "if the body is larger than 256 KiB, the client gets httpd's error page") or diag(length $body);
     $httpd->wait_log(qr{proxy: the body of the answer 403 is incomplete or longer});
     ($status) = refusal('/raw/x', "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal");
     is($status, 502, 'a truncated answer 200 is answered with 502, not with half of a page');
@@ -185,10 +185,10 @@ for (
     defined $answer ? print $s $answer : answer($s, $head, 'Sec-WebSocket-Extensions: x-other');
     close $s;
     $c->read_answer;
-    is($c->status, 502, "$what: answered with 502");
+    is($c->status, 502, "$what is answered with 502");
     unlike($c->head, qr/part=1|Sec-WebSocket/, "$what: the client gets no part of the answer");
     ok(Httpd::wait_for(sub { $httpd->count_log(qr{proxy: no connection to ws://127\.0\.0\.1:$port/base/x: .*$why}) > $before },
-        'log'), "$what: the log has the target and the reason");
+        'a log line'), "$what: the log has the target and the reason");
 }
 unlike($httpd->error_log, qr/secret=1/, 'the log does not have the query string');
 
@@ -206,11 +206,11 @@ sub bridged {
 {
     my ($c, $s, $head) = bridged('/raw/x', ['Set-Cookie: a=1; Path=/base/', 'X-Name: me', 'Via: 1.1 inner', 'Content-Type: text/x'],
         'X-Client: 192.0.2.7', 'Via: 1.1 outer');
-    like($head, qr{^Via: 1\.1 outer, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full: the server gets Via');
+    like($head, qr{^Via: 1\.1 outer, 1\.1 \S+ \(Apache.*\)\r$}m, 'with ProxyVia full, the server gets Via');
     like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, "with mod_remoteip, the server gets the client's address");
     like($c->head, qr{^Set-Cookie: a=1; Path=/raw/\r$}m, 'the client gets a cookie of the 101, with its path mapped');
     like($c->head, qr{^X-Name: me\r$}m, 'the client gets another header of the 101');
-    like($c->head, qr{^Via: 1\.1 inner, 1\.1 \S+ \(Apache.*\)\r$}m, 'ProxyVia full: the client gets Via');
+    like($c->head, qr{^Via: 1\.1 inner, 1\.1 \S+ \(Apache.*\)\r$}m, 'with ProxyVia full, the client gets Via');
     unlike($c->head, qr/Content-Type/, 'the client gets no header that describes a body');
 }
 
@@ -244,7 +244,7 @@ $httpd->wait_log(qr{certificates of wss servers are not verified});
 
 my $pmd = 'permessage-deflate';
 
-# The output of zlib, without the tail of the flush.
+# Compress, and remove the last four bytes of the flush (RFC 7692, section 7.2.1).
 sub deflated {
     my ($d, $text) = @_;
     my ($out, $rest) = ('', '');
@@ -252,7 +252,7 @@ sub deflated {
     $d->flush($rest, Z_SYNC_FLUSH);
     return substr $out . $rest, 0, -4;
 }
-# Bytes that went through zlib, by the counters, which the loop sets a moment later.
+# Returns the number of bytes that zlib has processed. The loop updates the counters a moment later.
 sub zlib_bytes {
     my $page = ($httpd->get('/metrics?prometheus'))[2];
     my $sum = 0;
@@ -289,7 +289,7 @@ sub zlib_bytes {
     is($all, 'abcd', 'a compressed message in fragments reaches the server');
     is($firsts[0] & 0x7F, 0x42, 'the first fragment has the bit RSV1');
     ok(!(grep { $_ & 0x70 } @firsts[1 .. $#firsts]), 'the other fragments do not have the bit RSV1');
-    $c->frame;    # the pong
+    $c->frame;    # skip the pong
     $c->text('plain');
     is((frame($s))[1], 'plain', 'an uncompressed message between compressed ones reaches the server');
     $c->text("\xff");
@@ -327,14 +327,14 @@ for my $bad ("$pmd; client_max_window_bits=10", "$pmd; unknown=1", "$pmd, $pmd",
     my ($s, $head) = accepted($raw);
     answer($s, $head, "Sec-WebSocket-Extensions: $bad");
     $c->read_answer;
-    is($c->status, 502, "an extension that the client did not offer, \"$bad\": answered with 502");
+    is($c->status, 502, "an extension that the client did not offer is answered with 502: \"$bad\"");
 }
 {
     my $c = Client->new($httpd, '/raw/x', headers => ["Sec-WebSocket-Extensions: $pmd; server_no_context_takeover"], expect => 0);
     my ($s, $head) = accepted($raw);
     answer($s, $head, "Sec-WebSocket-Extensions: $pmd");
     $c->read_answer;
-    is($c->status, 502, 'an extension without a required parameter: answered with 502');
+    is($c->status, 502, 'an extension without a required parameter is answered with 502');
 }
 $httpd->stop;
 done_testing;
