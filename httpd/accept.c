@@ -3,8 +3,8 @@
 /**
  * Leaves new connections to other children while this child has few descriptors left. The first
  * time that descriptors run short, the child's listeners get the accept function in this file. It
- * waits for another child to accept the connection. If a listener stays readable for LEAVE_MAX,
- * perhaps no other child can accept, so the function accepts one connection itself.
+ * waits for another child to accept the connection. A listener that stays readable for LEAVE_MAX
+ * shows that perhaps no other child can accept. Then the function accepts one connection itself.
  */
 
 #include "httpd/accept.h"
@@ -18,8 +18,8 @@
 #include "httpd/descriptors.h"
 #include "httpd/shm.h"
 
-/* How long to wait for another child before the MPM polls again, milliseconds. Meanwhile, ordinary
- * requests on open connections wait. */
+/* How long to wait for another child before the MPM polls again, milliseconds. Requests on open
+ * connections wait during this time. */
 #define LEAVE 10
 
 #define LEAVE_MAX APR_TIME_C(1000000) /* microseconds */
@@ -31,7 +31,7 @@
 typedef struct accept_listener {
     ap_listen_rec *lr;
     accept_function accept;
-    apr_time_t since; /* when the listener became readable; 0: it is not */
+    apr_time_t since; /* when the listener became readable; 0: it is not readable */
 } accept_listener;
 
 static accept_listener *listeners; /* used only by the MPM's single listener thread */
@@ -96,7 +96,8 @@ apr_status_t ws_accept_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_o
 {
     int async = 0;
     (void)s, (void)options;
-    /* The other MPMs hold a lock shared by all children while they accept. */
+    /* MPMs other than event hold a lock shared by all children while they accept, so they must not
+     * wait. */
     if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &async) != APR_SUCCESS || !async) {
         return APR_SUCCESS;
     }

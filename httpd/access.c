@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Checks at start-up which sections no Require protects. To apply httpd's own rules for merging
+ * Finds the sections that no Require protects, at start-up. To apply httpd's own rules for merging
  * sections, it lets httpd process an internal request to each section.
  */
 
@@ -29,7 +29,7 @@ typedef struct opening {
     int line;
 } opening;
 
-static apr_array_header_t *openings; /* opening */
+static apr_array_header_t *openings; /* array of opening */
 
 void ws_access_reset(apr_pool_t *pconf)
 {
@@ -50,7 +50,8 @@ static int access_by_file(const cmd_parms *cmd)
     return ap_check_cmd_context((cmd_parms *)cmd, NOT_IN_HTACCESS) != NULL;
 }
 
-/* The specificity of a section: the length of a <Location>'s path, 0 for all other sections. */
+/* Get the specificity of a section. This is the length of a <Location>'s path, and 0 for all other
+ * sections. */
 static apr_size_t access_path(const cmd_parms *cmd)
 {
     const ap_directive_t *d = cmd->directive->parent;
@@ -103,7 +104,7 @@ ws_access ws_access_merge(const ws_access *base, const ws_access *add)
         a.overruled = add->path + 1 < base->status;
     }
     if (add->set && base->set) {
-        a.joins = base->joins; /* combine the result with earlier sections as this one does */
+        a.joins = base->joins; /* combine the result with earlier sections as `base` does */
     }
     if (add->set && add->joins) {
         a.decided |= base->decided;
@@ -127,7 +128,8 @@ const char *ws_access_require(cmd_parms *cmd, void *config, const char *args)
     access->set = 1;
     access->path = access_path(cmd);
     access->restricted |= granted ? 0 : cmd->limited;
-    /* `Require all granted` in a <Directory> concerns its files, not a handler. */
+    /* `Require all granted` in a <Directory> applies to files in the directory, not to a
+     * handler. */
     access->decided |= granted && access_by_file(cmd) ? 0 : cmd->limited;
     return NULL;
 }
@@ -176,7 +178,7 @@ static void access_create_request(request_rec *r)
     }
 }
 
-/* Create a GET of a path with the server's default configuration. */
+/* Create a GET request for a path, with the server's default configuration. */
 static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
 {
     conn_rec *c = apr_pcalloc(p, sizeof(*c));
@@ -205,8 +207,8 @@ static request_rec *access_probe(apr_pool_t *p, server_rec *s, const char *path)
     return r;
 }
 
-/* Merge the configuration of all <Location>s that match the section's path with `below`
- * appended. */
+/* Append `below` to the section's path, and merge the configuration of all <Location>s that match
+ * the result. */
 static ws_dir_config *access_location(apr_pool_t *p, const opening *o, const char *below)
 {
     request_rec *r = access_probe(p, o->server, apr_pstrcat(p, o->path, below, NULL));
@@ -243,7 +245,8 @@ static const char *access_file(request_rec *r)
     return NULL;
 }
 
-/* @return the path's file if a <Directory> or .htaccess file restricts access to it; or NULL */
+/* @return the file to which the path is mapped if a <Directory> or .htaccess file restricts access
+ *         to this file; otherwise NULL */
 static const char *access_restricted_file(apr_pool_t *p, const opening *o)
 {
     request_rec *r = access_probe(p, o->server, o->path);

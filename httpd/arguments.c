@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Splits a directive's line into any number of arguments, and refuses those that are given twice:
- *  one of them would be ignored. */
+/** Splits a directive's line into any number of arguments, and refuses arguments that are given
+ *  twice, because the directive would ignore one of the two. */
 
 #include "httpd/arguments.h"
 
@@ -15,7 +15,7 @@ const char *ws_set_arguments(cmd_parms *cmd, void *config, const char *line)
     while (*line) {
         char *word = ap_getword_conf(cmd->pool, &line);
         if (!*word && !*line) {
-            break; /* like TAKE_ARGV in httpd's server/config.c */
+            break; /* TAKE_ARGV in httpd's server/config.c does the same */
         }
         APR_ARRAY_PUSH(words, char *) = word;
     }

@@ -2,9 +2,9 @@
 
 /**
  * The bus between the children of one httpd. If a child's socket is full, packets wait in a bounded
- * queue. When the queue is full, publishing fails. A message that is in a history is an exception:
- * it is published, and the child misses the packet. If the child has made no progress for PATIENCE,
- * it misses all further packets, and publishing no longer fails.
+ * queue. When the queue is full, publishing fails. There are two exceptions. A message that is in a
+ * history is published, and the child misses the packet. If the child has made no progress for
+ * PATIENCE, it misses all further packets, and publishing no longer fails.
  */
 
 #include "httpd/bus_local.h"
@@ -29,14 +29,15 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Time without progress after which a child's full queue no longer makes publishing fail,
- * milliseconds. The child is notified of the packets that it missed. */
+/* If a child makes no progress for this time, its full queue no longer makes publishing fail,
+ * milliseconds. The child gets a notice of the packets that it has missed. */
 #define PATIENCE 5000
 
 /* How often to check whether a child with queued packets is still running, milliseconds. */
 #define LOOK 200
 
-/* Pause before retrying to send a descriptor when too many are in flight, milliseconds. */
+/* If too many descriptors are in flight, the pause before the next attempt to send one,
+ * milliseconds. */
 #define CROWDED 2
 
 /* Time for sending queued packets when this child exits, milliseconds. */
@@ -63,11 +64,11 @@ typedef struct waiting {
 
 /* The queue of packets for one child. */
 typedef struct outbox {
-    apr_uint32_t process; /* the receiver; 0: none */
+    apr_uint32_t process; /* process number of the receiver; 0: none */
     waiting *first, **last;
     apr_size_t bytes;
     apr_uint32_t since;  /* ws_clock() of the last progress */
-    apr_uint32_t missed; /* packets dropped since then */
+    apr_uint32_t missed; /* packets dropped since the last progress */
 } outbox;
 
 static struct {
@@ -217,15 +218,15 @@ static int bus_hand_over(unsigned slot, packet_ref *p)
     return 0;
 }
 
-/* Send one packet in a file, or several small ones together. @return 0, or -1 when the socket is
- * full */
+/* Send one packet that is in a file, or several small packets together. @return 0, or -1 when the
+ * socket is full */
 static int bus_send_some(unsigned slot, outbox *b)
 {
     struct iovec iov[WS_IPC_IOVECS] = {{NULL, 0}};
     apr_size_t size = 0;
     int n = 0, fd = b->first->packet_ref->fd;
 
-    n += fd >= 0; /* an empty iov entry: the packet is in the file */
+    n += fd >= 0; /* if the packet is in a file, send an empty iov entry */
     for (waiting *w = fd < 0 ? b->first : NULL; w && n < WS_IPC_IOVECS; w = w->next) {
         if (w->packet_ref->fd >= 0 || size + w->packet_ref->len > WS_IPC_SIZE) {
             break;
@@ -499,14 +500,14 @@ static void bus_take_file(int fd)
 static void bus_on_packets(const ws_ipc_message *m)
 {
     if (!ws_channels_current()) {
-        return; /* no subscriptions yet */
+        return; /* this child has no subscriptions yet */
     }
     if (m->fd >= 0) {
         bus_take_file(m->fd);
     }
     else if (m->len == 0) {
-        ws_channels_missed(ws_channels_current(), 1); /* no descriptor was free for a packet in a
-                                                       * file */
+        /* A packet in a file has arrived without the file, because no descriptor was free. */
+        ws_channels_missed(ws_channels_current(), 1);
     }
     else {
         bus_take_packets(m->data, m->len);

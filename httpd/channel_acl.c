@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketSubscribe, WebSocketPublish and WebSocketWildcards: access to channels. An expression
- * that fails denies access.
+ * Implements WebSocketSubscribe, WebSocketPublish and WebSocketWildcards, which control access to
+ * channels. An expression that fails denies access.
  */
 
 #include "httpd/channel_acl.h"

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves channels over plain HTTP. The origin is checked before access: if WebSocketOrigin does not
- * allow the page's origin, the request is refused.
+ * Serves channels over plain HTTP. The origin is checked before access control: a request from a
+ * page whose origin WebSocketOrigin does not allow is refused.
  */
 
 #include "httpd/channel_http.h"
@@ -40,7 +40,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Timeout for the application's decision about a subscription. */
+/* Maximum time that a request waits for the application's decision about a subscription. */
 #define APPLICATION_TIME apr_time_from_sec(10)
 
 static int used;
@@ -197,7 +197,8 @@ static int channel_clear(request_rec *r, const apr_array_header_t *names)
 
 /* ---- Decisions of the application about subscriptions ---- */
 
-/* Shared with the threads that receive the answers. */
+/* The application's decisions about one request. The threads that receive the answers share this
+ * struct with the request. */
 typedef struct subscriptions {
     unsigned refs; /* atomic */
     apr_thread_mutex_t *lock;
@@ -258,7 +259,8 @@ static void subscriptions_ask(request_rec *r, subscriptions *s, const ws_applica
     }
 }
 
-/* @return WS_QUEUED: allowed; WS_FORBIDDEN; WS_FULL: the application did not answer */
+/* Ask the application about each subscription. @return WS_QUEUED: all are allowed; WS_FORBIDDEN: at
+ * least one is refused; WS_FULL: the application did not answer */
 static ws_status channel_application_allows(request_rec *r, const apr_array_header_t *names)
 {
     const ws_application *app = ws_channels_options_of(ws_channels_current())->application;
@@ -303,7 +305,8 @@ static int channel_subscribe(request_rec *r, const apr_array_header_t *names)
 
 /* ---- Handler ---- */
 
-/* Check origin, method and token. @return 1; 0: answered, and the handler returns *result */
+/* Check origin, method and token. @return 1; 0: this function has answered, and the handler must
+ * return *result */
 static int channel_admit(request_rec *r, int publishes, int *result)
 {
     const char *wrong, *origin = apr_table_get(r->headers_in, "Origin");

@@ -31,13 +31,13 @@ int ws_channel_has_lines(request_rec *r)
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-/* Maximum lines in one request. */
+/* Maximum number of lines in one request. */
 #define LINES_MAX 1000
 
 typedef struct line {
     ws_message *m;
     unsigned number;
-    int id; /* the message has an id */
+    int id; /* 1: the message has an id */
 } line;
 
 static const char *lines_text(const cJSON *o, const char *name)
@@ -45,7 +45,7 @@ static const char *lines_text(const cJSON *o, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
 }
 
-/* @return 0: a member has an invalid type */
+/* Read the members that describe a message. @return 0: a member has an invalid type */
 static int lines_fields(const cJSON *o, ws_publication *how)
 {
     static const char *const names[] = {"id", "key", "event", "channel", "encoding"};
@@ -137,7 +137,7 @@ static void lines_release(const apr_array_header_t *lines)
     }
 }
 
-/* @return NULL; or the error, and all messages are freed */
+/* @return NULL; or the error, after freeing all messages */
 static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
                               const char *fallback, apr_array_header_t *lines)
 {

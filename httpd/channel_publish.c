@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Publishing over HTTP: one message, to one channel or to several. */
+/** Publishes one message over HTTP, to one channel or to several. */
 
 #include "httpd/channel_publish.h"
 
@@ -120,7 +120,8 @@ static const char *publish_fields(request_rec *r, ws_publication *how)
     return NULL;
 }
 
-/* @param m set to one message per channel @return NULL; or the error, and all messages are freed */
+/* Create one message per channel. m is set to the messages. @return NULL; or the error, after
+ * freeing all messages */
 static const char *publish_make(const apr_array_header_t *names, ws_type type, const char *data,
                                 apr_size_t len, const ws_publication *how, ws_message **m)
 {

@@ -24,22 +24,22 @@
 #include "httpd/json_answer.h"
 #include "httpd/query.h"
 
-/* Timeout for an answer. A list takes at most two seconds. */
+/* Maximum time to wait for an answer. Collecting a list takes at most two seconds. */
 #define PATIENCE apr_time_from_sec(10)
 
-/* Default for limit=: messages or channels per page. */
+/* Default for limit=, which is the number of messages or channels per page. */
 #define LIMIT 100
 
 /* ---- Waiting for another thread's answer ---- */
 
 typedef struct answer {
-    apr_uint32_t refs; /* atomic; the request and the other thread have one each */
+    apr_uint32_t refs; /* atomic; the request and the other thread have one reference each */
     apr_pool_t *pool;
     apr_thread_mutex_t *lock;
     apr_thread_cond_t *told;
     int done, failed;
     ws_strbuf text;
-    ws_listed_channel *channels; /* the names are in the same allocation */
+    ws_listed_channel *channels; /* the names are in the same block of memory */
     apr_size_t count;
     int more, complete;
 } answer;
@@ -76,7 +76,7 @@ static void read_answer_done(answer *a)
     read_answer_unref(a);
 }
 
-/* @return whether the answer arrived and is complete */
+/* Wait for the answer. @return whether it has arrived and is complete */
 static int read_answer_wait(answer *a)
 {
     apr_time_t until = apr_time_now() + PATIENCE;
@@ -243,7 +243,8 @@ static void read_print_list(request_rec *r, const answer *a,
     }
     ws_strbuf_printf(t, "],\"more\":%s,\"complete\":%s", a->more ? "true" : "false",
                      a->complete ? "true" : "false");
-    if (a->more && last) { /* even if the last channel is not shown */
+    /* The next page starts after `last`, even if `last` is not shown. */
+    if (a->more && last) {
         ws_strbuf_puts(t, ",\"after\":");
         ws_strbuf_json(t, last, strlen(last));
     }

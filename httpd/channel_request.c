@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parses the channel names in a request, and handles CORS. Only pages whose origin
- * WebSocketOrigin lists may send the user's cookies; `any` allows requests without cookies.
+ * Parses the channel names in a request, and handles CORS. Only pages whose origin WebSocketOrigin
+ * lists may send the user's cookies. If only `any` allows a page's origin, browsers send its
+ * requests without cookies.
  */
 
 #include "httpd/channel_request.h"
@@ -24,7 +25,7 @@
 /* How long a browser may cache a preflight response, seconds. */
 #define PREFLIGHT_AGE "600"
 
-/* Maximum channels in one request. */
+/* Maximum number of channels in one request. */
 #define NAMES_MAX 100
 
 apr_array_header_t *ws_channel_names(request_rec *r, const ws_channel_http *h)
@@ -91,7 +92,7 @@ const char *ws_channel_names_problem(const apr_array_header_t *names, request_re
     return NULL;
 }
 
-/* CORS: see the Fetch standard, section 3.2. An origin that only `any` allows gets no
+/* CORS: see the Fetch standard, section 3.2. If only `any` allows the origin, the response has no
  * Access-Control-Allow-Credentials. */
 void ws_channel_add_cors(request_rec *r, const char *origin)
 {
@@ -107,7 +108,7 @@ void ws_channel_add_cors(request_rec *r, const char *origin)
     }
 }
 
-/* Respond to a preflight request. */
+/* Respond to OPTIONS, which may be a preflight request. */
 int ws_channel_preflight(request_rec *r, const char *allow)
 {
     const char *headers = apr_table_get(r->headers_in, "Access-Control-Request-Headers");

@@ -18,7 +18,7 @@
 
 #include "engine/json.h"
 
-/* Longest time that a request waits for its reports. */
+/* Maximum time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
 
 /* How often to check whether the client is still connected. */
@@ -143,7 +143,7 @@ void ws_channel_wait_fail(ws_channel_wait *w)
     apr_thread_mutex_unlock(w->lock);
 }
 
-/* The client has closed its side of the connection, so it expects no response. */
+/* Whether the client has closed its side of the connection. If so, it expects no response. */
 static int wait_client_is_gone(request_rec *r)
 {
     struct pollfd p = {.events = POLLRDHUP};
@@ -173,7 +173,8 @@ static int wait_status(request_rec *r, const ws_channel_wait *w)
     if (!w->failed && !w->text.broken) {
         return w->refused ? HTTP_FORBIDDEN : HTTP_OK;
     }
-    /* If the client repeated the request, channels that have the message would receive it twice. */
+    /* If some channels already have the message, send no Retry-After, because they would receive
+     * the repeated message twice. */
     if (w->retries || !w->done) {
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
     }

@@ -33,7 +33,7 @@ APLOG_USE_MODULE(websocket);
 #define CHANNELS_MAX 10000000
 #define BUS_QUEUE_MIN (64 * 1024)
 
-static apr_uint64_t *number; /** the number of this httpd: secret, and kept across reloads * */
+static apr_uint64_t *number; /* the number of this httpd, which is secret and kept across reloads */
 static ws_channels *channels;
 static const ws_remote_bus *remote;                /* or NULL */
 static const ws_application_provider *application; /* or NULL */

@@ -2,7 +2,7 @@
 
 /**
  * Starts the engine in each child process, and drains its connections when the MPM stops the child.
- * A graceful stop keeps connections open for up to WebSocketDrainTimeout; any other stop closes
+ * A graceful stop keeps connections open for up to WebSocketDrainTimeout. Any other stop closes
  * them immediately.
  */
 
@@ -27,8 +27,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* After WebSocketDrainTimeout, the remaining connections are closed over this period, so that
- * clients do not reconnect all at the same time. Milliseconds. */
+/* After WebSocketDrainTimeout, the child closes the remaining connections one by one over this
+ * period, milliseconds. Otherwise all clients would reconnect at the same time. */
 #define DRAIN_SPREAD (10 * 1000)
 
 /* How long a child waits for its clients' Close frames in an ungraceful stop, milliseconds. httpd
@@ -41,11 +41,11 @@ APLOG_USE_MODULE(websocket);
 static ws_engine *engine; /* accepts handshakes; NULL before child_init and after child_cleanup */
 static ws_engine *created;
 static server_rec *main_server;
-static volatile sig_atomic_t stop_at_once; /* the MPM stops this child ungracefully */
+static volatile sig_atomic_t stop_at_once; /* 1: the MPM is stopping this child ungracefully */
 static apr_int64_t drain_timeout;          /* milliseconds */
 static apr_time_t drain_end;               /* end of the drain; 0: no drain has started */
 static apr_time_t stop_end;                /* end of STOP_GRACE; 0: child_close_all() has not run */
-static volatile sig_atomic_t terminated;   /* SIGTERM has arrived */
+static volatile sig_atomic_t terminated;   /* 1: SIGTERM has arrived */
 static void (*mpm_sigterm)(int);           /* prefork's handler for SIGTERM */
 
 ws_engine *ws_child_engine(void)
@@ -100,7 +100,7 @@ static void child_engine_log(ws_log_level level, const ws_settings *settings, co
 
 /* ---- Stopping ---- */
 
-/* Set a time, ms milliseconds from now, unless it is set already. @return the time */
+/* Set *when to the time in ms milliseconds, unless it is already set. @return *when */
 static apr_time_t child_set_once(apr_time_t *when, apr_int64_t ms)
 {
     apr_time_t set = 0, then = apr_time_now() + apr_time_from_msec(ms);
@@ -112,7 +112,8 @@ static apr_time_t child_set_once(apr_time_t *when, apr_int64_t ms)
 static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)context;
-    terminated |= info->si_pid != getpid(); /* the MPM's threads also send it within this process */
+    /* Ignore a SIGTERM from this process, which the MPM's threads send. */
+    terminated |= info->si_pid != getpid();
 }
 
 static void child_stopping(apr_pool_t *pchild, int graceful)
@@ -140,8 +141,8 @@ static void child_on_sigterm(int sig)
     }
 }
 
-/* Handlers' outgoing connections do not delay the stop. @return whether all clients are gone
- * or SIGTERM has arrived */
+/* Wait until all clients have disconnected or SIGTERM arrives, at most until the time `until`.
+ * Outgoing connections of handlers do not delay the stop. @return 0: `until` has passed */
 static int child_wait_unless_terminated(ws_engine *e, apr_time_t until)
 {
     while (!terminated && (ws_engine_count(e) || ws_stranded_count())) {
@@ -178,7 +179,7 @@ static apr_time_t child_close_all(ws_engine *e)
     return child_set_once(&stop_end, STOP_GRACE);
 }
 
-/* Whether the MPM is stopping this child, with or without grace. */
+/* Whether the MPM is stopping this child, gracefully or not. */
 static int child_told_to_go(void)
 {
     int state;
@@ -236,7 +237,8 @@ void ws_child_drain(void)
 
 /* ---- Starting ---- */
 
-/* Every connection needs a descriptor, and the default limit on Debian is 8,192. */
+/* Raise the limit, since every connection needs a descriptor, and the default limit on Debian is
+ * 8,192. */
 static void child_raise_descriptor_limit(server_rec *s)
 {
     struct rlimit limit;
@@ -294,7 +296,8 @@ void ws_child_accept(void)
 {
     if (!ws_mpm_threaded()) {
         mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
-        apr_signal(SIGHUP, child_on_sigterm); /* an ungraceful stop or restart */
+        /* The MPM sends this signal for an ungraceful stop or restart. */
+        apr_signal(SIGHUP, child_on_sigterm);
     }
     engine = created;
 }

@@ -28,7 +28,7 @@ static apr_int64_t *config_field(cmd_parms *cmd, void *config)
     return (apr_int64_t *)((char *)config + (apr_size_t)(apr_uintptr_t)cmd->info);
 }
 
-/* httpd's own parser of flags ignores text after the first word, so it is not used. */
+/* This replaces httpd's own parser of flags, which ignores text after the first word. */
 const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg)
 {
     if (strcasecmp(arg, "on") && strcasecmp(arg, "off")) {

@@ -29,19 +29,22 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Limit on the records waiting to be written, in each child and for each store, bytes. */
+/* Maximum size of the records that wait to be written, bytes. This limit applies to each child, and
+ * to each store in it. */
 #define WAITING_MAX (4 * 1024 * 1024)
 
 /* How long a stopping child waits for the log's thread, milliseconds. */
 #define EXIT_WAIT 1000
 
-/** A file, a program behind a pipe, or a store. Directives with the same name share one target. */
+/** The target of a log: a file, a program that reads a pipe, or a store (a log in a database).
+ *  Directives with the same name share one target. */
 typedef struct target {
-    const char *name; /**< including the "|" of a program or the words of a store */
+    /** Name in the directive, including the "|" of a program or the words of a store. */
+    const char *name;
     int fd;
     ws_log_store *store; /**< NULL: a file or a program */
     const char *shown;   /**< how the error log names the target */
-    int losing;          /**< per child: the current loss of records has been logged */
+    int losing;          /**< 1: this child has logged that it is losing records */
 } target;
 
 struct ws_connection_log {
@@ -144,8 +147,8 @@ static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, c
     return NULL;
 }
 
-/* Remove the first format from the words. If there are several, the parser later refuses the
- * rest. */
+/* Remove the first format from the words. If the line has several formats, the parser later refuses
+ * the rest. */
 static const char *log_take_format(int *count, char **words)
 {
     const char *format = NULL;
@@ -199,8 +202,8 @@ const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *
     return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }
 
-/* The piped log is on the process's pool, so that it stays open across reloads: children of
- * older generations still write to the pipe. httpd restarts the program if it exits. */
+/* Allocate the piped log from the process's pool, so that it stays open across reloads, because
+ * children of older generations still write to the pipe. httpd restarts the program if it exits. */
 static piped_log *log_program_of(server_rec *s, const char *name)
 {
     apr_pool_t *process = s->process->pool;
@@ -217,7 +220,7 @@ static int log_open_logs(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     (void)plog, (void)ptemp;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* httpd reads this configuration again */
+        return OK; /* httpd will read this configuration again */
     }
     for (int i = 0; i < targets->nelts; i++) {
         target *t = APR_ARRAY_IDX(targets, i, target *);
@@ -271,8 +274,8 @@ static struct {
 
 static server_rec *main_server;
 
-/* Use one write(2) per record. Records from several processes then do not mix in a file, nor, up to
- * PIPE_BUF bytes, in a pipe. */
+/* Use one write(2) per record. Records from several processes then do not mix in a file. In a pipe,
+ * this is true for records of up to PIPE_BUF bytes. */
 static int log_write_record(const record *r)
 {
     apr_size_t done = 0;
@@ -320,7 +323,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
         if (error) {
             log_lost(r->target, error, "cannot be written");
         }
-        else if (!list.first) { /* all records are written, so log the next loss again */
+        else if (!list.first) { /* the list is empty, so log the next loss again */
             r->target->losing = 0;
         }
         list.waiting -= r->len;

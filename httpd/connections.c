@@ -2,8 +2,8 @@
 
 /**
  * Lists the open connections of all children for the status page, and closes a connection by its
- * id. Each child collects the answer from its loops, in parts that fit one message, so that no loop
- * is blocked for long.
+ * id. Each child collects the answer from its loops, in parts that each fit into one message. So no
+ * loop is blocked for long.
  */
 
 #include "httpd/connections.h"
@@ -20,31 +20,32 @@
 #include "httpd/shm.h"
 #include "httpd/ipc.h"
 
-/* Timeout for one answer of a child, and for the answers of all children together, milliseconds. */
+/* Maximum time to wait for one answer of a child, and for all answers of all children together,
+ * milliseconds. */
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 
-/* Number of connection slots that a loop examines per question. This limits how long it is
- * blocked. */
+/* Number of entries of its connection table (slab) that a loop examines per question. This limits
+ * how long the loop is blocked. */
 #define SLOTS 1024
 
 /* Longest text in a listing, bytes. Longer texts are cut. */
 #define TEXT_MAX 512
 
-/* Maximum number of questions that this child processes at the same time. Each needs the memory of
- * an answer. */
+/* Maximum number of questions that this child processes at the same time. Each question needs
+ * memory for an answer. */
 #define QUESTIONS_MAX 64
 
-/* A request to examine one loop, starting at a slot of its slab. */
+/* A request to examine one loop, starting at an entry of its slab. */
 WS_SHM_STRUCT(question, {
     apr_uint32_t loop, slot;
     char filter[WS_CONNECTIONS_FILTER + 1];
 });
 
-/* The header of an answer; connections follow. */
+/* The header of an answer. The connections follow the header. */
 WS_SHM_STRUCT(answer, {
     apr_uint32_t loop, slot; /* where to continue */
-    apr_uint32_t done;       /* all loops have been examined */
+    apr_uint32_t done;       /* 1: all loops have been examined */
     apr_uint32_t count;
 });
 
@@ -118,7 +119,7 @@ static int connections_matches(const ws_conn *c, const char *const texts[], cons
     return !len || connections_contains(id, filter, len);
 }
 
-/* @return bytes written; 0 if they exceed the room */
+/* Write a connection to l. @return bytes written; 0 if they exceed the room */
 static apr_size_t connections_put(ws_connection_info *l, apr_size_t room, const ws_conn *c,
                                   const ws_conn_info *r, const char *const texts[])
 {
@@ -178,7 +179,7 @@ static void connections_do_list(ws_engine *e, unsigned loop, void *arg)
                 apr_size_t size = connections_put((ws_connection_info *)(g->bytes + used),
                                                   sizeof(g->bytes) - used, c, &r, texts);
                 if (!size) {
-                    break; /* the next answer starts with this connection */
+                    break; /* the answer is full, so the next answer starts with this connection */
                 }
                 used += size;
                 g->head.count++;
@@ -291,7 +292,8 @@ static int connections_compare(const void *x, const void *y)
 
 /* ---- The asking child ---- */
 
-/** Connections collected so far. Sorted and cut when the array is full, so its size is bounded. */
+/** The connections collected so far. When the array is full, it is sorted and cut, so its size is
+ *  bounded. */
 typedef struct collection {
     ws_connection_info **items;
     unsigned count, size, wanted;
@@ -381,7 +383,8 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         ws_shm_owner owner, now;
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
-            && now.process == owner.process && ws_counters_open(s)) { /* it was open */
+            && now.process == owner.process
+            && ws_counters_open(s)) { /* it still runs, so it is missing */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

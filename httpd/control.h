@@ -46,7 +46,7 @@ int ws_control_limit(request_rec *r, unsigned *limit);
 
 /**
  * Build the data of WS_RPC_CLOSE from the arguments `code` and `reason`.
- * @return NULL: an argument is invalid, and *why is set to the error
+ * @param why  set to the error if an argument is invalid, otherwise to NULL
  */
 const char *ws_control_close_text(request_rec *r, const char **why);
 

@@ -25,8 +25,8 @@ APLOG_USE_MODULE(websocket);
 
 #define LIMIT_DEFAULT 100
 
-/* Marks requests whose path is one of AWS API Gateway. Its SDKs use these paths and expect its
- * responses. */
+/* A note in requests that use a path of AWS API Gateway. The SDKs of AWS use these paths and expect
+ * the responses of AWS API Gateway. */
 #define AWS_NOTE "websocket-control-aws"
 
 /* ---- Errors ---- */
@@ -181,7 +181,7 @@ void ws_control_log(request_rec *r, const char *what, const char *whom)
                   ap_escape_logitem(r->pool, whom), r->user ? r->user : r->useragent_ip);
 }
 
-/* Data from another process is untrusted. @return whether it is JSON of this type */
+/* Check data from another process, which is untrusted. @return whether it is JSON of this type */
 int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned *items)
 {
     cJSON *json = cJSON_ParseWithLength(data, len);

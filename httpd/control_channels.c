@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Control API requests about channels: lists channels, and publishes several messages.
+ * Handles requests of the control API about channels: lists channels, and publishes several
+ * messages.
  */
 
 #include "httpd/control.h"
@@ -39,8 +40,9 @@ typedef struct channel_sum {
 typedef struct channel_sums {
     apr_pool_t *pool;
     apr_hash_t *by_name;
-    apr_array_header_t *all; /* channel_sum */
-    const char *last;        /* the list is complete only up to this name; NULL: it is complete */
+    apr_array_header_t *all; /* array of channel_sum */
+    /* The list is complete only up to this name; NULL: the whole list is complete. */
+    const char *last;
 } channel_sums;
 
 static void channels_add(channel_sums *sums, const char *name, apr_int64_t subscribers,
@@ -166,8 +168,9 @@ int ws_control_list_channels(request_rec *r)
 
 typedef struct publish_item {
     const char *channel;
-    const char *id;    /* or NULL */
-    const char *close; /* a code, a space and the reason; NULL: the item is a message */
+    const char *id; /* id of the message, or NULL */
+    /* The Close frame's code, a space and the reason; NULL: the item is a message. */
+    const char *close;
     ws_type type;
     const char *data;
     apr_size_t len;

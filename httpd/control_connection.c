@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Control API requests about one connection, or about all connections of a user. */
+/** Handles requests of the control API about one connection, or about all connections of a user. */
 
 #include "httpd/control.h"
 
@@ -18,7 +18,7 @@
 typedef struct control_target {
     ws_node node;
     ws_id id;
-    const char *text; /* as in the request */
+    const char *text; /* the id as it is written in the request */
 } control_target;
 
 /* Parse ID or SERVER-ID. @return 0: it is malformed */
@@ -209,7 +209,8 @@ static int control_answer_counts(request_rec *r, const char *name, const ws_cont
     }
     else if (sums->full || sums->failed) {
         status = HTTP_SERVICE_UNAVAILABLE;
-        if (!sums->done) { /* a second request would repeat the part that has been done */
+        /* If part of the work has been done, the client must not repeat the request. */
+        if (!sums->done) {
             apr_table_setn(r->err_headers_out, "Retry-After", "1");
         }
     }

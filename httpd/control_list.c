@@ -11,18 +11,18 @@
 #include "base/parse.h"
 #include "engine/json.h"
 #include "httpd/json_answer.h"
-/* After this time the list ends early, and `next` continues it. */
+/* If a list takes longer than this, the page ends early, and `next` continues the list. */
 #define LIST_TIME apr_time_from_sec(6)
 
 typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
-    unsigned left;       /* room left on the page, connections */
+    unsigned left;       /* number of connections that still fit on the page */
     ws_node from;        /* process to start at */
     unsigned loop, slot; /* position in that process */
     ws_strbuf items, missing;
     const char *next; /* start of the next page; NULL: this is the last one */
-    int complete;     /* all processes are known and have answered */
+    int complete;     /* 1: all processes are known and have answered */
 } control_list;
 
 static int control_compare_nodes(const void *x, const void *y)

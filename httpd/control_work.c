@@ -17,7 +17,7 @@
 #include "httpd/control.h"
 #include "protocol/close.h"
 
-/* Number of slots that a loop examines per turn. */
+/* Number of entries of its connection table that a loop examines without a break. */
 #define SLOTS 256
 
 /* Longest list in one answer, bytes. The next answer continues the list. */
@@ -96,7 +96,7 @@ static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_s
 {
     apr_size_t queued = ws_queued(c);
     ws_status s;
-    if (!ws_version(c)) { /* an event stream has no version */
+    if (!ws_version(c)) { /* only an event stream has no version */
         return WS_RPC_UNSUPPORTED;
     }
     if (queued && queued + len > ws_conn_settings(c)->send_queue) {
@@ -109,7 +109,7 @@ static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_s
                                              : WS_RPC_GONE;
 }
 
-/* text: a code, a space and a reason. */
+/* Close a connection. text: a code, a space and a reason. */
 static ws_rpc_status work_close(ws_conn *c, const char *text)
 {
     apr_int64_t code;
@@ -160,7 +160,7 @@ static ws_rpc_status work_do(ws_rpc *call, ws_conn *c)
     }
 }
 
-/* Whether the connection is a client's and can send messages. */
+/* Whether the connection belongs to a client and can send messages. */
 static int work_is_open(const ws_conn *c)
 {
     return ws_conn_state(c) == WS_OPEN && ws_conn_location(c);
@@ -247,7 +247,8 @@ static void work_finish(ws_rpc *call, int all)
     ws_strbuf_free(&answer);
 }
 
-/* @return 1 at the end of the loop's connections */
+/* Process the next connections of the current loop. @return 1 at the end of the loop's
+ * connections */
 static int work_look(ws_engine *e, ws_rpc *call, const ws_channel *ch)
 {
     for (unsigned until = call->slot + SLOTS; call->slot < until && !work_is_enough(call);
@@ -273,8 +274,8 @@ static void work_walk(ws_engine *e, unsigned loop, void *arg)
     ws_channel *ch = NULL;
     int end;
     (void)loop;
-    /* Only drop a late question if no connection has been processed yet. After that, the counts
-     * must be reported. */
+    /* Drop a late question only before the first connection has been processed. After that, the
+     * counts must be reported. */
     if (!call->loop && !call->slot && ws_rpc_drop_late(call)) {
         return;
     }

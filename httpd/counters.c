@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counters in shared memory. Each loop counts in its own row without a lock; the parent adds the
- * rows of an ended child to the totals.
+ * Counters in shared memory. Each loop counts in its own row without a lock. When a child has
+ * ended, the parent adds its rows to the totals.
  */
 
 #include "httpd/counters.h"
@@ -16,7 +16,7 @@
 /* Unused rows cost no memory, since the kernel allocates pages on first use. */
 WS_SHM_STRUCT(child, {
     char shift[WS_SHM_SHIFT];
-    unsigned rows; /* atomic; rows in use */
+    unsigned rows; /* atomic; number of rows in use */
     ws_counters row[1 + WS_LOOPS_MAX];
 });
 
@@ -71,8 +71,9 @@ apr_uint64_t ws_counters_open(unsigned slot)
            + sum.value[WS_COUNT_OPEN_RELAY] + sum.value[WS_COUNT_OPEN_SOCKJS];
 }
 
-/* The child has ended, so no process writes to these rows, but others may read them. Counters are
- * added to the totals; gauges end with the child. */
+/* The child has ended, so no process writes to its rows, but other processes may read them. The
+ * function adds counters to the totals, but drops gauges, because what they count has ended with
+ * the child. */
 void ws_counters_reclaim(unsigned slot)
 {
     child *c = &memory->child[slot];

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counts descriptors at handshakes. If the limit is unknown, there are always enough. */
+/** Counts the descriptors in use when handshakes arrive. If the limit is unknown, this file assumes
+ *  that enough are free. */
 
 #include "httpd/descriptors.h"
 
@@ -13,8 +14,8 @@
 #include "httpd/counters.h"
 #include "httpd/shm.h"
 
-/* Descriptors reserved for httpd: MARGIN, and MARGIN_THREAD for each of its threads, but at most
- * 1/MARGIN_PART of all. */
+/* Number of descriptors reserved for httpd: MARGIN, plus MARGIN_THREAD for each of its threads, but
+ * at most 1/MARGIN_PART of all. */
 #define MARGIN 32
 #define MARGIN_THREAD 2
 #define MARGIN_PART 4
@@ -25,8 +26,9 @@
 
 #define CHECK_EVERY 16
 
-static rlim_t mark;      /* refuse handshakes from this descriptor number on; 0: unknown */
-static apr_uint64_t low; /* atomic; connections when descriptors ran short; 0: enough */
+static rlim_t mark; /* refuse handshakes from this descriptor number on; 0: unknown */
+/* Atomic; number of connections when descriptors ran short; 0: enough are free. */
+static apr_uint64_t low;
 
 apr_status_t ws_descriptors_child_init(apr_pool_t *pchild, server_rec *s,
                                        ws_engine_options *options)
@@ -45,8 +47,8 @@ apr_status_t ws_descriptors_child_init(apr_pool_t *pchild, server_rec *s,
     return APR_SUCCESS;
 }
 
-/* The kernel allocates the lowest free descriptor, so its number is a lower bound of those in
- * use. */
+/* Get the lowest free descriptor, which is the one that the kernel allocates next. All lower
+ * descriptors are in use, so its number is a lower bound of the number in use. */
 static rlim_t descriptors_used(void)
 {
     int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
@@ -63,9 +65,9 @@ static apr_uint64_t descriptors_connections(void)
     return slot < 0 ? 0 : ws_counters_open((unsigned)slot);
 }
 
-/* Counting takes two system calls. While less than half of the descriptors are in use, only one of
- * CHECK_EVERY handshakes counts them. The handshakes in between cannot use up the other half,
- * unless the limit is small.
+/* Count the descriptors in use. This takes two system calls, so while less than half of the
+ * descriptors are in use, only one of CHECK_EVERY handshakes counts them. The handshakes in between
+ * cannot use up the other half, unless the limit is small.
  * @return the number in use; 0: enough are free, or unknown */
 static rlim_t descriptors_count(void)
 {
