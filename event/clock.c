@@ -5,8 +5,8 @@
 
 #include <time.h>
 
-static int held;               /* set before the first thread starts */
-static apr_uint32_t time_held; /* atomic */
+static int held;               /* the clock is stopped; set before the first thread starts */
+static apr_uint32_t time_held; /* the time of the stopped clock; atomic */
 
 apr_uint32_t ws_clock(void)
 {

@@ -7,10 +7,10 @@
 
 #include <apr.h>
 
-/** Milliseconds, monotonic; the value wraps.  [any thread] */
+/** Get the time in milliseconds, from a monotonic clock. The value wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
-/** Stop the clock, so that only ws_clock_advance() moves it. For handler tests. Call this
+/** Stop (hold) the clock, so that only ws_clock_advance() moves it. For handler tests. Call this
  *  before an engine is created. */
 void ws_clock_hold(void);
 
@@ -18,8 +18,8 @@ void ws_clock_hold(void);
  *  a task to wake it.  [any thread] */
 void ws_clock_advance(apr_uint32_t ms);
 
-/** The timeout to use for a wait of ms milliseconds: ms, or -1 (no limit) if the clock is held and
- *  ms is positive. */
+/** Get the timeout to use for a wait of ms milliseconds. @return ms; -1 (no limit) if the clock is
+ *  held and ms is positive */
 int ws_clock_patience(int ms);
 
 #endif

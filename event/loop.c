@@ -19,8 +19,8 @@
 /* Maximum rounds of ws_loop_catch_up(): a peer may never stop sending. */
 #define CATCH_UP_MAX 1000
 
-/* Initial-exec: with the default thread-local storage model of a shared object, each access is a
- * function call, which costs more than all checks in ws_send(). */
+/* The model initial-exec makes each access cheap. With the default model of a shared object, each
+ * access is a function call, which costs more than all checks in ws_send(). */
 static __thread ws_event_loop *current __attribute__((tls_model("initial-exec")));
 
 ws_loop *ws_loop_current(void)
@@ -88,7 +88,8 @@ void ws_loop_defer(ws_loop *loop, ws_deferred *d)
     STAILQ_INSERT_TAIL(&loop_of(loop)->deferred, d, next);
 }
 
-/* Releasing an object may defer others. They are released in the same turn. */
+/* Release the deferred objects. Releasing an object may defer others, which are released in the
+ * same turn. */
 static void loop_release(ws_event_loop *loop)
 {
     STAILQ_HEAD(ws_deferred_kept, ws_deferred) kept = STAILQ_HEAD_INITIALIZER(kept);
@@ -153,7 +154,8 @@ void ws_handles_stop(ws_loop *user)
 
 /* ---- Turns ---- */
 
-/* @return the number of WS_STREAM_RECEIVED events */
+/* Wait for events and handle them. timeout: milliseconds; -1: no limit. @return the number of
+ * WS_STREAM_RECEIVED events */
 static int loop_wait(ws_event_loop *loop, int timeout)
 {
     ws_ready ready[READY_MAX];
@@ -184,7 +186,8 @@ void ws_loop_catch_up(ws_loop *user)
     }
 }
 
-/* Must run in the loop's thread, because only the thread that creates the ring may use it. */
+/* Choose the backend. Runs in the loop's thread, because only the thread that creates the ring may
+ * use it. */
 static void loop_choose_backend(ws_event_loop *loop)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -215,9 +218,9 @@ static void *APR_THREAD_FUNC loop_run(apr_thread_t *thread, void *arg)
             hooks->submit(loop_user(loop));
         }
     }
-    loop_run_tasks(loop); /* tasks posted after the last turn: ws_run() guarantees the call */
+    loop_run_tasks(loop); /* those posted after the last turn: ws_run() guarantees its call */
     loop_release(loop);
-    /* Not apr_thread_exit(), which ends the thread without returning from this frame.
+    /* Do not call apr_thread_exit(), which ends the thread without returning from this frame.
      * AddressSanitizer would report the thread's cleanup on this stack as an overflow. */
     return NULL;
 }

@@ -32,10 +32,10 @@ typedef enum {
 
 #define WS_BACKEND_NAMES "auto, epoll or io_uring"
 
-/** [any thread] */
+/** Get a backend's name.  [any thread] */
 const char *ws_backend_name(ws_backend backend);
 
-/** @return 0; -1 if no backend has this name.  [any thread] */
+/** Find a backend by its name. @return 0; -1: no backend has this name  [any thread] */
 int ws_backend_parse(const char *name, ws_backend *backend);
 
 /** Size of the buffer for the text of ws_backend_explain(), bytes. */
@@ -46,9 +46,9 @@ int ws_backend_parse(const char *name, ws_backend *backend);
 void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT]);
 
 /** Check whether a backend can be used. why: NULL, or set to the text of ws_backend_explain() on
- * failure
- *  @return APR_ENOTIMPL: not built in; ENOSYS or EINVAL: the kernel is too old; EPERM: the kernel
- *  forbids it.  [any thread] */
+ *  failure
+ *  @return APR_SUCCESS; APR_ENOTIMPL: not built in; ENOSYS or EINVAL: the kernel is too old; EPERM:
+ *  the kernel forbids it.  [any thread] */
 apr_status_t ws_backend_check(ws_backend backend, char why[WS_BACKEND_TEXT]);
 
 /** A call that another thread posts to a loop; the first member of a struct that fn releases. */
@@ -66,8 +66,8 @@ struct ws_deferred {
     int (*release)(ws_loop *loop, ws_deferred *d);
 };
 
-/** A source that no connection owns, such as a connection attempt. When the loop ends, it calls
- * stop. */
+/** A source that no connection owns, such as a connection attempt. When the loop ends, the loop
+ * calls the handle's function stop. */
 typedef struct ws_handle ws_handle;
 struct ws_handle {
     ws_source source; /**< must be first */
@@ -84,7 +84,7 @@ typedef struct ws_loop_hooks {
     void (*started)(ws_loop *loop, ws_backend backend, apr_status_t failure);
     /** Whether `turn` has work to do, so that the loop must not sleep. */
     int (*pending)(const ws_loop *loop);
-    /** After events, tasks and alarms. */
+    /** Called after the turn's events, tasks and alarms. */
     void (*turn)(ws_loop *loop);
     /** Called before the wait, only if streams are async (stream.h). May call
          *  ws_stream_send_pieces(). */
@@ -111,7 +111,7 @@ struct ws_event_loop {
 
 /* ---- Start and stop ---- */
 
-/** [any thread] */
+/** Initialize a loop. seed: for ws_loop_spread(), different in each loop  [any thread] */
 apr_status_t ws_event_loop_init(ws_event_loop *loop, const ws_loop_hooks *hooks, ws_backend backend,
                                 unsigned seed);
 
@@ -133,7 +133,8 @@ ws_loop *ws_loop_current(void);
 
 /* ---- Tasks ---- */
 
-/** @return a task with its fn set, or NULL if out of memory.  [any thread] */
+/** Allocate a zeroed struct of size bytes that begins with a ws_task, and set the task's fn.
+ *  @return NULL: out of memory  [any thread] */
 void *ws_task_new(apr_size_t size, void (*fn)(ws_loop *loop, ws_task *task));
 
 /** Run a task on the loop. Tasks posted by one thread run in order.  [any thread]
@@ -149,8 +150,8 @@ void ws_loop_defer(ws_loop *loop, ws_deferred *d);
  *  peer is silent. Does nothing if streams are not async. */
 void ws_loop_catch_up(ws_loop *loop);
 
-/** @return a random time from ms / 2 to ms, so that timers set at the same time fire at different
- *  times */
+/** Get a random time from ms / 2 to ms. Timers that are set at the same time with such times fire
+ *  at different times. */
 apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms);
 
 /* ---- Handles ---- */

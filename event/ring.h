@@ -48,8 +48,8 @@ void ws_ring_receive(ws_ring *r, int fd, ws_source *source);
 /** Stop receiving. One last WS_STREAM_RECEIVED event follows, with `more` set to 0. */
 void ws_ring_stop(ws_ring *r, ws_source *source);
 
-/** @return a buffer of WS_SEND_BUFFER bytes for ws_ring_send(). It may overlap an earlier one that
- *  was not passed to ws_ring_send() */
+/** Get a buffer of WS_SEND_BUFFER bytes for ws_ring_send(). It may overlap an earlier buffer that
+ *  was not passed to ws_ring_send(). */
 unsigned char *ws_ring_room(ws_ring *r);
 
 /** Send the first len bytes of `room`, a buffer from ws_ring_room(). A source can have only one

@@ -267,7 +267,7 @@ static int ring_reserve(ws_ring *r, unsigned n)
     return 0;
 }
 
-/* Copy all completions from the kernel's queue: the last of them may report a failed send. */
+/* Copy all completions from the kernel's queue, because the last one may report a failed send. */
 static int ring_drain(ws_ring *r)
 {
     unsigned n;
@@ -309,8 +309,8 @@ static void ring_report(const ring_send *s)
     s->source->ready(s->source, &r);
 }
 
-/* Report the results of all sends. If the kernel is out of memory, not all of them may have been
- * submitted. They then fail with ENOMEM. */
+/* Report the results of all sends. If the kernel is out of memory, it may not have accepted some
+ * sends. Those fail with ENOMEM. */
 static void ring_settle(ws_ring *r)
 {
     unsigned n = r->send_count;

@@ -23,7 +23,7 @@ typedef struct ws_source ws_source;
 /** An event of a source. */
 typedef struct ws_ready {
     ws_source *source;
-    unsigned events;        /**< WS_READABLE and the like; or one WS_STREAM_... alone */
+    unsigned events;        /**< bits: WS_READABLE and the like; or a single WS_STREAM_... */
     int result;             /**< bytes received or sent, or -errno; 0 received: end of the stream */
     unsigned char *data;    /**< the bytes; WS_STREAM_SENT: NULL if they were sent as pieces */
     apr_size_t len;         /**< WS_STREAM_SENT: number of bytes to be sent */
@@ -32,7 +32,7 @@ typedef struct ws_ready {
     unsigned char more;     /**< WS_STREAM_RECEIVED: receiving continues */
 } ws_ready;
 
-/** Initialize with zeroes, then set ready, and set watched to -1. */
+/** The owner zeroes the struct, sets ready, and sets watched to -1. */
 struct ws_source {
     void (*ready)(ws_source *s, const ws_ready *r);
     int fd;

@@ -33,7 +33,8 @@ static void stream_stop_receiving(ws_event_loop *loop, ws_source *s)
     }
 }
 
-/* Let the poller watch for events. -1: do not watch at all, not even for a broken connection. */
+/* Let the poller watch for events. events -1: do not watch at all, not even for a broken
+ * connection */
 static apr_status_t stream_poll(ws_event_loop *loop, ws_source *s, int events)
 {
     int now = s->polled ? s->poll_events : -1;

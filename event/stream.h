@@ -19,7 +19,7 @@
 
 #include "event/loop.h"
 
-/** Bytes before the received data that the owner may overwrite. */
+/** Number of bytes before the received data that the owner may overwrite. */
 #define WS_RECEIVE_HEADROOM 256
 
 /** Size of a send buffer, bytes. */
@@ -28,8 +28,8 @@
 /** Maximum number of pieces in one send. */
 #define WS_SEND_PIECES 64
 
-/** If at least this many bytes are gathered, they are sent immediately. At the end of the turn,
- *  they might no longer be in the processor's cache, which would cost more than the system call. */
+/** Gathered data of at least this size, bytes, is sent immediately. At the end of the turn, it
+ *  might no longer be in the processor's cache, which would cost more than the system call. */
 #define WS_SEND_LATER_MAX (4 * 1024)
 
 /** Make the stream async if the loop's backend supports that. [any stream] */

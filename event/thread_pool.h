@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Threads for work that may block. Not apr_thread_pool: its push allocates, can fail after the task
- * was queued, and creates a new thread for each burst of work.
+ * Threads for work that may block. apr_thread_pool is not suitable: its push allocates, can fail
+ * after the task was queued, and creates a new thread for each burst of work.
  */
 
 #ifndef WS_EVENT_THREAD_POOL_H

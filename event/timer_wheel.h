@@ -13,7 +13,7 @@
 
 typedef struct ws_alarm ws_alarm;
 
-/** A timer; a member of its owner's struct. Initialize with zeroes. */
+/** A timer; a member of its owner's struct. The owner zeroes it. */
 struct ws_alarm {
     ws_alarm *next;
     ws_alarm **link; /**< the pointer to this alarm, NULL while it is not set */
@@ -43,7 +43,7 @@ void ws_timer_wheel_clear(ws_timer_wheel *w, ws_alarm *a);
 /** Call all alarms that are due. */
 void ws_timer_wheel_run(ws_timer_wheel *w, apr_uint32_t now);
 
-/** @return milliseconds until the next call to ws_timer_wheel_run(); -1 if no alarm is set */
+/** Get the milliseconds until ws_timer_wheel_run() must be called. @return -1: no alarm is set */
 int ws_timer_wheel_timeout(const ws_timer_wheel *w, apr_uint32_t now);
 
 #endif
