@@ -118,7 +118,7 @@ const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least
 
 /* ---- Command-line options ---- */
 
-/* @return 1, or 0: not a number */
+/* Parse a number with up to three decimals. *n: set to thousandths. @return 0: not a number */
 static int parse_thousandths(const char *text, apr_int64_t *n)
 {
     apr_int64_t whole, part = 0;
@@ -233,7 +233,7 @@ const char *ws_print_position(ws_position position, char text[WS_POSITION_SIZE])
 
 /* ---- Percent-encoding ---- */
 
-/* @return the next decoded byte; 0: the text is invalid */
+/* Decode the next byte. @return the byte; 0: the text is invalid */
 static int parse_byte(const char **at, const char *end, int form)
 {
     const char *s = *at;

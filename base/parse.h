@@ -32,11 +32,11 @@ const char *ws_parse_decimal(apr_pool_t *p, const char *text, double least, doub
 const char *ws_parse_seconds(apr_pool_t *p, const char *text, apr_int64_t least, apr_int64_t most,
                              apr_int64_t *ms);
 
-/** @return the part of a parser's error text after "takes ", for 'invalid value "x": expected
- * ...' */
+/** Get the part of a parser's error text after "takes ", for texts such as 'invalid value "x":
+ *  expected ...'. */
 const char *ws_parse_expected(const char *error);
 
-/** @return the value of a hexadecimal digit, or -1 */
+/** Get the value of a hexadecimal digit. @return -1: c is not a hexadecimal digit */
 int ws_hex_digit(int c);
 
 /** Parse exactly len hexadecimal digits, 1 to 16. @return whether they are valid */

@@ -30,7 +30,7 @@ typedef struct ws_queue {
 
 void ws_queue_init(ws_queue *q);
 
-/** No other thread may use the queue. */
+/** Free the queue's lock. No other thread may use the queue any more. */
 void ws_queue_destroy(ws_queue *q);
 
 /**
@@ -48,8 +48,8 @@ ws_queue_item *ws_queue_pop(ws_queue *q);
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
 
-/** Like ws_queue_wait(), but wait at most until a CLOCK_REALTIME time. @return NULL also after
- * that time */
+/** Like ws_queue_wait(), but wait until `until` (CLOCK_REALTIME) at most. @return NULL also if that
+ * time has passed */
 ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until);
 
 /** Remove all items, in order.  [any thread] */

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The memory of a loop's connections: slots in chunks that never move. The slot that has been
- * free for the longest time is reused first, so that generations grow slowly (ids.c).
+ * The memory of a loop's connections: chunks of slots, one for each connection, that never move.
+ * The slot that has been free for the longest time is reused first, so that generations grow slowly
+ * (ids.c).
  */
 
 #ifndef WS_BASE_SLAB_H
@@ -10,8 +11,8 @@
 
 #include <apr.h>
 
-#define WS_SLAB_CHUNK 64        /**< slots in a chunk */
-#define WS_SLAB_SLOTS (1 << 20) /**< at most */
+#define WS_SLAB_CHUNK 64        /**< number of slots in a chunk */
+#define WS_SLAB_SLOTS (1 << 20) /**< maximum number of slots in a slab */
 
 typedef struct ws_slab {
     void **chunks;
@@ -33,7 +34,7 @@ void ws_slab_destroy(ws_slab *s);
 void *ws_slab_take(ws_slab *s, apr_uint32_t *slot);
 void ws_slab_give(ws_slab *s, apr_uint32_t slot);
 
-/** A slot's memory, even if the slot is free; NULL if the slot does not exist. */
+/** Get a slot's memory, even if the slot is free. @return NULL: the slot does not exist */
 void *ws_slab_at(const ws_slab *s, apr_uint32_t slot);
 
 #endif

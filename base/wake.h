@@ -7,13 +7,13 @@
 
 #include <apr_errno.h>
 
-/** @param fd  non-blocking, close-on-exec; close it with close(2) */
+/** Create an eventfd. @param fd  set; non-blocking, close-on-exec; close it with close(2) */
 apr_status_t ws_wake_create(int *fd);
 
 /** Make fd readable. Does not change errno. [any thread, signal handlers too] */
 void ws_wake(int fd);
 
-/** Reset: fd is not readable until the next ws_wake(). */
+/** Reset the eventfd: fd is not readable until the next ws_wake(). */
 void ws_woken(int fd);
 
 #endif
