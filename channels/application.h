@@ -14,13 +14,14 @@
 
 #include "include/mod_websocket.h"
 
+/** The kinds of questions and notifications. */
 typedef enum {
-    WS_APP_PUBLISH = 0x1,     /**< a question */
-    WS_APP_SUBSCRIBE = 0x2,   /**< a question */
-    WS_APP_UNSUBSCRIBE = 0x4, /**< this and the following ones are notifications */
+    WS_APP_PUBLISH = 0x1,     /**< question: may the message be published? */
+    WS_APP_SUBSCRIBE = 0x2,   /**< question: may the connection subscribe? */
+    WS_APP_UNSUBSCRIBE = 0x4, /**< notification: a connection has unsubscribed */
     WS_APP_OCCUPIED =
-        0x8, /**< the channel has its first subscriber in any of this httpd's processes */
-    WS_APP_VACATED = 0x10 /**< the channel has lost its last subscriber */
+        0x8, /**< notification: the channel has its first subscriber in this httpd's processes */
+    WS_APP_VACATED = 0x10 /**< notification: the channel has lost its last subscriber */
 } ws_app_event;
 
 /** A question or notification. Its pointers are valid until `ask` returns. */

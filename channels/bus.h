@@ -42,8 +42,8 @@ struct ws_bus {
      * @param missed   incremented for each process that could not be reached. The bus sends
      *                 WS_PACKET_MISSED to that process once it can be reached
      * @return WS_QUEUED. WS_FULL: the queue of one of the processes is full, and none received the
-     *         packet. With WS_PACKET_STORED the bus does not refuse the packet: processes that
-     *         miss it read the history
+     *         packet. The bus does not refuse a packet with WS_PACKET_STORED, because processes
+     *         that miss it read the history
      */
     ws_status (*publish)(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
                          apr_uint32_t *missed);
@@ -60,8 +60,8 @@ struct ws_bus {
 
     /**
      * List the processes that the bus reaches, which may include this process.
-     * @param nodes  set, up to size
-     * @param count  set
+     * @param nodes  filled with at most size processes
+     * @param count  set to the number of processes in nodes
      * @return 1: the list is complete; 0: there may be others, currently unknown
      */
     int (*nodes)(ws_bus *b, ws_node *nodes, unsigned size, unsigned *count);

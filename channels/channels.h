@@ -25,10 +25,11 @@ typedef struct ws_channels_options {
     ws_bus *local;       /**< bus to the other processes of this httpd, or NULL */
     ws_bus *remote;      /**< bus to other machines, or NULL */
     ws_history *history; /**< or NULL */
-    ws_once *once;       /**< NULL: refuse to publish with an id, unless the history has `once` */
+    ws_once *once;       /**< store for message ids. NULL: messages with an id are refused, unless
+                              the history has `once` */
     unsigned channels;   /**< maximum number of channels in this process; 0: no limit */
-    int wildcards;       /**< also publish to wildcards, because clients may subscribe to them */
-    apr_size_t queue;    /**< limit on a loop's queue, bytes; 0: 8 MiB */
+    int wildcards;       /**< 1: also publish to wildcards, because clients may subscribe to them */
+    apr_size_t queue;    /**< maximum size of a loop's queue, bytes; 0: 8 MiB */
     /** Implements ws_may(); NULL: no directives. Called on any thread that runs the connection's
      *  callbacks. */
     int (*may)(ws_conn *c, ws_action action, const char *channel);
@@ -60,7 +61,7 @@ void ws_channels_stop(ws_channels *h);
  *  history has stopped. No handler function is called after this. */
 void ws_channels_finish(ws_channels *h);
 
-/** Call it after ws_channels_finish(). */
+/** Free the channels. Call it after ws_channels_finish(). */
 void ws_channels_destroy(ws_channels *h);
 
 /** The options of ws_channels_create().  [any thread] */
@@ -75,8 +76,8 @@ WS_API ws_status ws_publish_message(ws_message *m, ws_published_fn fn, void *arg
 WS_API ws_status ws_message_create(const char *channel, ws_type type, const char *data,
                                    apr_size_t len, const ws_publication *how, ws_message **m);
 
-/** Like ws_subscribe(), but does not ask the application: it requested the subscription itself, or
- *  has already been asked. */
+/** Like ws_subscribe(), but does not ask the application, because the application requested the
+ *  subscription itself or has already been asked. */
 ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscription *how);
 
 /** Set a message's id, which has 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
@@ -96,10 +97,10 @@ typedef struct ws_channel_count {
  * List the channels that have subscribers in this process, sorted by name.
  * @param prefix  only names that start with it
  * @param after   only names that sort after it, in byte order
- * @param most    maximum number
+ * @param most    maximum number of channels
  * @param all     set to the sorted array; malloc'ed, with room for 2 * most
  * @param more    set to 1 if there are channels after the last one
- * @return the number; -1: out of memory  [any thread]
+ * @return the number of channels; -1: out of memory  [any thread]
  */
 WS_API int ws_channels_list(const char *prefix, const char *after, unsigned most,
                             ws_channel_count **all, int *more);

@@ -16,12 +16,12 @@
 int ws_dispatch(ws_channels *h, unsigned loop, ws_channel *ch, ws_event_kind kind, ws_message *m);
 
 /** Post a message to all loops that have subscribers. A loop whose queue is full reads the message
- *  from the history later, or reports a gap. @param ch  or NULL  @return the number of
- *  subscribers */
+ *  from the history later, or reports a gap. @param ch  NULL: there are no subscribers
+ *  @return the number of subscribers */
 apr_uint32_t ws_dispatch_message(ws_channels *h, ws_channel *ch, ws_message *m);
 
 /** Whether any loop with subscribers has a full queue. A loop whose queue has been full for too
- *  long is considered stopped, and does not count. @param ch  or NULL */
+ *  long is considered stopped, and does not count. @param ch  NULL: there are no subscribers */
 int ws_dispatch_must_wait(ws_channels *h, const ws_channel *ch, const ws_message *m);
 
 #endif

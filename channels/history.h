@@ -16,9 +16,9 @@
  * receives offset n + 2 after n therefore knows that one message is missing, and reads it from the
  * store. The bus may lose or reorder messages, but each subscriber receives them once and in order.
  *
- * EPOCH. A number that no other history of the channel has used, for example the time plus a random
- * number. A store that has lost or discarded its data begins a new epoch. After clear, a store
- * begins a new epoch, or continues the offsets.
+ * EPOCH. An epoch is a number that no other history of the channel has used, for example the time
+ * plus a random number. A store that has lost or discarded its data begins a new epoch. After
+ * clear, a store begins a new epoch, or continues the offsets.
  */
 
 #ifndef WS_CHANNELS_HISTORY_H

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Changes of the history file: messages are added and deleted. When the file is full, the oldest
- * messages of all channels are deleted first.
+ * Changes the history file: adds and deletes messages. When the file is full, the oldest messages
+ * of all channels are deleted first. A turn is a message's entry in the list of all messages by
+ * age: see history_layout.h.
  */
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #define COST 256
 #define PAGE 4096
 
-/* How long an empty channel is kept, so that its positions stay valid. */
+/* How long an empty channel is stored, so that its positions stay valid. */
 #define REMEMBERED apr_time_from_sec(24 * 3600)
 
 /* Maximum number of expired turns that each change deletes. */
@@ -26,7 +27,7 @@ struct ws_change {
     apr_time_t now;
     totals totals;
     apr_uint64_t most; /* limit on totals.cost during this change, bytes */
-    int rc;            /* the first error: later calls do nothing */
+    int rc;            /* the first error, after which calls do nothing; 0: none */
 };
 typedef struct ws_change change;
 
@@ -120,7 +121,7 @@ static int changes_forget_channel(change *c, const turn *t)
     return rc ? rc : changes_del(c, NAMES, key);
 }
 
-/* If the oldest turn has expired, or has_to_be is set, delete it and its message or channel.
+/* If the oldest turn has expired, or has_to_be is set, delete the turn and its message or channel.
  * @param done  set to 1 if there was no turn to delete */
 static int changes_end_turn(change *c, int has_to_be, int *done)
 {
@@ -151,7 +152,7 @@ static int changes_end_turn(change *c, int has_to_be, int *done)
     return t.offset ? changes_drop_first(c, t.id) : changes_forget_channel(c, &t);
 }
 
-/* Delete old messages until a record of this cost fits, bytes. */
+/* Delete old messages until a record fits. cost: of the record, bytes */
 static int changes_make_room(change *c, apr_uint64_t cost)
 {
     int rc = 0, done = 0;
@@ -177,7 +178,7 @@ static int changes_new_channel(change *c, const char *name, channel *ch)
     return rc;
 }
 
-/* Delete the messages beyond a channel's limits. */
+/* Delete the messages of a channel that exceed its limits. */
 static int changes_trim(change *c, const channel *ch, const ws_keep *keep)
 {
     MDB_cursor *cursor = NULL;
@@ -244,8 +245,9 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
         return APR_ENOMEM;
     }
     if (harder) {
-        /* A read transaction prevents the reuse of old pages. If its process is dead, this ends the
-         * transaction; otherwise, it may end soon. */
+        /* A read transaction prevents the reuse of old pages. If its process is dead, this call
+         * ends the transaction. If the process is alive, the transaction may end during the
+         * pause. */
         ws_history_env_forget_the_dead(h->lmdb);
         apr_sleep(apr_time_from_msec(1) << harder);
     }

@@ -2,7 +2,7 @@
 
 /**
  * Opens the LMDB file of histories, inspects it, and runs its transactions. If the file is damaged,
- * it is renamed and a new one is created: a lost history is better than a stopped server.
+ * it is renamed and a new one is created, because a lost history is better than a stopped server.
  */
 
 #include "channels/history_env.h"
@@ -23,7 +23,7 @@
 /* Maximum number of concurrent read transactions, in all processes together. */
 #define READERS_MAX 1024
 
-/* MDB_NOTLS: a reader slot belongs to a transaction, not to a thread. */
+/* With MDB_NOTLS, a reader slot belongs to a transaction, not to a thread. */
 #define FLAGS (MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD)
 #define MODE 0600
 
@@ -93,9 +93,9 @@ static void env_close_env(ws_history_env *m)
     }
 }
 
-/* The data file and LMDB's lock file belong together. The lock prevents a process from opening
- * one of them while another process replaces both.
- * @return a descriptor, whose close(2) unlocks; -1 for an error */
+/* Lock the directory. The data file and LMDB's lock file belong together. The lock prevents a
+ * process from opening one of them while another process replaces both.
+ * @return a descriptor; closing it unlocks the directory; -1: an error */
 static int env_lock_directory(const ws_history_env *m)
 {
     int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,8 +125,8 @@ static void env_set_aside(ws_history_env *m, ino_t inode, const char *why)
     }
 }
 
-/* LMDB aborts the process after this call. Rename the file, so that the next process does not fail
- * in the same way. */
+/* Rename the file, so that the next process does not fail in the same way. LMDB calls this function
+ * before it aborts the process. */
 static void env_failed_assertion(MDB_env *env, const char *why)
 {
     ws_history_env *m = mdb_env_get_userctx(env);
@@ -232,7 +232,7 @@ void ws_history_env_close(ws_history_env *m)
     apr_thread_rwlock_destroy(m->lock);
 }
 
-/* Reopen the file after another one replaced it, or after its map has grown. */
+/* Reopen the file after another file has replaced it, or after its map has grown. */
 static int env_open_again(ws_history_env *m, int even_if_the_same)
 {
     int rc = 0;
@@ -322,7 +322,8 @@ void ws_history_env_forget_the_dead(ws_history_env *m)
 
 /* ---- Inspecting, in a separate process ---- */
 
-/* Read every byte. On a damaged file this may crash. @return 0, or LMDB's error */
+/* Read every byte of the file. If the file is damaged, this may crash. @return 0, or LMDB's
+ * error */
 static int env_read_through(ws_history_env *m)
 {
     MDB_txn *txn;

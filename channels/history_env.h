@@ -25,7 +25,7 @@ typedef struct ws_history_env ws_history_env;
 #define WS_HISTORY_ENV_BASES 5
 
 typedef struct ws_history_env_options {
-    const char *directory;    /**< exists; the files in it are data.mdb and lock.mdb */
+    const char *directory;    /**< an existing directory, for the files data.mdb and lock.mdb */
     apr_uint64_t size;        /**< maximum size of the data file, bytes */
     const char *const *names; /**< names of its databases, NULL-terminated */
     ws_history_log_fn *log;
@@ -33,9 +33,10 @@ typedef struct ws_history_env_options {
 
 /**
  * Check the existing file. If it is damaged, rename it to data.mdb.damaged, replacing an older file
- * of that name, and log that. Reading a damaged file can crash the reader, so a separate process
- * does this, which first switches to the given user and group. A missing file is not an error.
- * Other processes may use the file meanwhile.  [in the parent process, before it creates threads]
+ * of that name, and log that. Reading a damaged file can crash the reader. The check therefore runs
+ * in a separate process, which first switches to the given user and group. A missing file is not an
+ * error. Other processes may use the file meanwhile.  [in the parent process, before it creates
+ * threads]
  * @param uid  0: keep the current user
  * @param gid  0: keep the current group
  * @return APR_SUCCESS, even if a file was renamed. An error means that no file can be used
@@ -52,15 +53,15 @@ apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_opt
 void ws_history_env_close(ws_history_env *lmdb);
 
 /**
- * Begin a transaction. Only one write transaction can run at a time, but many read transactions. A
+ * Begin a transaction. Many read transactions can run at a time, but only one write transaction. A
  * thread may have one transaction at a time. The caller ends it with ws_history_env_end().
  * [any thread]
- * @param txn  set; NULL on failure
+ * @param txn  set to the transaction; NULL on failure
  * @return 0, or LMDB's error
  */
 int ws_history_env_begin(ws_history_env *lmdb, int write, MDB_txn **txn);
 
-/** A database, by its index in options.names. */
+/** Get a database by its index in options.names. */
 MDB_dbi ws_history_env_base(const ws_history_env *lmdb, unsigned i);
 
 /**

@@ -13,8 +13,12 @@
  *   channels  name -> channel
  *   names     channel's id -> name
  *   messages  channel's id, offset -> message_head, fields, data
- *   order     turn's number, which increases with each message in any channel -> turn
+ *   order     turn's number -> turn
  *   totals    one record
+ *
+ * A turn is an entry in the list of all messages by age. Each message in any channel gets a turn,
+ * with the next number.
+ *
  *
  * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
  * The offset of a channel's first message is therefore not stored: it is in the key of the first

@@ -70,7 +70,7 @@ static apr_status_t lmdb_do_job(ws_change *c, job *j)
                                    : WITHDRAWN;
 }
 
-/* @return the result of the transaction; on an error nothing has changed */
+/* Run jobs in one transaction. @return its result; after an error, nothing has changed */
 static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned harder)
 {
     ws_change *c;
@@ -84,8 +84,8 @@ static apr_status_t lmdb_do_jobs(store *s, job *first, const job *end, unsigned 
     return ws_change_end(c);
 }
 
-/* After a batch has failed, each of its jobs runs in a separate transaction, so that only the bad
- * job fails. */
+/* Run one job in a separate transaction. After a batch has failed, each of its jobs runs this way,
+ * so that only the bad job fails. */
 static void lmdb_do_one(store *s, job *j)
 {
     apr_status_t rv = APR_ENOSPC;

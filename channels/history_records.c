@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Opens the history file, LMDB databases, and reads channels' messages. */
+/** Opens the history file, which consists of LMDB databases, and reads channels' messages. */
 
 #include "channels/history_layout.h"
 
@@ -9,7 +9,8 @@
 
 static const char *const names[] = {"channels", "names", "messages", "order", "totals", NULL};
 
-/* The budget for records is half the file: pages may be half full, and a change copies pages. */
+/* The budget for records is half the file, because pages may be half full, and a change copies
+ * pages. */
 #define SHARE(size) ((size) / 2)
 
 /* ---- Reading ---- */
@@ -21,8 +22,8 @@ static int records_follows(ws_position after, const channel *ch, apr_uint64_t fi
     if (after.epoch == ch->epoch) {
         return after.offset + 1 >= first && after.offset < ch->next;
     }
-    /* The position is older than the channel's first message, and no channel has been deleted since
-     * then. */
+    /* Otherwise the position must be older than the channel's first message, and no channel may
+     * have been deleted since then. */
     return !after.epoch
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }
@@ -152,7 +153,7 @@ apr_status_t ws_history_records_inspect(const char *directory, apr_uint64_t size
 }
 
 /* Write the initial totals. They record the time since which no message has been lost. If the file
- * already has totals, write nothing: there may be no room while another process reads. */
+ * already has totals, write nothing, because there may be no room while another process reads. */
 static apr_status_t records_begin_totals(ws_history_records *h)
 {
     totals t;

@@ -20,7 +20,8 @@ typedef struct ws_past {
     ws_type type;
     apr_uint64_t server; /**< server of the publisher */
     ws_id except;
-    const char *fields; /**< see ws_fields_encode(); like data, valid until fn returns */
+    const char *fields; /**< see ws_fields_encode(); fields and data are valid until the callback of
+                             ws_history_records_read() returns */
     apr_size_t fields_len;
     const char *data;
     apr_size_t len;
@@ -63,9 +64,10 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
 /**
  * Store a message, and delete the messages beyond the channel's limits. This takes effect when
  * ws_change_end() succeeds.
- * @param at  set to its position
+ * @param at  set to the message's position
  * @return APR_SUCCESS; APR_ENOSPC if the file is full; or another error. An error undoes the whole
- *         change, except APR_ENOSPC for a message that is larger than the total limit
+ *         change. Exception: if the message alone exceeds the space for records, which is half the
+ *         maximum size of the file or less (`harder`), APR_ENOSPC does not undo the change
  */
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at);

@@ -17,7 +17,7 @@ typedef struct channel_page {
     ws_channel_count *items;
     unsigned count, most;
     int more;
-    char last[WS_CHANNEL_MAX + 1]; /* skip this name and those that sort after it; "": skip none */
+    char last[WS_CHANNEL_MAX + 1]; /* names from this one on in byte order are skipped; "": none */
 } channel_page;
 
 static int list_compare(const void *a, const void *b)
@@ -61,7 +61,7 @@ static void list_add(channel_page *page, const ws_channels *h, const ws_channel 
     }
 }
 
-/* @return 0: the table has grown meanwhile; the caller must start again */
+/* Read a page. @return 0: the table has grown meanwhile; the caller must start again */
 static int list_read(channel_page *page, ws_channels *h)
 {
     unsigned size, at = 0;

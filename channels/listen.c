@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers' subscriptions without a connection: ws_listen(). They run on the least busy loop. */
+/** Handlers' subscriptions without a connection: ws_listen(). Each runs on the loop that was least
+ *  busy. */
 
 #include <stdlib.h>
 #include <string.h>

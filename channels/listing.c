@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the channels of all processes. A process only knows the channels of the connections it holds, so
- * the asking process sends LIST to all. Each answers with its first names after `after`, up to one
- * more than the limit. The first names of the merged answers are then the first names of all
- * processes, with complete counts. The additional name shows that there are more.
+ * Lists the channels of all processes. A process only knows the channels of its own connections, so
+ * the asking process sends LIST to all processes. Each answers with its first names after `after`,
+ * at most one more than the limit. The first names of the merged answers are then the first names
+ * of all processes, with complete counts. The additional name shows that there are more.
  *
  * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
  * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.
@@ -40,7 +40,7 @@ typedef struct question {
     ws_channels_fn fn; /* NULL: already called */
     void *arg;
     apr_uint32_t limit, request, expected, answered;
-    int waits_for_all; /* wait for the whole time limit */
+    int waits_for_all; /* wait until the time limit, because the number of answers is unknown */
     int incomplete;
     counted *all;
     unsigned count, size;
@@ -132,7 +132,8 @@ static void listing_free(question *q)
     free(q);
 }
 
-/* The question must have been removed from the list, so that no other thread can find it. */
+/* Answer the question. It must have been removed from the list, so that no other thread can find
+ * it. */
 static void listing_answer(question *q)
 {
     ws_channels_fn fn = q->fn;
@@ -150,7 +151,7 @@ static void listing_answer(question *q)
     free(list);
 }
 
-/* Called with the lock held. @return whether the question was in the list */
+/* Remove a question from the list. Called with the lock held. @return whether it was in the list */
 static int listing_take_out(ws_channels *h, const question *q)
 {
     question **link = &h->listing->questions;
@@ -214,13 +215,13 @@ static void listing_ask(ws_channels *h, question *q, const char *prefix, const c
     q->incomplete |= missed > 0;
 }
 
-/* @return WS_QUEUED: the question has been or will be answered */
+/* Ask all processes. @return WS_QUEUED: the question has been or will be answered */
 static ws_status listing_start(ws_channels *h, question *q, const char *prefix, const char *after)
 {
     int done;
     q->waits_for_all = h->options.remote != NULL;
     q->incomplete |= listing_own(prefix, after, q->limit, listing_add_own, q) < 0;
-    apr_thread_mutex_lock(h->listing->lock); /* no answer before all are asked */
+    apr_thread_mutex_lock(h->listing->lock); /* handle no answer before all have been asked */
     q->request = ++h->listing->requests;
     q->next = h->listing->questions;
     q->ticker =
@@ -327,7 +328,7 @@ static void listing_reply(ws_channels *h, const ws_packet *p)
     free(r.buffer);
 }
 
-/* Called with the lock held. */
+/* Handle the data of an answer. Called with the lock held. */
 static void listing_take(question *q, const ws_packet *p)
 {
     const unsigned char *at = (const unsigned char *)p->data, *end = at + p->len;

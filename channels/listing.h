@@ -7,7 +7,7 @@
 
 #include "channels/subscriptions.h"
 
-/** @return 0; -1: out of memory */
+/** Initialize h->listing. @return 0; -1: out of memory */
 int ws_listing_init(ws_channels *h, apr_pool_t *pool);
 
 /** Handle WS_PACKET_LIST and WS_PACKET_LISTED from another process. */

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A process's view of each channel's members, in all processes. All functions require the presence
- *  lock. */
+/** A process's view of each channel's members: the members in all processes. All functions require
+ *  the presence lock. */
 
 #ifndef WS_CHANNELS_MEMBERS_H
 #define WS_CHANNELS_MEMBERS_H
 
 #include "channels/subscriptions.h"
 
-/** Buckets in the table of views. */
+/** Number of buckets in the table of views. */
 #define WS_VIEWS 256
 
 typedef struct ws_member_entry {

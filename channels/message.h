@@ -41,7 +41,7 @@ typedef struct ws_message {
     ws_id except;                    /**< a connection of that server to skip, or 0 */
     apr_uint64_t hash;               /**< hash of the channel's name */
     apr_uint32_t fate;               /**< atomic: see ws_message_take() */
-    int once;                        /**< the message has an id, and must be published only once: */
+    int once;                        /**< 1: the message has an id, so publish it only once */
     unsigned char id[WS_MESSAGE_ID]; /**< digest of the id and the channel's name */
     apr_uint64_t number;             /**< with `once`: serial number in this process */
     ws_message_fields fields;        /**< texts are stored after the channel's name */
@@ -57,7 +57,8 @@ typedef struct ws_message {
  *  memory */
 WS_API ws_message *ws_message_new(const char *channel, ws_type type, const char *data,
                                   apr_size_t len);
-/** The same with fields. The caller has checked them; they are copied. @param fields  or NULL */
+/** Like ws_message_new(), with fields, which the caller has checked and which are copied.
+ *  @param fields  NULL: none */
 WS_API ws_message *ws_message_new_with(const char *channel, ws_type type, const char *data,
                                        apr_size_t len, const ws_message_fields *fields);
 
@@ -88,7 +89,7 @@ static inline int ws_message_expired(const ws_message *m)
 WS_API ws_message *ws_message_ref(ws_message *m);
 WS_API void ws_message_unref(ws_message *m);
 
-/** A store calls this immediately before it stores a message. It may call it again.
+/** A store calls this immediately before it stores a message. It may call it more than once.
  *  @return 0: the publisher has withdrawn the message, which must not be stored */
 WS_API int ws_message_take(ws_message *m);
 
@@ -96,7 +97,7 @@ WS_API int ws_message_take(ws_message *m);
  *  [any thread] */
 WS_API int ws_message_withdraw(ws_message *m);
 
-/** Memory of a queued message, bytes. */
+/** Estimate the memory that a queued message takes, bytes. */
 static inline apr_size_t ws_message_cost(const ws_message *m)
 {
     return sizeof(*m) + sizeof(*m->frames) + m->channel_len + m->len + 64;
@@ -130,7 +131,7 @@ WS_API int ws_wildcard_valid(const char *text, apr_size_t len);
 /** Whether a pattern, for apr_fnmatch() without flags, can match a channel's name. */
 WS_API int ws_channel_pattern_valid(const char *pattern);
 
-/** The error text if it cannot. */
+/** The error text for a pattern for which ws_channel_pattern_valid() returns 0. */
 #define WS_CHANNEL_PATTERN                                                                         \
     "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
 

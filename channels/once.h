@@ -24,7 +24,8 @@ typedef enum {
 
 typedef struct ws_once ws_once;
 
-/** @param then  with WS_ONCE_AGAIN, the result of the first publication, as far as known */
+/** Receives the answer to a claim. @param then  with WS_ONCE_AGAIN, the result of the first
+ *  publication, as far as known */
 typedef void (*ws_once_done)(void *arg, ws_once_answer answer, const ws_published *then);
 
 struct ws_once {

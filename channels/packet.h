@@ -34,20 +34,24 @@
 #define WS_PACKET_HEAD_MAX (WS_PACKET_HEAD + WS_PACKET_NAME_MAX + 2 + WS_FIELDS_MAX)
 #define WS_PACKET_VERSION 1
 
+/** The kinds of packets. The comments name the members of ws_packet that a kind uses. */
 typedef enum {
-    WS_PACKET_MESSAGE = 1,   /**< a published message; id: connection to skip */
-    WS_PACKET_LEAVE = 3,     /**< a member has left; id: its connection */
-    WS_PACKET_WHO = 4,       /**< asks for the receiver's members; request */
-    WS_PACKET_SEND = 6,      /**< for one connection; id: that connection */
-    WS_PACKET_BROADCAST = 7, /**< for a location; channel: its key; id: connection to skip */
+    WS_PACKET_MESSAGE = 1, /**< a published message; id: connection to skip */
+    WS_PACKET_LEAVE = 3,   /**< a member has left; id: its connection */
+    WS_PACKET_WHO = 4,     /**< asks for the receiver's members; request: number of the question */
+    WS_PACKET_SEND = 6,    /**< a message for one connection; id: that connection */
+    WS_PACKET_BROADCAST = 7, /**< a message for the connections of a location; channel: key of the
+                                  location; id: connection to skip */
     WS_PACKET_MISSED = 8,    /**< packets for the receiver were lost; data: their number, as text */
     WS_PACKET_JOIN = 9,      /**< a member has joined; id, data: see ws_member_split() */
     WS_PACKET_HERE = 10,     /**< the answer to WHO, in one packet or several: see presence.c */
-    WS_PACKET_ASK = 11,      /**< a question to a process; request; flags: its kind */
-    WS_PACKET_ANSWER = 12,   /**< the answer to ASK; request; flags: its status */
-    WS_PACKET_FIELDS = 13,   /**< encoding of a MESSAGE with fields; ws_packet.kind is MESSAGE */
-    WS_PACKET_LIST = 14,  /**< asks for channels with subscribers; request; data: see listing.c */
-    WS_PACKET_LISTED = 15 /**< the answer to LIST, in one packet or several */
+    WS_PACKET_ASK = 11,      /**< a question to a process; request: its number; flags: its kind */
+    WS_PACKET_ANSWER = 12, /**< the answer to ASK; request: number of the question; flags: status of
+                                  the answer */
+    WS_PACKET_FIELDS = 13, /**< encoding of a MESSAGE with fields; ws_packet.kind is MESSAGE */
+    WS_PACKET_LIST = 14,   /**< asks for channels with subscribers; request: number of the question;
+                               data: see listing.c */
+    WS_PACKET_LISTED = 15  /**< the answer to LIST, in one packet or several */
     /* 2 and 5 are reserved: an older format used them for members without users. */
 } ws_packet_kind;
 

@@ -2,11 +2,11 @@
 
 /**
  * Tracks the members of channels. Each process knows its own members. For a channel with a watcher
- * or a pending question, it also has a view of the members in other processes. To get it, the
- * process asks all others (WHO), and they answer with their members (HERE). JOIN and LEAVE packets
- * then keep the view current, because packets from one process arrive in order. After a loss of
- * packets, the process asks again. When a process ends, the others remove its members within two
- * seconds.
+ * or a pending question, it also has a view of the members in other processes. To get this view,
+ * the process asks all others (WHO), and they answer with their members (HERE). JOIN and LEAVE
+ * packets then keep the view current, because packets from one process arrive in order. After a
+ * loss of packets, the process asks again. When a process ends, the others remove its members
+ * within two seconds.
  *
  * The lock is held while packets are handed to a bus, so that they are sent in the order of the
  * changes. Handler functions are called without the lock.
@@ -82,7 +82,7 @@ static ws_packet presence_packet_for(const ws_channels *h, const char *name, uns
                        .hash = hash};
 }
 
-/* @return the number of processes that the packet was handed to */
+/* Hand a packet to the buses. @return the number of processes that it was handed to */
 static apr_uint32_t presence_publish(ws_channels *h, const ws_packet *p)
 {
     apr_uint32_t reached = 0, missed = 0;
@@ -293,7 +293,7 @@ static void presence_tick(void *arg, int last)
     presence_give_answers(answers);
 }
 
-/* Called with the lock held. */
+/* Start the ticker if it is not running. Called with the lock held. */
 static void presence_arm(ws_channels *h)
 {
     if (!h->presence->ticker) {

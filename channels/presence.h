@@ -7,7 +7,7 @@
 
 #include "channels/subscriptions.h"
 
-/** @return 0; -1: out of memory */
+/** Initialize h->presence. @return 0; -1: out of memory */
 int ws_presence_init(ws_channels *h, apr_pool_t *pool);
 void ws_presence_end(ws_channels *h);
 

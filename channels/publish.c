@@ -37,7 +37,8 @@ static apr_uint32_t publish_subscribers_elsewhere(const ws_channels *h, const ch
            + (remote ? remote->subscribers(remote, name, len, hash) : 0);
 }
 
-/* Either all processes of this httpd receive the message, or none. flags: WS_PACKET_STORED */
+/* Publish a message to all processes. Either all processes of this httpd receive it, or none.
+ * flags: WS_PACKET_STORED */
 static void publish_route(ws_channels *h, ws_message *m, unsigned flags, ws_published *what)
 {
     ws_channel *ch = ws_channel_find(h, m->channel, m->channel_len, m->hash);
@@ -134,7 +135,7 @@ typedef struct keeping {
     ws_published_fn fn;
     void *arg;
     int claimed; /* the id is claimed, and must be settled */
-    int asked;   /* the application need not be asked again */
+    int asked;   /* the application has been asked, or need not be asked */
 } keeping;
 
 static void publish_tell(keeping *k, const ws_published *what)
@@ -347,7 +348,7 @@ int ws_message_identify(ws_message *m, const char *id)
     return 1;
 }
 
-/* Checks type, size and text. */
+/* Check type, size and text. */
 static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
 {
     return len > WS_PUBLISH_MAX                 ? WS_TOO_BIG

@@ -94,7 +94,7 @@ void ws_channels_receive(ws_channels *h, const ws_packet *p)
     case WS_PACKET_FIELDS: /* the decoder converts it to MESSAGE */
         break;
     case WS_PACKET_MISSED:
-        ws_channels_missed(h, 0); /* the sender has counted them */
+        ws_channels_missed(h, 0); /* the sender has counted the lost packets */
         break;
     }
 }

@@ -50,7 +50,7 @@ static void replay_free_page(page *p)
     free(p);
 }
 
-/* On the history's thread. */
+/* Receive the result of a read, on the history's thread. */
 static void replay_has_read(void *arg, const ws_history_page *found)
 {
     page *p = arg;
@@ -176,7 +176,7 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
 
 static void replay_sub_has_read(ws_loop *loop, ws_task *task);
 
-/* The subscription may have been freed when this returns. */
+/* Make a subscription live. It may have been freed when this function returns. */
 static void replay_go_live(ws_channels *h, ws_sub *sub)
 {
     ws_loop *loop = sub->loop;
@@ -195,7 +195,7 @@ static void replay_go_live(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* Out of memory: close a connection; send a gap event to a listener. */
+/* Handle that memory is exhausted: close a connection, or send a gap event to a listener. */
 static void replay_fail(ws_channels *h, ws_sub *sub)
 {
     if (sub->c) {
@@ -228,8 +228,8 @@ static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
     replay_read_for_sub(h, sub);
 }
 
-/* Runs on the thread pool for WS_BLOCKING handlers. All the connection's earlier callbacks have
- * returned. */
+/* Called when all earlier callbacks of the connection have returned. For WS_BLOCKING handlers, this
+ * runs on the thread pool. */
 static void replay_has_been_called(ws_conn *c, void *arg)
 {
     (void)arg;
@@ -257,7 +257,7 @@ static ws_sub *replay_sub_of(const page *p)
     return ws_sub_ref_find(p->loop, &p->sub);
 }
 
-/* @return the subscription; NULL: it has ended meanwhile */
+/* Deliver the messages of a page. @return the subscription; NULL: it has ended meanwhile */
 static ws_sub *replay_deliver_page(const page *p, ws_sub *sub)
 {
     if (p->gap && sub->resumes && !sub->lenient) {
@@ -455,7 +455,7 @@ static void replay_look(ws_loop *loop, ws_task *task)
     free(task);
 }
 
-/* @return 0; -1: out of memory, or the process is stopping */
+/* Post a look_task. @return 0; -1: out of memory, or the process is stopping */
 static int replay_post_look(ws_channels *h, unsigned loop, ws_channel *ch)
 {
     look_task *t = ws_task_new(sizeof(*t), replay_look);

@@ -11,8 +11,8 @@
  *  for, then make it live.  [loop] */
 void ws_catch_up(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
-/** The same for an existing subscription. If it has neither WS_RESUME nor WS_RESUME_LAST, only send
- *  WS_EVENT_LIVE again.  [loop] */
+/** Replay messages for an existing subscription. If `how` has neither WS_RESUME nor WS_RESUME_LAST,
+ *  only send WS_EVENT_LIVE again.  [loop] */
 void ws_catch_up_again(ws_channels *h, ws_sub *sub, const ws_subscription *how);
 
 /** Continue the replays of a connection whose client has read all that was sent.  [loop] */

@@ -68,7 +68,7 @@ static ws_message *snapshot_message(const char *channel, const ws_member *member
     return m;
 }
 
-/* Called with the presence lock held. */
+/* Receive the members. Called with the presence lock held. */
 static void snapshot_taken(const char *channel, const ws_member *members, apr_size_t count,
                            int complete, void *arg)
 {

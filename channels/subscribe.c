@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribes and unsubscribes connections. All of this runs on the connection's loop; a thread of
- *  a WS_BLOCKING handler waits for the loop. */
+/** Subscribes and unsubscribes connections. All of this runs on the connection's loop. If a
+ *  WS_BLOCKING handler calls on another thread, this thread waits for the loop. */
 
 #include "channels/presence.h"
 #include "channels/replay.h"
@@ -185,8 +185,8 @@ struct ws_sub_pending {
     char channel[WS_CHANNEL_MAX + 1];
 };
 
-/* Called with the lock held. @return the link to the pending subscription, or the link at the end
- * of the list */
+/* Find a pending subscription. Called with the lock held. @return the link to it, or the link at
+ * the end of the list */
 static ws_sub_pending **sub_pending_of(ws_channels *h, ws_id id, const char *channel)
 {
     ws_sub_pending **link = &h->pending;
@@ -221,8 +221,8 @@ static void sub_pending_free(ws_channels *h, ws_sub_pending *p)
     free(p);
 }
 
-/* If the handler does not process refusals, close the connection: otherwise the client could wait
- * forever. */
+/* Report the refusal of a subscription to the handler. If the handler does not process refusals,
+ * close the connection, because the client could otherwise wait forever. */
 static void sub_refused(ws_conn *c, const char *channel, ws_status status)
 {
     const ws_handler *handler = ws_conn_handler(c);
@@ -238,7 +238,8 @@ static void sub_refused(ws_conn *c, const char *channel, ws_status status)
     }
 }
 
-/* Runs as a callback of the connection. @param c  NULL: the connection has ended */
+/* Finish a pending subscription. Runs as a callback of the connection. @param c  NULL: the
+ * connection has ended */
 static void sub_settle(ws_conn *c, void *arg)
 {
     ws_sub_pending *p = arg;

@@ -40,8 +40,8 @@ static ws_channel **sub_bucket(const ws_channels *h, apr_uint64_t hash)
     return &h->table[hash & (h->size - 1)];
 }
 
-/* Called with the lock held. If memory is exhausted, the table keeps its size and the chains become
- * longer. */
+/* Double the size of the table. Called with the lock held. If memory is exhausted, the table keeps
+ * its size and the chains become longer. */
 static void sub_grow(ws_channels *h)
 {
     unsigned size = h->size ? h->size * 2 : TABLE_MIN, old = h->size;
@@ -61,7 +61,7 @@ static void sub_grow(ws_channels *h)
     free(was);
 }
 
-/* Called with the lock held. */
+/* Find a channel. Called with the lock held. */
 static ws_channel *sub_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash)
 {
     ws_channel *ch = h->size ? *sub_bucket(h, hash) : NULL;

@@ -28,7 +28,7 @@ struct ws_sub {
     apr_uint32_t serial;   /**< distinguishes the connection's successive subscriptions to ch */
     ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
-    unsigned char form;    /**< valid while an event is delivered */
+    unsigned char form;    /**< result of on_channel; valid while an event is delivered */
     unsigned live : 1;     /**< receives messages along with the rest of the list */
     unsigned resumes : 1;  /**< first receives the stored messages after `at` */
     unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
@@ -106,15 +106,16 @@ ws_channels *ws_channels_running(void);
 /** Find a channel by name, and take a reference. @return NULL: it does not exist  [any thread] */
 ws_channel *ws_channel_find(ws_channels *h, const char *name, unsigned len, apr_uint64_t hash);
 
-/** The same, but creates a missing channel. @return NULL: *status is WS_LIMIT or WS_FULL
- *  [any thread] */
+/** Like ws_channel_find(), but create a missing channel. @return NULL: *status is WS_LIMIT or
+ *  WS_FULL  [any thread] */
 ws_channel *ws_channel_take(ws_channels *h, const char *name, unsigned len, ws_status *status);
 
 ws_channel *ws_channel_ref(ws_channels *h, ws_channel *ch);
 void ws_channel_unref(ws_channels *h, ws_channel *ch);
 
-/** All channels that have subscriptions in a loop, each with a reference. The caller frees *all.
- *  @return the number */
+/** Get all channels that have subscriptions in a loop, each with a reference. The caller frees
+ *  *all.
+ *  @return the number of channels */
 unsigned ws_channels_of_loop(ws_channels *h, unsigned loop, ws_channel ***all);
 
 /** A connection's first subscription, or NULL.  [loop] */
@@ -140,7 +141,7 @@ typedef struct ws_sub_ref {
 } ws_sub_ref;
 
 ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub);
-/** @return NULL: the subscription has ended, or another one has replaced it  [loop] */
+/** Find the subscription. @return NULL: it has ended, or another one has replaced it  [loop] */
 ws_sub *ws_sub_ref_find(ws_loop *loop, const ws_sub_ref *ref);
 void ws_sub_ref_release(ws_channels *h, ws_sub_ref *ref);
 
@@ -153,7 +154,7 @@ static inline apr_uint32_t ws_sub_serial(ws_channels *h)
     return __atomic_add_fetch(&h->serial, 1, __ATOMIC_RELAXED);
 }
 
-/** The same for a listener. [loop] */
+/** Like ws_sub_take(), for a listener's subscription. [loop] */
 ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch);
 
 /** Remove and free a subscription. Releases its reference to the channel.  [loop] */
