@@ -19,8 +19,8 @@
 #include "engine/socket.h"
 
 /* Maximum number of bytes that a read returns in addition to the plaintext of its own input. They
- * come from earlier input that OpenSSL holds: at most one incomplete record and one unread record.
- * */
+ * come from earlier input that OpenSSL holds: at most one incomplete record and one unread
+ * record. */
 #define HELD_BACK (2 * (SSL3_RT_MAX_PLAIN_LENGTH + 1024))
 
 /* Maximum size of records waiting for the socket, bytes: one encrypted chunk, and records that
