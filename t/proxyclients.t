@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# to=proxypass with real clients and applications: socket.io on two servers with a sticky balancer, noVNC, Chromium, over
-# HTTP/1.1, TLS and HTTP/2, and the clients of other languages.
+# ws_proxy with to=proxypass, and third-party clients and applications: socket.io on two servers with a sticky balancer,
+# noVNC, Chromium, and clients in other languages. They connect over HTTP/1.1, TLS and HTTP/2.
 
 use strict;
 use warnings;
@@ -21,9 +21,9 @@ my $desk = Program->start('Xtigervnc', '-displayfd', '1', '-geometry', '1024x768
     '-interface', '127.0.0.1', '-rfbport', $vnc, '-nolisten', 'tcp');
 $desk->wait_output(qr/^\d+$/m);
 
-# The page of docs/tutorial.md, and noVNC.
+# The page with noVNC from docs/tutorial.md.
 my ($page) = Httpd::read_file('docs/tutorial.md') =~ /^```html file=htdocs\/desk\.html\n(.*?)^```$/ms;
-ok($page, 'the page for noVNC');
+ok($page, 'docs/tutorial.md has the page for noVNC');
 
 my $httpd = Httpd->start(
     modules => [qw(proxy proxy_http proxy_wstunnel slotmem_shm proxy_balancer lbmethod_byrequests http2 mime)],
@@ -80,7 +80,7 @@ END
 my ($plain, $secure) = ('localhost:' . $httpd->port, 'localhost:' . $httpd->ssl_port);
 my $ca = Httpd::certificates() . '/ca.crt';
 
-# ---- socket.io, sticky ----
+# ---- socket.io with sticky sessions ----
 
 Program::tap('socket.io', 'node', 't/clients/socketio.js', 'client', "http://$plain", 'one,two');
 

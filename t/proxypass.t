@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An existing reverse proxy with one more line: every way to give mod_proxy a target, with npm's ws as the server, and
-# fewer workers than clients.
+# The line "WebSocketHandler ws_proxy.so to=proxypass" in the configuration of a reverse proxy. Tests all directives that
+# give mod_proxy a target, with npm's ws as the server and fewer workers than clients.
 
 use strict;
 use warnings;
@@ -93,7 +93,7 @@ ProxyPass /tls/ wss://localhost:$tls/base/
 </Location>
 END
 
-# worker and prefork start no child beyond MaxRequestWorkers, old ones counted: so a reload needs free slots.
+# worker and prefork count old children when they limit the children to MaxRequestWorkers, so a reload needs more.
 my $workers = $Httpd::MPM eq 'event' ? 12 : 36;
 my $mpm     = $Httpd::MPM eq 'prefork'
     ? "StartServers 12\nServerLimit 48\nMaxRequestWorkers $workers\nMinSpareServers 1\nMaxSpareServers 12"
@@ -107,7 +107,7 @@ sub asked {
     return decode_json(($c->message)[1]);
 }
 
-# ---- Every form ----
+# ---- Every way to give a target ----
 
 for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/', 'one'], ['/http/', 'one'],
     ['/unix/', 'unix'], ['/tls/', 'tls'], ['/handled/', 'one'])
@@ -118,8 +118,8 @@ for (['/pass/', 'one'], ['/match/', 'one'], ['/section/', 'one'], ['/rewritten/'
             'X-Hop: 1', 'Sec-WebSocket-Protocol: first, second']);
     my $r = asked($c);
     is($r->{name}, $name, "$path: the right server is connected") or next;
-    $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: the same as with mod_proxy")
-        : is($r->{url}, '/base/a%20b/c?token=x%2Fy&z', "$path: path and query");
+    $path eq '/handled/' ? like($r->{url}, qr{/htdocs/handled\?token=x%2Fy&z$}, "$path: the server gets the same path and query as with mod_proxy")
+        : is($r->{url}, '/base/a%20b/c?token=x%2Fy&z', "$path: the server gets the path and the query");
     my $h = $r->{headers};
     is("$h->{cookie} $h->{authorization}", 'a=1; b=2 Bearer abc', "$path: the server gets Cookie and Authorization");
     is($h->{'x-added'}, 'by mod_headers', "$path: the server gets headers added by RequestHeader");
@@ -163,10 +163,10 @@ sub answered {
     is($c->status, $expected, $what);
 }
 my $accept = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
-answered('garbage instead of an answer: 502', "garbage\r\n\r\n", 502);
-answered('a wrong accept key: 502', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
-answered('headers that do not end: 502', $accept . 'A' x 40_000, 502);
-answered('no answer: 504', '', 504);
+answered('garbage instead of an answer is answered with 502', "garbage\r\n\r\n", 502);
+answered('a wrong accept key is answered with 502', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
+answered('headers that do not end are answered with 502', $accept . 'A' x 40_000, 502);
+answered('a missing answer is answered with 504', '', 504);
 
 # ---- to=URL ----
 
@@ -194,7 +194,7 @@ for my $route ('one', 'two') {
     }
 }
 
-# The sum of mod_proxy's busy counts of both members.
+# Returns the sum of the busy counts that mod_proxy shows for both members.
 sub busy {
     my $page = ($httpd->get('/balancers'))[2];
     my ($pool) = $page =~ m{balancer://pool.*?(<table.*?</table>).*?(?:balancer://over|$)}s ? $& : $page;
@@ -229,13 +229,13 @@ unlike($crowd->output, qr/wrong/, 'after the reload, no connection and no messag
 $crowd->end_input;
 $httpd->stop;
 
-# ---- Without the line ----
+# ---- mod_proxy alone ----
 
 my $stock = Httpd->start(@modules, mpm_conf => $mpm, conf => configuration(''));
-is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy alone connects a WebSocket');
+is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'mod_proxy alone connects a WebSocket');
 {
-    # Each connection occupies a worker, so with 200 clients none is free: only as many are connected as there are
-    # workers.
+    # Each connection occupies a worker. Therefore only as many of the 200 clients are connected as there are workers, and
+    # no worker is free.
     my @forms = qw(/pass/ /rewritten/ /http/ /unix/ /pool/ /section/ /match/);
     my @crowd = map { Client->new($stock, $forms[$_ % @forms], expect => 0) } 1 .. 200;
     my %open;
@@ -247,14 +247,14 @@ is(asked(Client->new($stock, '/pass/x'))->{url}, '/base/x', 'stock: mod_proxy al
         }
         return scalar keys %open;
     };
-    Httpd::wait_is($count, $workers, 'stock: of 200 clients, as many are connected as there are workers');
+    Httpd::wait_is($count, $workers, 'mod_proxy alone connects as many of 200 clients as there are workers');
     my $get = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $stock->port) or die "connect: $!";
     print $get "GET /http/page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    ok(!IO::Select->new($get)->can_read(1), 'stock: while the workers are occupied, an ordinary request gets no answer');
-    is($count->(), $workers, 'stock: while the workers are occupied, no other client is connected');
+    ok(!IO::Select->new($get)->can_read(1), 'with mod_proxy alone, an ordinary request gets no answer while the workers are occupied');
+    is($count->(), $workers, 'with mod_proxy alone, no other client is connected while the workers are occupied');
     $_->drop for @crowd;
-    ok(Httpd::ready($get), 'stock: when the clients have gone, the ordinary request is answered');
-    like(join('', <$get>), qr/page of one/, 'stock: the answer is the page');
+    ok(Httpd::ready($get), 'with mod_proxy alone, the ordinary request is answered when the clients have gone');
+    like(join('', <$get>), qr/page of one/, 'with mod_proxy alone, the ordinary request gets the page');
 }
 $stock->stop;
 

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The recipes of docs/proxying.md: each passes httpd -t as written, and serves the page and the WebSocket of an
-# application that stands in for the documented one.
+# The recipes of docs/proxying.md. httpd -t accepts each recipe as written. With each recipe, httpd serves a page and a
+# WebSocket of an application of this test, which replaces the documented application.
 
 use strict;
 use warnings;
@@ -17,7 +17,8 @@ my $server = Program->start('node', 't/clients/upstream.js', 'application', $por
 $server->wait_output(qr/^ready$/m);
 my @modules = (modules => [qw(proxy proxy_http proxy_wstunnel slotmem_shm proxy_balancer lbmethod_byrequests access_compat)]);
 
-# The path of the WebSocket and of a page, and the paths that the application receives.
+# The path of the WebSocket and the path that the application receives for it, then the same for a page. A missing second
+# path is the same as the first.
 my %recipes = (
     'JupyterHub'     => ['/user/ann/api/kernels/1/channels?token=x', undef, '/hub/home'],
     'Home Assistant' => ['/api/websocket', undef, '/lovelace'],
@@ -40,7 +41,7 @@ while ($text =~ /^\*\*(.*?)\*\*.*?^```apache\n(.*?)^```/msg) {
     ok($right, "$name: httpd -t accepts the recipe") or diag($said);
 
     (my $here = $recipe) =~ s{\b(127\.0\.0\.1|localhost|HOSTNAME|app0\d):\d+}{127.0.0.1:$port}g;
-    my %seen; # members of a balancer must differ
+    my %seen; # keep one of the members, which now have the same URL
     $here = join '', grep { !/BalancerMember "(\S+)"/ || !$seen{$1}++ } split /^/, $here;
     my $httpd = Httpd->start(@modules, conf => "$here\nWebSocketOrigin any\n");
     my $c = Client->new($httpd, $path, headers => ['Cookie: session=1']);

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketChannelHTTP: publishing, counting and clearing over HTTP.
+# WebSocketChannelHTTP: clients publish messages, count subscribers and clear histories over HTTP.
 
 use strict;
 use warnings;
@@ -39,7 +39,7 @@ WebSocketHistory kept/* 100
 </Location>
 END
 
-# With curl: (status, answer, headers).
+# Send a request with curl. Returns (status, answer, headers).
 sub curl {
     my ($path, @arg) = @_;
     my $url = 'http://127.0.0.1:' . $httpd->port . $path;
@@ -71,7 +71,7 @@ is_deeply([$c->message], [TEXT, 'chunked'], 'a body in chunks is published');
 curl('/channels/news', '-H', 'Content-Type: text/plain', '-X', 'POST');
 is_deeply([$c->message], [TEXT, ''], 'an empty body is published');
 
-# Several at once, and positions.
+# Publish to several channels, and use the positions in the answer.
 my $d = Client->new($httpd, '/plain?channel=kept/a');
 Httpd::wait_for(sub { (curl('/channels/kept/a'))[1]{channels}[0]{subscribers} == 1 }, 'the other subscriber');
 ($status, $answer) = curl('/channels/kept/a?channel=news&channel=kept%2Fb', '-d', 'all');
@@ -92,7 +92,7 @@ is(($e->message)[1], 'more', 'a subscriber can resume from the position in the a
 for my $channel ('once', 'kept/once') {
     my $g = Client->new($httpd, "/plain?channel=$channel");
     Httpd::wait_for(sub { (curl("/channels/$channel"))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
-    # Each time over another connection, and so in any child.
+    # Each request uses another connection, which any child may accept.
     my @answers = map { [curl("/channels/$channel", '-H', 'Idempotency-Key: "a 1"', '-d', 'once')] } 1 .. 8;
     is_deeply([map { $_->[0] } @answers], [(200) x 8], "$channel: a message with an id is accepted eight times");
     my @first = map { $_->[1]{published}[0] } @answers;
@@ -104,7 +104,7 @@ for my $channel ('once', 'kept/once') {
     is(($g->message)[1], 'once', "$channel: the message arrives");
     is(($g->message)[1], 'another', "$channel: the message does not arrive again");
 
-    # Many at the same time: some may be refused because the first one is still in progress.
+    # Send the same message many times simultaneously. Some requests may be refused, because the first one is in progress.
     my @at_once = map { open my $p, '-|', 'curl', '-s', '-m', 50, '-H', 'Idempotency-Key: c', '-d', 'race',
             'http://127.0.0.1:' . $httpd->port . "/channels/$channel" or die $!; $p } 1 .. 10;
     my @told = map { my $p = $_; decode_json(do { local $/; <$p> })->{published}[0] } @at_once;
@@ -136,7 +136,7 @@ for ('', '%zz', 'x' x 256) {
 is((curl('/channels/once?channel=a%20b&id=x', '-d', 'x'))[0], 400, 'a publication to an invalid channel is refused');
 ok(!(curl('/channels/once?id=x', '-d', 'x'))[1]{published}[0]{duplicate}, 'a refused publication does not use up its id');
 
-# The same subscription again, from an earlier position: first the stored messages, then new ones.
+# Subscribe again from an earlier position: the client gets the stored messages first, then new ones.
 {
     my $g = Client->new($httpd, '/plain?channel=kept/g', protocol => 'channel.v1.json');
     is(decode_json(($g->message)[1])->{type}, 'subscribed', 'a client is subscribed');
@@ -185,23 +185,23 @@ is(($f->message)[1], 'after', 'after a DELETE, the history has only later messag
 my $long = 'x' x 101;
 for (
     ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],
-    ['a bad name',       400, qr/invalid channel name/,   '/channels/a%20b',        '-d', 'x'],
+    ['an invalid name',       400, qr/invalid channel name/,   '/channels/a%20b',        '-d', 'x'],
     ['a broken name',    400, qr/invalid channel name/,   '/channels/a?channel=b%2', '-d', 'x'],
-    ['one of several',   400, qr/invalid channel name/,   '/channels/a?channel=%3C', '-d', 'x'],
-    ['too many',         400, qr/more than 100 channels/, '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
-    ['not UTF-8',        400, qr/must be UTF-8/, '/channels/a', '--data-binary', "\xff"],
+    ['an invalid name among several',   400, qr/invalid channel name/,   '/channels/a?channel=%3C', '-d', 'x'],
+    ['a list of too many channels',         400, qr/more than 100 channels/, '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
+    ['a text that is not UTF-8',        400, qr/must be UTF-8/, '/channels/a', '--data-binary', "\xff"],
     ['another encoding', 415, qr/UTF-8/,        '/channels/a', '-H', 'Content-Type: text/plain; charset=latin1', '-d', 'x'],
-    ['too large',        413, qr/larger/,       '/channels/a', '-d', $long],
-    ['too large, in chunks', 413, qr/larger/,   '/channels/a', '-H', 'Transfer-Encoding: chunked', '-d', $long],
-    ['a method',         405, qr/method not allowed/, '/channels/a', '-X', 'PUT', '-d', 'x'],
+    ['a large body',        413, qr/larger/,       '/channels/a', '-d', $long],
+    ['a large body in chunks', 413, qr/larger/,   '/channels/a', '-H', 'Transfer-Encoding: chunked', '-d', $long],
+    ['an unknown method',         405, qr/method not allowed/, '/channels/a', '-X', 'PUT', '-d', 'x'],
     ['no history',       404, qr/no history/,   '/channels/a', '-X', 'DELETE'],
-    ['not allowed',      403, qr/WebSocketPublish/, '/channels/secret', '-d', 'x'],
-    ['one not allowed',  403, qr/WebSocketPublish/, '/channels/a?channel=secret', '-d', 'x'],
-    ['a foreign page',   403, qr/WebSocketOrigin/, '/channels/a', '-H', 'Origin: http://evil.example', '-d', 'x'])
+    ['a channel that is not allowed',      403, qr/WebSocketPublish/, '/channels/secret', '-d', 'x'],
+    ['a channel that is not allowed among several',  403, qr/WebSocketPublish/, '/channels/a?channel=secret', '-d', 'x'],
+    ['a page of another origin',   403, qr/WebSocketOrigin/, '/channels/a', '-H', 'Origin: http://evil.example', '-d', 'x'])
 {
     my ($what, $expected, $why, @request) = @$_;
     my ($got, $text, $answer_head) = curl(@request);
-    is($got, $expected, "$what: answered with $expected");
+    is($got, $expected, "$what is answered with $expected");
     like($text->{error}, $why, "$what: the error is \"$text->{error}\"");
     like($answer_head, qr/^Allow: GET, HEAD, POST, DELETE, OPTIONS\r?$/m, "$what: the answer lists the allowed methods") if $expected == 405;
 }
@@ -217,7 +217,7 @@ is(($httpd->get('/index.html'))[0], 200, 'other URLs of the server are not affec
     my $address = 'http://127.0.0.1:' . $httpd->port;
     my $g = Client->new($httpd, '/plain?channel=chat/lobby');
     Httpd::wait_for(sub { (curl('/channels/chat/lobby'))[1]{channels}[0]{subscribers} == 1 }, 'the reader');
-    my %example;    # the first of each language
+    my %example;    # keep the first listing of each language
     $example{$1} //= $2 while $text =~ /^```(sh|python|php)\n(.*?)^```$/msg;
     is_deeply([sort keys %example], [qw(php python sh)], 'docs/channels.md has an example in each language');
     s{https?://www\.example\.org}{$address}g for values %example;

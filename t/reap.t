@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# What runs the tests: processes started by a test end with it, however it ends: even daemons, stopped processes, and those
-# that ignore signals. The summary says which tests failed, and why, also if they pass in a second run.
+# The programs that run the tests. When a test ends in any way, t/lib/reap.c must end all processes that the test has
+# started, including daemons, stopped processes, and processes that ignore signals. The summary of t/run must say which
+# tests failed, and why, even if they pass in a second run.
 
 use strict;
 use warnings;
@@ -11,12 +12,12 @@ use Httpd;
 use Program;
 
 Httpd::once();
-plan skip_all => 'no sanitizer matters here' if $ENV{WS_TEST_PRELOAD};
+plan skip_all => 'the test does not depend on the sanitizer' if $ENV{WS_TEST_PRELOAD};
 
 my $dir = Httpd::folder();
 
-# A test that starts a program, a daemon, one that ignores all signals it can, and one that is stopped, and then follows
-# its argument. It prints its own pid and that of its parent, the inner reap.
+# A test that starts a program, a daemon, a process that ignores signals, and a process that it stops. It prints its own pid
+# and the pid of its parent, which is the inner process of reap. Then it passes, fails, dies or waits as its argument says.
 Httpd::write_file("$dir/some.t", <<"END");
 use strict; use warnings;
 use lib '$Httpd::TOP/t/lib';
@@ -38,7 +39,7 @@ END
 
 sub environ { return Httpd::read_file("/proc/$_[0]/environ") =~ tr/\0/\n/r }
 
-# Start it from a shell that waits for it, as prove does.
+# Start the test from a shell that waits for it, as prove does.
 sub start {
     my ($what) = @_;
     delete local $ENV{WS_TEST_REAPED};
@@ -56,17 +57,17 @@ sub is_gone {
             @left = grep { environ($_) =~ /^TMPDIR=\Q$t->{folder}\E$/m } map { m{/proc/(\d+)} } glob '/proc/[0-9]*';
             return !@left;
         },
-        "$name: all to be gone",
+        "$name: all processes to end",
         sub {"@left"});
     pass("$name: no process remains");
-    Httpd::wait_for(sub { $kept || !-e $t->{folder} }, "$name: the folder to go");
+    Httpd::wait_for(sub { $kept || !-e $t->{folder} }, "$name: the folder to be removed");
     is(!!-e $t->{folder}, !!$kept, "$name: the folder of the test is " . ($kept ? 'kept' : 'gone'));
 }
 
 for (['passes', 0, 0], ['fails', 1, 1], ['dies', 255, 1]) {
     my ($what, $status, $kept) = @$_;
     my $t = start($what);
-    is(($t->{shell}->wait_output(qr/^status (\d+)$/m))[1], $status, "a test that $what: the exit status is $status");
+    is(($t->{shell}->wait_output(qr/^status (\d+)$/m))[1], $status, "a test that $what has the exit status $status");
     is_gone($t, "a test that $what", $kept);
 }
 for my $signal (qw(TERM INT HUP)) {
@@ -92,7 +93,7 @@ for my $who (qw(test inner outer)) {
     my %seen;
     is(scalar(grep { $seen{$_}++ } @ports), 0, 'no port is given out twice in a test');
     my $other = fork // die;
-    if (!$other) {    # another test at the same time
+    if (!$other) {    # acts as another test at the same time
         my @others = map { Httpd::free_port() } 1 .. 200;
         exit(scalar(grep { $seen{$_} } @others) ? 1 : 0);
     }

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketReauthorize: connections that would no longer be admitted are closed; all others stay open.
+# WebSocketReauthorize: the server closes connections whose handshake it would now refuse. All other connections stay open.
 
 use strict;
 use warnings;
@@ -13,13 +13,13 @@ use Client;
 
 my $api = Httpd::compile('api');
 
-# The passwords are "sesame", as htpasswd -s writes them.
+# The password of each user is "sesame", hashed by htpasswd -s.
 my $hash  = '{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=';
 my $certs = Httpd::certificates();
-# The user of /time has this long to connect.
+# The expression of /time is true until then.
 my $until = time + 8 * Patience::stretching();
 
-# Read by an expression, which needs the absolute path.
+# The folder of a file that an expression reads by its absolute path.
 my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
@@ -144,7 +144,7 @@ sub stamp {
     return sprintf '%04d%02d%02d%02d%02d%02d', $t[5] + 1900, $t[4] + 1, @t[3, 2, 1, 0];
 }
 
-# As htpasswd does it: the old file exists until the new one is complete.
+# Replace a file as htpasswd does: the old file exists until the new one is complete.
 sub write_new {
     my ($name, $text) = @_;
     Httpd::write_file($httpd->root . "/$name.new", $text);
@@ -166,7 +166,7 @@ my $refused = qr/access was revoked, status (\d+) \(WebSocketReauthorize\)/;
 
 # ---- Require expr on the time ----
 
-# The expression becomes false while the other tests run. The result is checked before httpd is reloaded.
+# The expression becomes false while the other tests run. The test checks the result at its end, before it reloads httpd.
 my $timed;
 if (time <= $until - 6) {
     $timed = client('/time');
@@ -229,8 +229,8 @@ for my $tls (0, 1) {
     my $basic = 'Authorization: Basic ' . encode_base64('alice:sesame', '');
     my %asked = (
         '/appended'  => [['X-Ticket: valid'], qr/Require expr %\{HTTP:X-Appended\} == 'once': granted/, 'RequestHeader append early is applied once'],
-        '/unset'     => [[$basic], qr/Require expr -z %\{HTTP:X-Set\}: granted/, 'RequestHeader unset leaves the password, RequestHeader set comes later'],
-        '/session'   => [['Cookie: session=test-user=alice&test-pw=sesame'], qr/Require valid-user ?: granted/, 'SessionCookieRemove leaves the session'],
+        '/unset'     => [[$basic], qr/Require expr -z %\{HTTP:X-Set\}: granted/, 'checks use the password that RequestHeader unset has removed, and do not see RequestHeader set'],
+        '/session'   => [['Cookie: session=test-user=alice&test-pw=sesame'], qr/Require valid-user ?: granted/, 'checks use the session cookie that SessionCookieRemove has removed'],
         '/forwarded' => [['X-Forwarded-For: 198.51.100.1, 203.0.113.9', 'X-Kept: kept'], qr/Require expr %\{CONN_REMOTE_ADDR\} .*: granted/,
             "checks use the addresses of the client and of its connection at the handshake"],
     );
@@ -246,7 +246,7 @@ for my $tls (0, 1) {
     like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees the changes of modules');
 }
 
-# ---- Bounds ----
+# ---- Large headers ----
 {
     my @large = map { "X-Large-$_: " . 'x' x 8000 } 1 .. 9;
     is((Client->refused($httpd, '/file', headers => \@large))[0], 403, 'a client without access is refused with 403, although its headers are too large');
@@ -261,8 +261,8 @@ for my $tls (0, 1) {
 {
     my $c    = client('/certificate', tls => 1, cert => 1);
     my $only = client('/certificate/only', tls => 1, cert => 1);
-    $only->expect_close(1008, 'a connection that needs a client certificate is closed, since it cannot be requested again');
-    Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require env WEBSOCKET_REAUTHORIZE: granted/) >= 2 }, 'the other to be checked');
+    $only->expect_close(1008, 'a connection that needs a client certificate is closed, because the server cannot request the certificate again');
+    Httpd::wait_for(sub { $httpd->count_log(qr/authorization result of Require env WEBSOCKET_REAUTHORIZE: granted/) >= 2 }, 'access of the other connection to be checked');
     $c->echoes('still here', 'WEBSOCKET_REAUTHORIZE can exempt a connection from a requirement');
     is((Client->refused($httpd, '/certificate', tls => 1, headers => ['WEBSOCKET_REAUTHORIZE: 1']))[0], 403, 'clients cannot forge WEBSOCKET_REAUTHORIZE');
 }
@@ -278,11 +278,11 @@ for my $tls (0, 1) {
 }
 
 SKIP: {
-    skip 'this machine took too long to get to the expression on the time', 1 if !$timed;
+    skip 'this machine was too slow: the expression on the time was false at the handshake', 1 if !$timed;
     $timed->expect_close(1008, 'when an expression on the time is no longer true, the connection is closed');
 }
 
-# ---- Many ----
+# ---- Many connections ----
 {
     write_new('users', "alice:$hash\ncarol:$hash\n");
     my @alice = map { client('/password', user => 'alice') } 1 .. 100;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Each recipe of docs/recipes.md, exactly as on the page except for ports and folders.
+# Runs each recipe of docs/recipes.md exactly as on the page, except for ports and folders.
 
 use strict;
 use warnings;
@@ -27,7 +27,7 @@ my %file;
 $file{$1} = $2 while $page =~ /^```\w+ file=(\S+)\n(.*?)^```$/msg;
 is(scalar(grep { !/ file=/ } $page =~ /^```(\w.*)$/mg), 0, 'every listing of docs/recipes.md is tested');
 
-# Texts of the recipes, and their replacements in this test.
+# Texts of the recipes that this test replaces.
 my @others = (
     ['modules/mod_websocket_redis' => "$Httpd::BUILD/mod_websocket_redis"],
     ['/srv/recipes/' => "$dir/"], ['modules/mod_' => "$Httpd::MODULES/mod_"], ['127.0.0.1:9010' => "127.0.0.1:$fpm_port"],
@@ -63,7 +63,7 @@ $httpd->{pid} = Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/httpd.pi
 
 sub joins { my ($path, @o) = @_; return Client->new($httpd, $path, protocol => 'channel.v1.json', @o) }
 
-# A connection that the recipe has admitted is closed with 1008 after $end->().
+# Test that a connection is open, and is closed with 1008 after $end->() has revoked the access.
 sub ends {
     my ($c, $name, $end) = @_;
     $c->text('{"type":"subscribe","channel":"news"}');
@@ -98,7 +98,7 @@ SKIP: {
 # ---- PHP sessions ----
 
 SKIP: {
-    skip 'no php-fpm, or no mod_authnz_fcgi', 1 if !$has{'session.conf'};
+    skip 'php-fpm or mod_authnz_fcgi is not installed', 1 if !$has{'session.conf'};
     mkdir "$dir/sessions";
     chmod 0777, "$dir/sessions";
     Httpd::write_file("$dir/fpm.conf", <<"END");
@@ -142,7 +142,7 @@ SKIP: {
 
 # ---- Brokers ----
 
-# Run a program of the page until it has printed this.
+# Run a program of the page, after the lines @before, until it has printed a text that matches.
 sub program_prints {
     my ($name, $match, @before) = @_;
     Httpd::write_file("$Httpd::BUILD/t/recipe-$$-$name", join "\n", @before, $file{$name});
@@ -153,11 +153,11 @@ sub program_prints {
     unlink "$Httpd::BUILD/t/recipe-$$-$name";
 }
 
-# Node looks for packages in the program's parent folders.
+# Node searches the parent folders of the program for packages.
 symlink "$Httpd::TOP/t/node_modules", "$Httpd::BUILD/t/node_modules" if !-e "$Httpd::BUILD/t/node_modules";
 
 SKIP: {
-    skip 'no mosquitto, or no npm mqtt', 1 if !-x '/usr/sbin/mosquitto' || !-d 't/node_modules/mqtt';
+    skip 'mosquitto or the npm package mqtt is not installed', 1 if !-x '/usr/sbin/mosquitto' || !-d 't/node_modules/mqtt';
     Httpd::write_file("$dir/mosquitto.conf", "listener $mqtt_port 127.0.0.1\nallow_anonymous true\n");
     my $broker = Program->start('/usr/sbin/mosquitto', '-c', "$dir/mosquitto.conf");
     Httpd::wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$mqtt_port") }, 'mosquitto');
@@ -166,7 +166,7 @@ SKIP: {
     $broker->finish;
 }
 
-# A broker with one queue: it delivers each message to the subscriber on the same connection.
+# Start a STOMP broker with one queue for one client. The broker delivers each message to the client that has sent it.
 sub stomp_broker {
     my $listener = IO::Socket::INET->new(Listen => 4, LocalAddr => '127.0.0.1', LocalPort => $stomp_port, ReuseAddr => 1) or die $!;
     my $pid = fork // die $!;
@@ -186,7 +186,7 @@ sub stomp_broker {
 }
 
 SKIP: {
-    skip 'no npm @stomp/stompjs', 1 if !-d 't/node_modules/@stomp';
+    skip 'the npm package @stomp/stompjs is not installed', 1 if !-d 't/node_modules/@stomp';
     my $pid = stomp_broker();
     program_prints('stomp.mjs', qr/^hello$/m, "Object.assign(globalThis, { WebSocket: (await import('ws')).WebSocket });");
     kill 'KILL', $pid;
@@ -204,7 +204,7 @@ SKIP: {
     {
         my ($language, $interpreter, $name) = @$_;
         SKIP: {
-            skip "no $interpreter", 2 if system "command -v $interpreter >/dev/null";
+            skip "$interpreter is not installed", 2 if system "command -v $interpreter >/dev/null";
             my ($status, $printed) = Program::run($interpreter, "$dir/$name");
             like($printed, qr/"receivers":\s*1/, "$language: the program publishes a message");
             like(($c->frame)[1], qr/hello from $language/, "$language: the client receives the message");
@@ -217,7 +217,7 @@ SKIP: {
 # ---- Redis ----
 
 SKIP: {
-    skip 'no redis', 1 if !$has{'redis.conf'};
+    skip 'Redis is not installed', 1 if !$has{'redis.conf'};
     Httpd::wait_for(sub { $redis->cli('XREVRANGE', 'connections', '+', '-', 'COUNT', 100) =~ m{"uri":"/live"} }, 'an entry in Redis');
     pass('Redis: the log has an entry for a connection');
 }

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels across machines: two httpds and a Redis that is stopped and restarted.
+# Channels across machines: two httpds use a Redis server, which stops and restarts.
 
 use strict;
 use warnings;
@@ -29,18 +29,18 @@ sub httpd {
     return bus_httpd($bus, %arg, conf => $conf . ($arg{conf} // ''));
 }
 
-# One connects to Redis by its port, the other by its socket.
+# The first httpd connects to the port of Redis, the second one to its socket. A third one has another prefix.
 my $one      = httpd('redis://127.0.0.1:' . $redis->port);
 my $two      = httpd('unix:' . $redis->socket);
 my $stranger = httpd('redis://127.0.0.1:' . $redis->port . '/1 prefix=other:');
 
-# Whether the subscription exists in Redis too.
+# Wait until this number of processes have subscribed to the channel in Redis.
 sub heard {
     my ($channel, $n, $server) = @_;
     subscribed_in_redis($channel, $n, $server || $redis);
 }
 
-# A handshake is answered before the subscription takes effect.
+# Wait until a channel has a subscriber on this machine, because the handshake is answered before that.
 sub subscribed {
     my ($httpd, $channel) = @_;
     Httpd::wait_for(sub { (channel_http($httpd, 'GET', $channel, ''))[1]{channels}[0]{subscribers} },
@@ -59,7 +59,7 @@ is($status, 200, 'a message is published');
 is(($a->message)[1], 'from one', 'a subscriber on the same machine receives the message');
 is(($b->message)[1], 'from one', 'a subscriber on the other machine receives the message');
 publish($two, 'news', 'from two');
-is(($a->message)[1], 'from two', 'a message from the other machine is the next one here: each arrives once');
+is(($a->message)[1], 'from two', 'a message from the other machine arrives next, so each message arrives once');
 is(($b->message)[1], 'from two', 'on the other machine, each message arrives once, too');
 publish($stranger, 'news', 'mine');
 is(($x->message)[1], 'mine', 'a different prefix= separates the channels');
@@ -97,7 +97,7 @@ Httpd::wait_for(
         my (undef, $here) = channel_http($two, 'GET', 'room', '');
         return join(',', sort map { $_->{data} } @{ $here->{channels}[0]{members} || [] }) eq 'Ann,Bob';
     },
-    'all members, of both');
+    'the members of both machines');
 pass('presence has the members of both machines');
 
 # ---- With a history, while Redis is restarted ----
@@ -121,7 +121,7 @@ is(($local->message)[1], 'meanwhile', 'while Redis is down, a message arrives on
 publish($one, 'news', 'lost');
 is(($a->message)[1], 'lost', 'while Redis is down, a message to a channel with remote subscribers arrives on the same machine');
 
-# Publishers over WebSocket do not wait, but their messages are queued.
+# Publish over WebSocket, which does not wait for Redis: the server queues the messages.
 my @json = map { Client->new($_, '/ws?channel=kept/a', protocol => 'channel.v1.json') } $one, $two;
 for my $i (1 .. 10) {
     $_->text(encode_json({ type => 'publish', channel => 'kept/a', data => "n$i" })) for @json;
@@ -145,7 +145,7 @@ my @resumed = map { ($back->message)[1] } 2 .. @want;
 is("@resumed[0 .. 18]", join(' ', map {"m$_"} 2 .. 20), 'a reader resumes with messages published on the other machine');
 is(join(' ', sort @resumed), join(' ', sort @want[1 .. $#want]), 'a reader that resumes gets all messages up to the last one, each once');
 
-# A message published while Redis was away may still have been in flight when it came back.
+# $b may also receive the message "lost": it may have been in the queue for Redis when Redis restarted.
 publish($one, 'news', 'again');
 my $next = ($b->message)[1];
 $next = ($b->message)[1] if $next eq 'lost';
@@ -179,7 +179,8 @@ for my $channel ('once', 'kept/once') {
     $_->close for @readers;
 }
 
-# While Redis is away: a refused message is not published later, whether its client waits or has disconnected.
+# While Redis is down, the server refuses messages. It must not publish them later, whether the client has waited or has
+# disconnected.
 {
     my @readers = map { Client->new($_, '/ws?channel=kept/refused&after=all') } $one, $two;
     heard('kept/refused', 2);
@@ -235,7 +236,7 @@ for my $channel ('once', 'kept/once') {
     my $sentinel = Redis->start(watches => $master);
     my @both = map { httpd('sentinel://127.0.0.1:' . $sentinel->port . '/mymaster') } 1, 2;
     Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
-    Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to see it');
+    Httpd::wait_for(sub { $sentinel->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m }, 'the sentinel to find the replica');
     my @readers = map { Client->new($_, '/ws?channel=kept/s&after=all') } @both;
     my @writers = map { Client->new($_, '/ws?channel=kept/s', protocol => 'channel.v1.json') } @both;
     heard('kept/s', 2, $master);
@@ -270,7 +271,7 @@ for my $channel ('once', 'kept/once') {
     is(($_->message)[1], 'again', 'after a replica was promoted, channels without a history work again') for @plain;
 }
 
-# A sentinel may require a password, its own or that of the servers.
+# A sentinel may require a password: a separate one, or the password of the Redis servers.
 {
     my $master   = Redis->start(options => ['--requirepass', 'secret']);
     my $own      = Redis->start(watches => $master, password => 'other');
@@ -305,10 +306,10 @@ for my $channel ('once', 'kept/once') {
     }
 }
 
-# ---- To a location, on all machines ----
+# ---- ws_broadcast_everywhere() ----
 
-# Its path and the handler's file form a key that is longer than a channel's name, and whose length does not fit into
-# one byte.
+# The module identifies a Location by a text that contains its path and the handler's file. Here this text is longer than
+# the name of a channel may be, and its length does not fit into one byte.
 {
     my $handler = Httpd::compile('everywhere', <<'END');
 #include "mod_websocket.h"
@@ -320,7 +321,7 @@ WS_HANDLER(everywhere) = {.on_message = on_message};
 END
     my $bus = 'redis://127.0.0.1:' . $redis->port;
     my @paths = map { '/' . join '/', map { substr($_, 0, 1) x 60 } 1 .. $_ } 3, 4, 6;
-    $paths[3] = "/other$paths[2]";    # differs where a key that is cut at 255 would not
+    $paths[3] = "/other$paths[2]";    # differs only after the first 255 bytes of the text
     my @both = map {
         bus_httpd($bus, conf => join '', map {"<Location \"$_\">\n    WebSocketHandler $handler\n</Location>\n"} @paths)
     } 1, 2;
@@ -335,7 +336,7 @@ END
             },
             'the connections to Redis'
         );
-        is(($far->message)[1], "to $path", 'a location of ' . length($path) . ' bytes gets it on the other machine');
+        is(($far->message)[1], "to $path", 'a location of ' . length($path) . ' bytes gets the broadcast on the other machine');
         my @strange;
         for my $o (@others) {
             $o->text('own');
@@ -346,9 +347,9 @@ END
     }
 }
 
-# ---- Users ----
+# ---- Users of Redis ----
 
-# Its minimal permissions according to the docs.
+# The minimal permissions of a user according to docs/channels.md.
 my $rights = join ' ', '~site:* &site:* +@connection', map {"+$_"}
     qw(publish subscribe unsubscribe eval del get set hget hsetnx hincrby xadd xrange expire);
 my $locked = Redis->start(options => ['--requirepass', 'secret', '--user', 'web', 'on', '>pass', split ' ', $rights]);
@@ -399,6 +400,6 @@ for (
     like($text, $why, "the error says what is wrong in: WebSocketBus $what");
 }
 
-# All at the same time, since each takes several seconds.
+# Stop all at the same time, because each needs several seconds.
 stop_bus_httpds();
 done_testing();

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Redis in production setups: a cluster of three masters with replicas, one of which takes over; TLS with a private CA;
-# several sentinels; and a server that loses acknowledged writes.
+# Redis as in production: a cluster of three masters with replicas, of which one replaces its master, TLS with a private CA,
+# several sentinels, and a server that loses acknowledged writes.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ Httpd::once();
 
 sub position { return (publish(@_))[1]{published}[0]{position} // '' }
 
-# Whether the sharded channel is subscribed at exactly one node, which has the slot.
+# Wait until $n processes have subscribed to a sharded channel at exactly one node, which is the one with its hash slot.
 sub sharded {
     my ($channel, $n, @redis) = @_;
     Httpd::wait_for(
@@ -25,7 +25,7 @@ sub sharded {
             my @counts = grep {$_} map { $_->cli('PUBSUB', 'SHARDNUMSUB', "websocket:c:$channel") =~ /^(\d+)$/m ? $1 : 0 } @redis;
             return @counts == 1 && $counts[0] == $n;
         },
-        "$n processes to hear $channel at one node");
+        "$n processes to subscribe to $channel at one node");
 }
 
 # ---- A cluster ----
@@ -48,7 +48,7 @@ sub sharded {
 
     my @slots = map { $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/$_}:m'") + 0 } 'a' .. 'f';
     ok((grep { $_ < 5461 } @slots) && (grep { $_ > 10922 } @slots), 'the channels of this test belong to several masters') or diag "@slots";
-    # From the beginning, since a client without subprotocol does not know when it is subscribed.
+    # Read the history from its beginning, because a client without subprotocol does not know when it is subscribed.
     my %reader = map { $_ => Client->new($both[0], "/ws?channel=kept/$_&after=all") } 'a' .. 'f';
     for my $channel ('a' .. 'f') {
         like(position($both[1], "kept/$channel", "to $channel"), qr/-1$/, "kept/$channel has its first position from its master");
@@ -57,13 +57,13 @@ sub sharded {
     my $plain = Client->new($both[0], '/ws?channel=plain');
     sharded('plain', 1, @nodes);
     publish($both[1], 'plain', 'everywhere');
-    is(($plain->message)[1], 'everywhere', 'a message without a history is sent by the node of its channel only');
+    is(($plain->message)[1], 'everywhere', 'a message to a channel without a history arrives');
     my @plain = map { Client->new($both[0], "/ws?channel=plain/$_") } 1 .. 20;
     sharded("plain/$_", 1, @nodes) for 1 .. 20;
     publish($both[1], "plain/$_", "to $_") for 1 .. 20;
     is(join(' ', map { ($_->message)[1] } @plain), join(' ', map {"to $_"} 1 .. 20), 'messages to channels of all nodes arrive');
 
-    # A slot that is migrating: its node replies ASK for keys that it no longer has.
+    # Move a hash slot to another node. Meanwhile, the old node replies ASK for keys that it no longer has.
     my ($slot) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', "'websocket:{kept/moved}:m'") =~ /(\d+)/;
     my ($from) = grep { $_->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot) =~ /^0/ && $_->cli('CLUSTER', 'NODES') =~ /myself,master.* connected (\d+)-(\d+)/ && $slot >= $1 && $slot <= $2 } @nodes[0 .. 2];
     my ($to) = grep { $_ != $from } @nodes[0 .. 2];
@@ -76,17 +76,17 @@ sub sharded {
     $_->cli('CLUSTER', 'SETSLOT', $slot, 'NODE', $to_id) for $to, $from, grep { $_ != $from && $_ != $to } @nodes[0 .. 2];
     my $o = {};
     $o = decode_json(($writer->message)[1]) while ($o->{id} // 0) != 1;
-    like($o->{position}, qr/-1$/, 'while a slot is being moved, a script waits, and follows MOVED');
+    like($o->{position}, qr/-1$/, 'after a slot was moved, a script that has waited follows MOVED');
     like($to->cli('CLUSTER', 'COUNTKEYSINSLOT', $slot), qr/^[1-9]/, "the message is stored at the slot's new node");
 
-    # When a slot is moved, its sharded channels move too.
+    # Move the hash slot of a sharded channel, which moves the channel, too.
     my $told = Client->new($both[0], '/ws?channel=going');
     sharded('going', 1, @nodes);
     my ($of_channel) = $nodes[0]->cli('CLUSTER', 'KEYSLOT', 'websocket:c:going') =~ /(\d+)/;
     my ($was) = grep { $_->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m } @nodes;
     my ($will) = grep { $_ != $was } @nodes[0 .. 2];
     my ($old_id, $new_id) = map { $_->cli('CLUSTER', 'MYID') =~ s/\s//gr } $was, $will;
-    $will->cli('CLUSTER', 'SETSLOT', $of_channel, 'IMPORTING', $old_id);    # gives the move an epoch, so that it prevails
+    $will->cli('CLUSTER', 'SETSLOT', $of_channel, 'IMPORTING', $old_id);    # gives the move a new epoch, so that all nodes accept it
     $was->cli('CLUSTER', 'SETSLOT', $of_channel, 'MIGRATING', $new_id);
     $_->cli('CLUSTER', 'SETSLOT', $of_channel, 'NODE', $new_id) for $will, $was, grep { $_ != $was && $_ != $will } @nodes[0 .. 2];
     Httpd::wait_for(sub { $will->cli('PUBSUB', 'SHARDNUMSUB', 'websocket:c:going') =~ /^1$/m }, 'the subscription to move',
@@ -95,7 +95,7 @@ sub sharded {
     is(($told->message)[1], 'gone', 'after a slot was moved, its channel is subscribed to at the new node');
 
     my $subscribers = Crowd::size();
-    # The master that is killed has both the history and the sharded channel.
+    # Choose a channel whose history and whose sharded channel are both on the master that will be killed.
     my $third = sub { int(($nodes[0]->cli('CLUSTER', 'KEYSLOT', "'$_[0]'") =~ /(\d+)/)[0] / 5462) };
     my ($kept) = grep { $third->("websocket:{$_}:m") == $third->("websocket:c:$_") } map {"kept/crowd$_"} 1 .. 100;
     my $crowd = Crowd->start(\@both, "/ws?channel=$kept", $subscribers);
@@ -154,10 +154,10 @@ sub sharded {
     subscribed_in_redis('kept/tls', 2, $redis);
     like(position($both[1], 'kept/tls', 'again'), qr/-2$/, 'rediss: a message is published after Redis has restarted');
     for (
-        ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'a certificate of an unknown authority'],
-        ["rediss://localhost:$port $files name=other.example", qr/TLS: .*[Hh]ostname mismatch/, 'a certificate for another name'],
-        ["rediss://localhost:$port ca=$certs/ca.crt", qr/redis: localhost: TLS/, 'no client certificate'],
-        ["redis://localhost:$port", qr/redis: localhost: .*trying again/, 'no TLS, though Redis requires it'],
+        ["rediss://localhost:$port cert=$certs/client.crt key=$certs/client.key", qr/TLS: .*(?:issuer|self|unable)/i, 'a server certificate of an unknown CA'],
+        ["rediss://localhost:$port $files name=other.example", qr/TLS: .*[Hh]ostname mismatch/, 'a server certificate for another name'],
+        ["rediss://localhost:$port ca=$certs/ca.crt", qr/redis: localhost: TLS/, 'a missing client certificate'],
+        ["redis://localhost:$port", qr/redis: localhost: .*trying again/, 'a connection without TLS, although Redis requires TLS'],
         )
     {
         my ($bus, $says, $what) = @$_;
@@ -176,7 +176,7 @@ sub sharded {
     Httpd::wait_for(sub { $replica->cli('INFO', 'replication') =~ /master_link_status:up/ }, 'the replica');
     for my $s (@sentinels) {
         Httpd::wait_for(sub { $s->cli(qw(SENTINEL replicas mymaster)) =~ /^$port$/m && $s->cli(qw(SENTINEL sentinels mymaster)) =~ /(?:^name\n.*?){2}/ms },
-            'the sentinels to see it and each other');
+            'the sentinels to find the replica and each other');
     }
     $sentinels[0]->stop('KILL');
     my $bus = 'sentinel://' . join(',', map { '127.0.0.1:' . $_->port } @sentinels) . '/mymaster';

@@ -1,7 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A Redis that processes SUBSCRIBE slowly. A client that has been told it is subscribed still receives the messages that
-# another machine publishes meanwhile, and members that join meanwhile are known.
+# Redis processes SUBSCRIBE slowly. When a client has received the event "subscribed", it must receive all messages that
+# another machine publishes from then on, and events about all members that join, even if Redis has not yet subscribed the
+# server to the channel.
 
 use strict;
 use warnings;
@@ -20,7 +21,7 @@ Httpd::once();
 
 my $redis = Redis->start;
 
-# ---- A relay in front of Redis that can hold back the bytes of connections that subscribe to channels ----
+# ---- A relay in front of Redis, which can hold back the bytes of connections that subscribe to channels ----
 
 my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
 socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
@@ -88,7 +89,7 @@ WebSocketPublish all
 END
 my ($slow, $fast) = map { Httpd->start(load => $load, conf => "WebSocketBus redis://127.0.0.1:$_\n$conf") } $listener->sockport, $redis->port;
 
-# The next event of the type, of the channel's client.
+# Read events up to the next one of a type, and return that one.
 sub event {
     my ($client, $type) = @_;
     while (1) {
@@ -118,7 +119,7 @@ for my $round (1 .. 3) {
     order('g');
     is(event($reader, 'message')->{data}, 'while Redis does not know of the subscription', "round $round: a message published before Redis has subscribed the reader arrives");
     publish($writer, "kept/$round", 'next');
-    is(event($reader, 'message')->{data}, 'next', "round $round: the next message arrives, and none twice");
+    is(event($reader, 'message')->{data}, 'next', "round $round: the next message follows, so no message arrives twice");
 }
 
 order('h');
@@ -130,7 +131,7 @@ order('g');
 is(event($watcher, 'join')->{data}, 'late', 'a member that joins before Redis has subscribed the watcher is reported');
 
 $_->stop for $slow, $fast;
-is_deeply([map { $_->complaints } $slow, $fast], [], 'no child crashed');
+is_deeply([map { $_->complaints } $slow, $fast], [], 'no child has crashed');
 kill 'TERM', $relay;
 waitpid $relay, 0;
 done_testing();

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketLog in Redis: lists and streams with a maximum length, and a Redis that is stopped and restarted.
+# WebSocketLog in Redis: lists and streams with a maximum length, and a Redis that stops and restarts.
 
 use strict;
 use warnings;
@@ -25,7 +25,7 @@ sub httpd {
     return $httpds[-1];
 }
 
-# Open and close a connection. Its record may be queued a little later, even after that of the next connection.
+# Open and close a connection. The server may queue its record a little later, even after the record of the next one.
 sub visit {
     my ($httpd, $path) = @_;
     my $c = Client->new($httpd, $path);
@@ -36,7 +36,7 @@ sub visit {
 
 sub lost { return ($_[0]->get('/status?prometheus'))[2] =~ /^websocket_log_lost_total (\d+)/m ? $1 : -1 }
 
-# The elements of a list, once there are this many.
+# Wait until a list has this number of elements, and return them.
 sub list {
     my ($redis, $key, $count, @cli) = @_;
     my @all;
@@ -137,10 +137,10 @@ END
         Httpd::wait_for(sub { $redis->cli('-n', 2, '--raw', qw(XRANGE ends - +)) =~ m{/stream/$n } }, "record $n");
     }
     visit($httpd, '/stream/json');
-    Httpd::wait_for(sub { ($entries = $redis->cli('-n', 2, '--raw', qw(XRANGE ends - +))) =~ /"uri":/ }, 'a record of the other line');
+    Httpd::wait_for(sub { ($entries = $redis->cli('-n', 2, '--raw', qw(XRANGE ends - +))) =~ /"uri":/ }, 'a record of the other WebSocketLog line');
     like($entries, qr{\A\d+-\d+\nrecord\n/stream/2 1000\n\d+-\d+\nrecord\n\{.*\}\n*\z}, 'a stream has the newest two records, of two WebSocketLog lines');
     visit($httpd, '/sentinel');
-    is((list($redis, 'master', 1, '-n', 1))[0], '/sentinel', 'a log by a sentinel is written to the server that it names');
+    is((list($redis, 'master', 1, '-n', 1))[0], '/sentinel', 'a log with a sentinel is written to the master that the sentinel names');
     visit($httpd, '/off');
     visit($httpd, '/wrong');
     is(lost($httpd), 0, 'no record is lost');
@@ -151,7 +151,7 @@ END
     Httpd::wait_for(sub { $redis->cli('LINDEX', 'format', -1) =~ m{/format/6} }, 'a record after a reload');
 }
 
-# ---- A Redis that refuses, and one that is away ----
+# ---- A Redis that refuses records, and one that is down ----
 
 {
     my $httpd = httpd(<<"END");
@@ -184,13 +184,13 @@ END
     is(lost($httpd), 3, 'no record is lost while Redis restarts');
     $redis->cli('DEL', 'log');
 
-    # A record has 60 KB, so that the queue is full after 70.
+    # Each record has 60 KB, so the queue of 4 MiB is full after 70 records.
     $redis->stop('KILL');
     my $before = $httpd->count_log(qr/trying again/);
     visit($httpd, "/many/$_?" . 'x' x 7500) for 1 .. 3;
-    Httpd::wait_for(sub { $httpd->count_log(qr/trying again/) > $before }, 'the next line of the log');
+    Httpd::wait_for(sub { $httpd->count_log(qr/trying again/) > $before }, 'the log line about the lost connection');
     visit($httpd, "/many/$_?" . 'x' x 7500) for 4 .. 90;
-    Httpd::wait_for(sub { lost($httpd) > 4 }, 'a loss');
+    Httpd::wait_for(sub { lost($httpd) > 4 }, 'lost records');
     pass('when the queue is full, further records are counted as lost');
     is($httpd->count_log(qr/records of WebSocketLog are lost: .*: 4 MiB of records wait to be written/), 1, 'a full queue is logged once');
     visit($httpd, '/file');
@@ -207,7 +207,7 @@ END
     is($httpd->count_log(qr/records of WebSocketLog are lost/), $said + 1, 'the number of lost records is logged once');
 }
 
-# ---- The bytes of a wrong answer ----
+# ---- Wrong answers ----
 
 {
     my $fake  = FakeRedis->start;
@@ -226,7 +226,7 @@ END
     my $seen = $fake->seen('XADD');
     visit($httpd, '/x');
     Httpd::wait_for(sub { $fake->seen('XADD') > $seen }, 'the next record');
-    ok(1, 'after an invalid reply, the connection is made again and the next record is written');
+    ok(1, 'after an invalid reply, the server connects again, and writes the next record');
 }
 
 # ---- TLS ----
@@ -243,5 +243,5 @@ END
 }
 
 $_->stop for @httpds;
-is_deeply([map { $_->complaints } @httpds], [], 'no child crashed');
+is_deeply([map { $_->complaints } @httpds], [], 'no child has crashed');
 done_testing();

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A child process that ends while it connects to a Redis server that does not answer: it does not wait for the
-# connection's timeout.
+# A child process stops while it connects to a Redis server that does not answer. It must not wait until the attempt to
+# connect times out.
 
 use strict;
 use warnings;
@@ -12,14 +12,14 @@ use Time::HiRes 'time';
 use Httpd;
 use Redis ();
 
-plan skip_all => 'made without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
+plan skip_all => 'the module was built without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
 
-# A listening socket whose queue is full: the kernel drops further SYNs.
+# A listening socket whose queue is full, so that the kernel drops further SYNs.
 my $redis = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
 my $port  = $redis->sockport;
 my @queue = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Blocking => 0) } 1 .. 4;
 
-# Sockets that are connecting to it.
+# Returns the number of sockets that are connecting to this port.
 sub connecting {
     my $there = sprintf ':%04X', $port;
     return scalar grep { /^\s*\d+: \S+ \S+\Q$there\E 02 / } split /\n/, Httpd::read_file('/proc/net/tcp');
@@ -28,15 +28,15 @@ Httpd::wait_for(sub { connecting() }, 'the queue to be full');
 
 my $others = connecting();
 my $httpd;
-for (1 .. 5) {    # until httpd starts and stops within the timeout of the first connect, 5 seconds
+for (1 .. 5) {    # retry until httpd has started and stopped within 5 seconds, the timeout of the first attempt to connect
     my $since = time;
     $httpd = Httpd->start(load => $Redis::LOAD, conf => "WebSocketBus redis://127.0.0.1:$port\n<Location /echo>\n    WebSocketHandler ws_echo.so\n</Location>");
-    Httpd::wait_for(sub { connecting() > $others }, 'a connect');
+    Httpd::wait_for(sub { connecting() > $others }, 'an attempt to connect');
     $httpd->stop;
     last if time - $since < 4.5;
 }
 is($httpd->count_log(qr/redis: .*trying again/), 0, 'the child ends before its connect to Redis fails');
 is($httpd->count_log(qr/did not exit/),          0, 'httpd does not have to kill the child');
-is_deeply([$httpd->complaints], [], 'no child crashed');
+is_deeply([$httpd->complaints], [], 'no child has crashed');
 
 done_testing();

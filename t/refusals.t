@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# At LogLevel warn, an administrator sees refusals by a limit or for the origin, with the client and the directive.
-# Their number is limited so that they do not flood the log.
+# At LogLevel warn, the log has lines about clients that were refused because of a limit or their origin. Each line names
+# the client and the directive. The number of these lines is limited.
 
 use strict;
 use warnings;
@@ -48,7 +48,7 @@ ok($httpd->wait_log(qr{${level}handshake refused with 403: origin "https://evil\
 is(($httpd->get('/events/news?token=secret', 'Origin: https://evil.example'))[0], 403, 'an event stream with a wrong origin is refused');
 ok($httpd->wait_log(qr{${level}channels: refused with 403: origin "https://evil\.example" is not allowed \(WebSocketOrigin\)}), 'an event stream with a wrong origin is logged as a warning');
 SKIP: {
-    skip 'prefork has many processes', 2 if $Httpd::MPM eq 'prefork';
+    skip 'with prefork, each of many processes has its own limit', 2 if $Httpd::MPM eq 'prefork';
     Client->refused($httpd, '/origin', origin => 'https://evil.example') for 1 .. 40;
     ok($httpd->wait_log(qr/more like this are logged at level info for a minute/), 'after many refusals, the log says that more are not logged as warnings');
     cmp_ok($httpd->count_log(qr/may not connect to/), '<', 41, 'not all of many refusals are logged as warnings');

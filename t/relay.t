@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Connections that pass through httpd's filters, because of WebSocketRelay or because a filter must process them. For
-# the client and the handler they are like any other. For HTTP/2 see t/h2.t.
+# Relayed connections pass through httpd's filters, because of WebSocketRelay or because a filter must process their bytes.
+# For clients and handlers, they must behave like other connections. t/h2.t tests HTTP/2.
 
 use strict;
 use warnings;
@@ -11,7 +11,7 @@ use Test::More;
 use Httpd;
 use Client qw(frame_bytes TEXT BINARY CLOSE);
 
-# Each connection occupies a thread, and one child must have them all.
+# Each relayed connection occupies a thread, and a single child must have all connections.
 my %mpm = (prefork => "StartServers 4\nServerLimit 64\nMaxRequestWorkers 64\nMaxSpareServers 64",
     map { $_->[0] => "StartServers 1\nServerLimit 4\nThreadsPerChild 60\nMaxRequestWorkers $_->[1]\nMinSpareThreads 1" }
         [event => 60], [worker => 240]);
@@ -42,14 +42,14 @@ sub client {
     return $c;
 }
 
-# The arguments of on_close for a client's connection: "CODE REASON".
+# Wait until the server has called on_close for a client's connection, and return the arguments: "CODE REASON".
 sub told {
     my ($c) = @_;
     my (undef, $code, $reason) = $c->{httpd}->wait_log(qr/api: closed $c->{name} (\d+) "(.*?)"/);
     return "$code $reason";
 }
 
-# ---- The same as any other connection, over ws and wss ----
+# ---- Relayed connections behave like others, over ws and wss ----
 
 for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     my ($name, $tls) = @$_;
@@ -77,7 +77,7 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
     {
         my $half = client('/', tls => $tls, behind => substr frame_bytes(TEXT, 'in pieces'), 0, 5);
         $half->raw(substr frame_bytes(TEXT, 'in pieces'), 5);
-        is(($half->message)[1], 'in pieces', "$name: half a frame is sent together with the handshake, the other half later: the message is echoed");
+        is(($half->message)[1], 'in pieces', "$name: a message whose first half is sent together with the handshake is echoed");
     }
 
     $c = client('/', tls => $tls);
@@ -100,8 +100,8 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
 {
     my $c = client('/');
     shutdown $c->socket, 1;
-    ok($c->at_end, 'a client that shuts down its sending side without a Close frame: the server ends the connection');
-    like(told($c), qr/^1006 /, 'a client that shuts down its sending side without a Close frame: on_close gets 1006');
+    ok($c->at_end, 'when a client shuts down its sending side without a Close frame, the server ends the connection');
+    like(told($c), qr/^1006 /, 'when a client shuts down its sending side without a Close frame, on_close gets 1006');
 
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'said') . frame_bytes(CLOSE, pack 'n', 4003));
@@ -122,7 +122,7 @@ for (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']) {
 {
     my $c = client('/', rcvbuf => 65536);
     $c->text('flood 3000');
-    ok($httpd->wait_log(qr/api: flood waits $c->{name}/), 'a client that does not read: ws_send tells the handler to wait');
+    ok($httpd->wait_log(qr/api: flood waits $c->{name}/), 'when a client does not read, ws_send tells the handler to wait');
     my $bytes = 0;
     while (my ($type, $data) = $c->message) {
         last if $type == TEXT;
@@ -163,7 +163,7 @@ SKIP: {
         }
         $c->binary('x' x 4_000_000), $c->message for 1 .. 5;
     };
-    # A leak grows with every round; memory that the allocator keeps for the next round does not.
+    # Repeat until the memory has stopped growing: a leak grows in each round, but memory that the allocator keeps does not.
     my @after = ($memory->());
     do { $some->(); push @after, $memory->() } until $after[-1] - $after[-2] < 64 || @after > 20;
     cmp_ok($after[-1] - $after[-2], '<', 64, 'relaying messages leaks no memory') or diag("KiB: @after");
@@ -197,7 +197,7 @@ END
     for my $tls (0, 1) {
         my $name = $tls ? 'secure' : 'plain';
         my $c = client('/', server => $dump, tls => $tls);
-        $c->binary($name, mask => '    '); # on the wire, lower case is upper case
+        $c->binary($name, mask => '    '); # this mask changes lower case to upper case
         is(($c->message)[1], $name, "$name: with mod_dumpio loaded, a connection echoes");
         ok($dump->wait_log(qr/relayed: filter dumpio_in must see its bytes/), "$name: the log says that mod_dumpio causes the connection to be relayed");
         ok($dump->wait_log(qr/dumpio_in \(data-\w+\): .*    \U$name/), "$name: mod_dumpio sees the connection's input");
@@ -254,7 +254,7 @@ END
     }
 }
 
-# ---- TLS that this module cannot take over ----
+# ---- TLS connections that this module cannot take over ----
 
 {
     # A filter that looks like mod_ssl's, on connections whose SSL object the module does not know.

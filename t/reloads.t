@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A thousand connections with steady traffic, half of them over TLS, while children start and stop because of idle
-# limits, MaxConnectionsPerChild, and ten reloads in a row. No message is lost, duplicated or out of order, and no
-# connection is dropped.
+# A thousand connections, half of them over TLS, have steady traffic while children start and stop because of idle limits,
+# MaxConnectionsPerChild, and ten reloads in a row. The server must not lose, duplicate or reorder messages, and must not
+# drop connections.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use Program;
 
 my ($connections, $reloads) = ($ENV{WS_TEST_CONNECTIONS} || 1000, 10);
 
-# The client needs a descriptor for each connection. The shell raises the soft limit, for httpd too.
+# The client needs a descriptor for each connection. The shell raises the soft limit, which httpd inherits.
 my $files = $connections + 300 * $reloads;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -26,7 +26,7 @@ chomp(my $limit = `sh -c 'ulimit -n'`);
 plan skip_all => "$connections connections need $files open files, ulimit -n allows $limit"
     if $limit ne 'unlimited' && $limit < $files;
 
-# Stopping children keep their slots.
+# Stopping children occupy slots, so ServerLimit must be large.
 my $prefork = $Httpd::MPM eq 'prefork';
 my $httpd = Httpd->start(
     conf     => "WebSocketHandler ws_echo.so\nWebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\n"
@@ -56,7 +56,7 @@ sub traffic {
 is(ask("open $connections", 'opened'), $connections, "$connections connections are open");
 traffic($connections);
 
-# httpd checks for idle children once a second; children that have served their number of connections stop too.
+# httpd stops idle children once a second, and also stops children that have served MaxConnectionsPerChild connections.
 Httpd::wait_for(sub { $httpd->count_log(qr/child is stopping; draining \d+ connections/) >= 5 }, 'children to go');
 pass($httpd->count_log(qr/child is stopping; draining/) . 'children were stopped, because they were idle or had their number of connections');
 traffic($connections);
@@ -103,7 +103,7 @@ if ($Httpd::MPM eq 'event') {
     )} ['TCP', "ws://$plain/", "http://$plain", '--http2-prior-knowledge'], ['TLS', "wss://$tls/", "https://$tls", '--http2'];
     my @running = map { Program->start(@$_[2 .. $#$_]) } @clients;
     $_->write("open 1\n") for @running;
-    Httpd::wait_for(sub { $httpd->count_log(qr/strand: one more/) >= @clients }, 'all to be stranded');
+    Httpd::wait_for(sub { $httpd->count_log(qr/strand: one more/) >= @clients }, 'all connections to wait in the queue');
     unlink $httpd->root . '/strand';
     $httpd->graceful;
     for (0 .. $#clients) {
@@ -139,7 +139,7 @@ if ($Httpd::MPM eq 'event') {
     $_->echoes('still here', 'connections of children in all slots stay open') for @old;
     $_->drop for @old;
     Httpd::wait_for(sub { ($full->get('/index.html'))[0] == 200 }, 'a new child');
-    is($full->count_log($told), 1, 'the log says so only once');
+    is($full->count_log($told), 1, 'the log has the line about occupied slots once');
 }
 
 done_testing;

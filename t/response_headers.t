@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Response headers that mod_headers computes from the request, in responses that this module writes itself. A line break
-# in such a header does not split the response.
+# mod_headers can compute response headers from the request, also for responses that this module writes itself. A line
+# break in such a header must not split the response.
 
 use strict;
 use warnings;
@@ -80,7 +80,7 @@ for (['', 'http://127.0.0.1:' . $httpd->port], ['--http1.1', $https], $h2 ? ['--
         for my $path (qw(/path-events /relayed-events)) {
             my $answer = `$curl $version -H 'Accept: $accept' '$url$path/news?wait=0&x=$split'`;
             unlike($answer, qr/^X-Split/mi, "$accept, $version $url$path: the line break adds no header");
-            next if $version eq '--http2';    # there mod_http2 resets the stream, as for any page
+            next if $version eq '--http2';    # with HTTP/2, mod_http2 resets the stream, as for any page
             like($answer, qr{^HTTP/\S+ 500 }, "$accept, $version $url$path: the request is refused with 500") or diag $answer;
             is(() = $answer =~ m{^HTTP/}mg, 1, "$accept, $version $url$path: there is one response");
         }

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Arguments of the request line after a front controller has replaced them, and arguments set by rules that are meant
-# for a section.
+# Rewrite rules of a front controller replace the arguments of a request: the module must use the arguments of the request
+# line. Rules for a WebSocket section may set arguments: the module must use those.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels and timers of a handler without a connection, used for the state of a room in its process.
+# Channels and tickers (timers without a connection) that a handler uses without a connection: t/handlers/room.c keeps the state of a room in each process.
 
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ counts($bob, qr/messages=1 /);
 $ann->close;
 counts($bob, qr/messages=1 members=1 /);
 $bob->text('once');
-Httpd::wait_for(sub { ($bob->message)[1] eq 'once=11' }, 'a ticker without an interval to be called once, and then a last time');
+Httpd::wait_for(sub { ($bob->message)[1] eq 'once=11' }, 'a ticker without an interval to call its function once, and then a last time');
 $bob->text('mute');
 ok($httpd->wait_log(qr/room: the listener has ended$/m), 'a listener without a connection ends');
 $other->text('unheard');

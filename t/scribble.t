@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A child process that an attacker controls writes arbitrary data to shared memory, and sends arbitrary messages to the
-# other children. The parent, which runs as root, and the other children keep running, and open connections stay open.
+# An attacker controls a child process, writes arbitrary data to shared memory, and sends arbitrary messages to other
+# children. The parent, which runs as root, and the other children must keep running, and open connections must stay open.
 
 use strict;
 use warnings;
@@ -42,7 +42,7 @@ my @news = map { Client->new($httpd, '/news') } 1 .. 4;
 my (undef, undef, $children) = $httpd->get('/status', 'Accept: application/json');
 my %holds = map { $_->{pid} => 1 } grep { $_->{connections} } @{ decode_json($children)->{children} };
 
-# The response to a request. A child that is just being stopped may drop the request.
+# Send a request, and return the response. Retries, because a stopping child may drop the request.
 sub get {
     my ($path, @headers) = @_;
     my @answer;
@@ -54,8 +54,8 @@ my $killed = 0;
 for my $round (1 .. $rounds) {
     my (undef, undef, $tables)  = get('/scribble?memory');
     my (undef, undef, $sockets) = get("/scribble?$layout");
-    cmp_ok($tables,  '>=', 8,  "round $round: written to " . ($tables + 0) . ' tables');
-    cmp_ok($sockets, '>=', 60, 'and to ' . ($sockets + 0) . ' sockets');
+    cmp_ok($tables,  '>=', 8,  "round $round: random bytes were written to " . ($tables + 0) . ' tables');
+    cmp_ok($sockets, '>=', 60, 'packets were sent to ' . ($sockets + 0) . ' sockets');
 
     my ($code, undef, $body) = get('/status', 'Accept: application/json');
     is($code, 200, 'after that, the status page answers');
@@ -70,10 +70,10 @@ for my $round (1 .. $rounds) {
 
     $httpd->graceful;
     get('/scribble?memory');
-    # One of the new children, which has none of the connections that must stay open.
+    # Kill one of the new children, which has none of the connections that must stay open.
     my $victim = Httpd::wait_for(sub { (grep { !$holds{$_} } reverse $httpd->children)[0] }, 'a new child');
     $killed += kill 'KILL', $victim;
-    Httpd::wait_for(sub { !kill 0, $victim }, 'its end');
+    Httpd::wait_for(sub { !kill 0, $victim }, 'the killed child to end');
     ok(kill(0, $httpd->pid), 'the parent keeps running');
 }
 $_->echoes('still here', 'a connection from the beginning is still open') for @open;

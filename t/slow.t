@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that read too slowly or not at all, or never send anything complete. None uses more memory and CPU time than
-# its limits, and other clients are not affected.
+# Clients that read too slowly or not at all, or never send anything complete. The server must not use more memory and CPU
+# time for them than the limits allow, and must still serve other clients.
 
 use strict;
 use warnings;
@@ -12,7 +12,8 @@ use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
 
 Httpd::once();
 
-# "pour N": sends N numbered messages of 10,000 bytes, in batches of 20. Their key is the number modulo 10.
+# A handler that sends N numbered messages of 10,000 bytes in batches of 20 when it receives "pour N". The messages have
+# one of ten keys for WebSocketSlowReader latest: the number modulo 10.
 my $pump = Httpd::compile('pump', <<'END');
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ END
 sub rss    { return Httpd::memory($_[0], 'RSS') }
 sub memory { return $httpd->each_child(\&rss) }
 
-# Sanitizers keep freed memory.
+# Test that no child has grown by more than 8 MiB. A sanitizer would keep freed memory.
 sub little_memory {
     my ($before, $name) = @_;
 SKIP: {
@@ -105,7 +106,7 @@ sub stuff {
     return $sent;
 }
 
-# The numbers of the received messages.
+# Read messages up to number $last, and return their numbers.
 sub numbers {
     my ($c, $last) = @_;
     my @numbers;
@@ -161,9 +162,9 @@ for my $policy (qw(newest oldest latest)) {
     is($got[-1], 0,    "$policy: the last message arrives") if $policy ne 'newest';
     cmp_ok($got[-1], '>', 0, "$policy: the last message does not arrive") if $policy eq 'newest';
     ok($httpd->wait_log(qr{/$policy, .*: messages are dropped: the client reads too slowly, \d+ bytes wait}),
-        "$policy: the log says so") if $policy ne 'latest';
+        "$policy: the log says that messages are dropped") if $policy ne 'latest';
     ok($httpd->wait_log(qr{/$policy, .*: \d+ messages were dropped \(WebSocketSlowReader\)}),
-        "$policy: and how many, when nothing waits any more") if $policy ne 'latest';
+        "$policy: when the queue is empty, the log has the number of dropped messages") if $policy ne 'latest';
 }
 {
     my $c = pour('/behind', 100_000_000);
@@ -215,7 +216,7 @@ $everybody->echoes('1', 'after slow readers, another client is served');
         },
         'all threads to sleep');
     pass('unread pings use no processor time');
-    # The server accepts the rest of the pings only as fast as the client reads the pongs.
+    # Send the rest of the pings. The server accepts them only as fast as the client reads the pongs.
     my $rest = $c->{left} . frame_bytes(TEXT, 'end');
     while (my ($opcode, $payload) = $c->frame) {
         last if $opcode == TEXT;
@@ -239,8 +240,8 @@ $everybody->echoes('3', 'while a client does not read its answers, another clien
 
 # ---- A client that reads slowly but steadily ----
 
-# The data sent to it, and each Ping after the data, stay in the kernel's buffers for many times the interval of
-# WebSocketPing.
+# The data for this client, and each Ping after the data, stay in the kernel's buffers for many times the interval of
+# WebSocketPing. The server must not regard the client as gone.
 {
     my $grace = Patience::stretch('2s') =~ s/ms//r / 1000;
     my $slow  = Httpd->start(conf => <<"END");
@@ -249,8 +250,8 @@ WebSocketCloseTimeout @{[1000 * $grace]}ms
 WebSocketSendQueue 8M
 WebSocketHandler ws_echo.so
 END
-    # Its kernel acknowledges about 8 KB at a time, ten times in $grace, so the client does not appear silent even on a
-    # busy machine.
+    # The client's kernel acknowledges about 8 KB at a time, ten times in $grace, so the client does not appear silent, even
+    # on a busy machine.
     my $c = Client->new($slow, '/', rcvbuf => 8192);
     my $n = 800_000;
     $c->binary('s' x $n);
@@ -261,7 +262,7 @@ END
         my $more = $c->socket->sysread($got, $n / 400, length $got);
         last if defined $more && !$more || !defined $more && !$!{EAGAIN};
     }
-    # The message without its header, and the frames received before or after it: Pings, and Close.
+    # Count the bytes of the message. Pings and the Close frame contain no "s".
     is($got =~ tr/s//, $n, "a client that takes ten times the interval of WebSocketPing to read gets all data");
     is(substr($got, -4), "\x88\x02\x03\xe8", 'a client that reads slowly gets the Close frame at the end');
 }

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Each configuration in the documentation passes `httpd -t` unchanged, in a server that has httpd's modules loaded, as
-# on Debian. Those that name a file, user or module of the reader are counted but not checked.
+# Each configuration in the documentation must pass `httpd -t` unchanged, in a server that has httpd's modules loaded, as
+# on Debian. The test skips configurations with files, handlers or modules that exist only on a reader's server.
 
 use strict;
 use warnings;
@@ -10,17 +10,17 @@ use Test::More;
 use Httpd;
 
 Httpd::once();
-plan skip_all => 'no sanitizer changes the documents' if $ENV{WS_TEST_PRELOAD};
+plan skip_all => 'the documents do not depend on the sanitizer' if $ENV{WS_TEST_PRELOAD};
 
 my $modules = Httpd::apxs_query('LIBEXECDIR');
-# Modules that a snippet may use; those of the harness are loaded already.
+# Modules that a snippet may use, besides those that Httpd.pm loads.
 my @more = grep { -e "$modules/mod_$_.so" } qw(access_compat actions cgid deflate expires headers http2 include ldap lbmethod_byrequests
     negotiation proxy proxy_balancer proxy_fcgi proxy_hcheck proxy_http proxy_wstunnel ratelimit remoteip reqtimeout request rewrite
     session session_cookie setenvif slotmem_shm socache_shmcb substitute vhost_alias auth_basic auth_digest auth_form authn_core
     authn_file authn_socache authnz_fcgi authz_groupfile authz_host authz_owner authz_user cache cache_disk lua unique_id macro filter mime
     dir env log_config status watchdog);
 
-# Names that exist only on a reader's server, so the snippet cannot be checked.
+# Returns the first name in a snippet that exists only on a reader's server, so that the test cannot check the snippet.
 sub of_the_reader {
     my ($text) = @_;
     return 'a .htaccess file' if $text =~ /\bto=[\w.]+$/m && $text !~ /to=proxypass/;
@@ -51,7 +51,7 @@ for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
             $own{$at} = $what;
             next;
         }
-        # The harness loads the module, from the build; and it has Listen and an MPM.
+        # Httpd.pm loads the module from the build directory, and has its own Listen and MPM.
         (my $conf = $snippet) =~ s/^LoadModule +websocket_(?:redis_|hook_)?module .*\n//mg;
         my %also = (redis => qr/WebSocketBus |redis:/, hook => qr/WebSocketChannelHook /);
         $conf =~ s/^Listen .*\n//mg;
@@ -65,6 +65,6 @@ for my $document ('README.md', glob('docs/*.md docs/internals/*.md')) {
     }
 }
 cmp_ok($checked, '>=', 50, "at least 50 snippets are checked: $checked");
-diag(map {"not checked: $_ names the $own{$_} of the reader\n"} sort keys %own) if $ENV{WS_TEST_KEEP};
+diag(map {"not checked: $_ has a name of the reader's server: $own{$_}\n"} sort keys %own) if $ENV{WS_TEST_KEEP};
 
 done_testing();

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Runs bench/soak for a few seconds: clients that send messages, are slow, abort, or send garbage, while httpd is
-# reloaded. Memory and descriptors do not grow, and every echo is correct.
+# Runs bench/soak for a few seconds: clients send messages, read slowly, abort, or send garbage, while httpd reloads. Memory
+# and descriptors must not grow, and every echo must be correct.
 
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ is(scalar(grep { $_ > 0 } @echoes), 6, 'bench/soak reports echoes in each of six
 is(join("\n", $output =~ /^(.*(?:wrong: |GROWS|httpd: ).*)$/mg), '', 'bench/soak reports no error and no growth');
 for my $half ('without reloads', 'with reloads') {
     for my $process ('the parent', 'a child') {
-        like($output, qr/^$half: descriptors of $process [^\n]*: flat$/m, "$half: descriptors of $process are flat");
+        like($output, qr/^$half: descriptors of $process [^\n]*: flat$/m, "$half: the number of descriptors of $process does not grow");
     }
 }
 is($status, 0, 'bench/soak exits with 0') or diag($output);

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# URLs, headers, frames and errors of SockJS protocol 0.3.3, byte by byte.
+# Tests the bytes of SockJS protocol 0.3.3: URLs, headers, frames and errors.
 
 use strict;
 use warnings;
@@ -74,14 +74,14 @@ sub is_cors {
 
 sub is_wrong_method {
     my ($r, $what) = @_;
-    is $r->status, 405, "$what: 405";
+    is $r->status, 405, "$what is answered with 405";
     ok $r->header('Allow'), "$what: the 405 has Allow";
     is $r->header('Content-Type'), undef, "$what: the 405 has no Content-Type";
     is $r->body, '', "$what: the 405 has no body";
     return;
 }
 
-subtest 'The base URL greets' => sub {
+subtest 'The base URL is answered with a greeting' => sub {
     for my $path ('/echo', '/echo/') {
         my $r = ask('GET', $path);
         is $r->status, 200;
@@ -92,7 +92,7 @@ subtest 'The base URL greets' => sub {
     is ask('GET', "/echo$_")->status, 404, "$_ is not found" for qw(/a /a.html // /// //?a=b /a/a /a/a/ /a/);
 };
 
-subtest 'The connection of whole answers is kept, in HTTP/1.0 on request' => sub {
+subtest 'The connection stays open after an answer with a length, in HTTP/1.0 if the client requests it' => sub {
     for my $http ('1.0', '1.1') {
         my $c = SockJS->new(port => $port);
         for (1, 2) {
@@ -103,7 +103,7 @@ subtest 'The connection of whole answers is kept, in HTTP/1.0 on request' => sub
     }
 };
 
-subtest 'The page for iframes' => sub {
+subtest 'The page for iframes loads the client library, and can be cached' => sub {
     for my $path (qw(/iframe.html /iframe-a.html /iframe-.html /iframe-0.1.2abc-dirty.2144.html /iframe-a.html?t=1)) {
         my $r = ask('GET', "/echo$path");
         is $r->status, 200, $path;
@@ -159,7 +159,7 @@ subtest 'Preflights' => sub {
         ->header('Access-Control-Allow-Headers'), undef;
 };
 
-subtest 'Any server and session without dots make a URL' => sub {
+subtest 'The server and session parts of a URL may have any characters except dots' => sub {
     for my $part ('/a/a', '/_/_', '/1/1', '/abcdefgh_i-j%20/abcdefg_i-j%20') {
         my $r = post("/echo$part/xhr");
         is $r->status, 200, $part;
@@ -171,7 +171,7 @@ subtest 'Any server and session without dots make a URL' => sub {
     }
 };
 
-subtest 'xhr: a session by polling, whatever the server part' => sub {
+subtest 'xhr: a session uses polling, and its requests may have different server parts' => sub {
     my $s = SockJS::session();
     my $r = post("/echo$s/xhr", '', headers => { Origin => 'http://test' });
     is $r->body, "o\n";
@@ -190,7 +190,7 @@ subtest 'xhr: a session by polling, whatever the server part' => sub {
     is_wrong_method(ask('GET', "/echo$s/xhr_send"), 'GET of a send');
 };
 
-subtest 'Bodies that are refused, and those that are not' => sub {
+subtest 'A send is refused if its body is invalid, and accepted with any Content-Type' => sub {
     my $s = SockJS::session();
     is post("/echo$s/xhr")->body, "o\n";
     for (['["x', 'Broken JSON encoding.'], ['', 'Payload expected.'], ['[1]', 'Broken JSON encoding.'], ['["a"]x', 'Broken JSON encoding.'],
@@ -212,7 +212,7 @@ subtest 'Bodies that are refused, and those that are not' => sub {
     is $got =~ s/\]\na\[/,/gr, 'a[' . join(',', ('"a"') x @types, '"b"', '"c"') . "]\n";
 };
 
-subtest 'A second request for frames is refused, the first goes on' => sub {
+subtest 'A second request for frames is refused, and the first one continues' => sub {
     my $s = SockJS::session();
     is post("/echo$s/xhr")->body, "o\n";
     my $stream = ask('POST', "/echo$s/xhr_streaming", body => '');
@@ -229,7 +229,7 @@ subtest 'A second request for frames is refused, the first goes on' => sub {
     is post("/echo$s/xhr")->body, qq(c[1002,"Connection interrupted"]\n), 'a client that disconnects ends its session';
 };
 
-subtest 'A handler that closes: every request tells code and reason, for a while' => sub {
+subtest 'When a handler has closed a session, requests get the code and the reason for a while' => sub {
     my $s = SockJS::session();
     is post("/close$s/xhr")->body, "o\n";
     is post("/close$s/xhr")->body, qq(c[3000,"Go away!"]\n) for 1, 2;
@@ -245,7 +245,7 @@ subtest 'A handler that closes: every request tells code and reason, for a while
     }
 };
 
-subtest 'Streaming: prelude, frames in chunks, the limit' => sub {
+subtest 'Streaming sends a prelude, then frames in chunks, up to the limit' => sub {
     my $s = SockJS::session();
     my $r = ask('POST', "/echo$s/xhr_streaming", body => '', headers => { Origin => 'http://test' });
     is type_of($r), 'application/javascript;charset=UTF-8';
@@ -344,7 +344,7 @@ subtest 'jsonp' => sub {
     is ask('GET', "/close$s/jsonp?c=x")->body, qq(x("c[3000,\\"Go away!\\"]");\r\n) for 1, 2;
 };
 
-subtest 'JSESSIONID, where it is switched on' => sub {
+subtest 'With cookie=on, answers set JSESSIONID' => sub {
     my $is_cookie = sub {
         my ($r, $value, $what) = @_;
         like $r->header('Set-Cookie'), qr{^JSESSIONID=\Q$value\E; [Pp]ath=/}, $what;
@@ -386,12 +386,12 @@ subtest 'Text that is not UTF-8 ends the session' => sub {
     like post("/echo$s/xhr")->body, qr/^c\[1007,/;
 };
 
-subtest 'A long message comes whole, in one frame' => sub {
+subtest 'A long message arrives in one frame' => sub {
     my $s = SockJS::session();
     is post("/amplify$s/xhr")->body, "o\n";
     is post("/amplify$s/xhr_send", '["18"]')->status, 204;
     is post("/amplify$s/xhr")->body, 'a["' . 'x' x (1 << 18) . qq("]\n);
-    my $long = "\xe2\x80\xa8" x 100_000;    # each read cuts it elsewhere
+    my $long = "\xe2\x80\xa8" x 100_000;    # reads may end inside of a character
     $s = SockJS::session();
     is post("/echo$s/xhr")->body, "o\n";
     is post("/echo$s/xhr_send", qq(["$long"]))->status, 204;
@@ -405,7 +405,7 @@ subtest 'Binary messages are closed with 1003' => sub {
     $httpd->wait_log(qr/service binary: closed with 1003/);
 };
 
-subtest 'A handler that pauses delays the answer to what it does not take' => sub {
+subtest 'When a handler pauses, the answers to further sends wait' => sub {
     my $s = SockJS::session();
     my $r = ask('POST', "/pause$s/xhr_streaming", body => '');
     $r->chunk;
@@ -438,11 +438,11 @@ subtest 'Sessions and bodies are bounded' => sub {
     is post("/few$s/xhr")->body, "o\n";
     my $full = 0;
     $full += post('/few' . SockJS::session() . '/xhr')->status == 503 for 1 .. 40;
-    ok $full, 'too many sessions of a Location: 503' if $Httpd::MPM ne 'prefork' || $full;
-    is post("/few$s/xhr_send", '["' . 'x' x 2000 . '"]')->status, 413, 'a body above the message limit: 413';
+    ok $full, 'a session above the limit of a Location is refused with 503' if $Httpd::MPM ne 'prefork' || $full;
+    is post("/few$s/xhr_send", '["' . 'x' x 2000 . '"]')->status, 413, 'a body above the message limit is refused with 413';
 };
 
-subtest 'Pages of other origins' => sub {
+subtest 'Requests from pages of other origins are refused' => sub {
     my $s = SockJS::session();
     my %from = (headers => { Origin => 'http://evil.example' });
     is ask('GET', '/same/info', %from)->status, 403, '/info';
@@ -452,7 +452,7 @@ subtest 'Pages of other origins' => sub {
         is ask('GET', "/same$s/$t?c=x")->status, 403, "$t without Origin and Referer is refused";
         is ask('GET', "/same$s/$t?c=x", headers => { Referer => 'http://evil.example/x' })->status, 403, "$t from a page of another site is refused";
         is ask('GET', '/same' . SockJS::session() . "/$t?c=x", headers => { Referer => "http://127.0.0.1:$port/page.html" })->status, 200,
-            "$t of a page of this server";
+            "$t from a page of this server is accepted";
     }
     is post("/same$s/xhr", '', headers => { Origin => "http://127.0.0.1:$port" })->body, "o\n", 'a poll from a page of this server is accepted';
 };
@@ -461,7 +461,7 @@ subtest 'Headers of other modules are sent' => sub {
     is post("/$_" . SockJS::session() . '/xhr')->header('X-Mark'), 'there', $_ for qw(same relayed);
 };
 
-subtest 'Where the connection cannot leave httpd, a thread carries the response' => sub {
+subtest 'Relayed requests are answered, too' => sub {
     my $s = SockJS::session();
     is post("/relayed$s/xhr")->body, "o\n";
     is post("/relayed$s/xhr_send", '["x","y"]')->status, 204;
@@ -472,7 +472,7 @@ subtest 'Where the connection cannot leave httpd, a thread carries the response'
     is $r->chunk, qq(data: a["z"]\r\n\r\n);
 };
 
-subtest 'WebSockets with frames' => sub {
+subtest 'A WebSocket carries SockJS frames' => sub {
     my $c = Client->new($httpd, '/echo' . SockJS::session() . '/websocket');
     is(($c->message)[1], 'o');
     $c->text($_) for '', '[]', '["a"]';
@@ -480,12 +480,12 @@ subtest 'WebSockets with frames' => sub {
     $c->text('["b","c"]');
     my $got = ($c->message)[1];
     $got .= ($c->message)[1] if $got !~ /c/;
-    is $got =~ s/\]a\[/,/r, 'a["b","c"]', 'two messages in one frame come back';
+    is $got =~ s/\]a\[/,/r, 'a["b","c"]', 'two messages in one frame are echoed';
     $c->text('"d"');
-    is(($c->message)[1], 'a["d"]', 'a message without an array comes back');
+    is(($c->message)[1], 'a["d"]', 'a message without an array is echoed');
     my $long = 'x' x 300_000;
     $c->text(qq(["$long"]));
-    ok(($c->message)[1] eq qq(a["$long"]), 'a long message comes back');
+    ok(($c->message)[1] eq qq(a["$long"]), 'a long message is echoed');
     $c->close(4321, 'enough');
     $c->expect_close(4321);
     $httpd->wait_log(qr{/echo, connection \w+: end, code 4321});
@@ -519,7 +519,7 @@ subtest 'WebSockets with frames' => sub {
     is(($_->message)[1], 'o', 'a second WebSocket with the same session id is a new session') for $one, $two;
 };
 
-subtest 'Version 76, whose 101 comes before the last bytes of the handshake' => sub {
+subtest 'A WebSocket of version 76 works, whose 101 precedes the last bytes of the handshake' => sub {
     my $path = '/old' . SockJS::session() . '/websocket';
     my $host = "127.0.0.1:$port";
     my $r    = ask('GET', $path, headers => {
@@ -534,10 +534,10 @@ subtest 'Version 76, whose 101 comes before the last bytes of the handshake' => 
     is $r->read_bytes(16), md5(pack('NN', 12345678 / 3, 987654320 / 2) . 'abcdefgh'), 'the server answers both keys';
     is $r->read_until(qr/\xff/), "\0o\xff", 'the session opens';
     $r->{socket}->syswrite("\0[\"a\"]\xff");
-    is $r->read_until(qr/\xff/), qq(\0a["a"]\xff), 'a message comes back';
+    is $r->read_until(qr/\xff/), qq(\0a["a"]\xff), 'a message is echoed';
 };
 
-subtest 'WebSockets without frames' => sub {
+subtest 'A raw WebSocket has no SockJS frames' => sub {
     my $c = Client->new($httpd, '/echo/websocket');
     $c->echoes('Hello!', 'a raw WebSocket echoes');
     $c = Client->new($httpd, '/transport/websocket');
@@ -546,7 +546,7 @@ subtest 'WebSockets without frames' => sub {
     $c->expect_close(3000, 'Go away!');
 };
 
-subtest 'WebSocket URLs without a handshake' => sub {
+subtest 'A WebSocket URL refuses requests without a handshake' => sub {
     my $r = ask('GET', '/echo/0/0/websocket');
     is $r->status, 400;
     like $r->body, qr/Can "Upgrade" only to "WebSocket"\./;
@@ -557,7 +557,7 @@ subtest 'WebSocket URLs without a handshake' => sub {
     is ask('GET', '/disabled_websocket_echo/websocket')->status, 404;
 };
 
-subtest 'The handler is told the transport, and so is the status page' => sub {
+subtest 'The handler and the status page get the transport' => sub {
     my %carrier = (xhr => 'xhr', xhr_streaming => 'xhr-streaming', eventsource => 'eventsource', 'htmlfile?c=x' => 'htmlfile', 'jsonp?c=x' => 'jsonp');
     for my $t (sort keys %carrier) {
         my $s = SockJS::session();
@@ -571,8 +571,8 @@ subtest 'The handler is told the transport, and so is the status page' => sub {
     }
 };
 
-subtest 'With a bus, a session belongs to one machine: others answer 404' => sub {
-    plan skip_all => 'made without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
+subtest 'With a bus, a session belongs to one machine, and others answer 404' => sub {
+    plan skip_all => 'the module was built without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
     my $redis = Redis->start;
     my $bus   = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so\nWebSocketBus redis://127.0.0.1:" . $redis->port . "\n";
     my ($here, $there) = map { Httpd->start(conf => $bus . SockJS::services()) } 1, 2;
