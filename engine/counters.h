@@ -25,8 +25,8 @@
  */
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
-      "Open connections, by their way in: taken over from httpd, with TLS, relayed by a "          \
-      "thread of httpd, or a session of SockJS; outgoing ones are made by handlers")               \
+      "Open connections: taken over from httpd (direct), with TLS (tls), relayed by an httpd "     \
+      "thread (relay), SockJS sessions (sockjs), made by handlers (outgoing)")                     \
     X(OPEN_TLS, GAUGE, "connections", "way", "tls", "")                                            \
     X(OPEN_RELAY, GAUGE, "connections", "way", "relay", "")                                        \
     X(OPEN_SOCKJS, GAUGE, "connections", "way", "sockjs", "")                                      \
@@ -37,11 +37,11 @@
     X(TOTAL_SOCKJS, COUNTER, "connections_total", "way", "sockjs", "")                             \
     X(TOTAL_OUTGOING, COUNTER, "connections_total", "way", "outgoing", "")                         \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
-      "Handshakes that were refused: wrong request or path, unsupported version, origin not "      \
-      "allowed, no "                                                                               \
-      "handler for a subprotocol, a token missing or refused, by the handler, by a limit, by a "   \
-      "child without engine or "                                                                   \
-      "memory, without free descriptors; or lost: the client disconnected before the 101")         \
+      "Refused handshakes, by reason. request: wrong request or path; version: not "               \
+      "supported; origin: not allowed; subprotocol: no handler for it; "                           \
+      "token: missing or refused; handler: refused by it; limit: reached; "                        \
+      "server: no engine or memory in the child; descriptors: none free; "                         \
+      "lost: the client disconnected before the 101")                                              \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
     X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
     X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
@@ -63,7 +63,7 @@
       "Payload of messages that an extension compresses or transforms, as transmitted")            \
     X(COMPRESSED_OUT, COUNTER, "compressed_bytes_total", "direction", "out", "")                   \
     X(DECOMPRESSED_IN, COUNTER, "decompressed_bytes_total", "direction", "in",                     \
-      "The same, as handlers see it")                                                              \
+      "Payload of the same messages, as handlers see it")                                          \
     X(DECOMPRESSED_OUT, COUNTER, "decompressed_bytes_total", "direction", "out", "")               \
     WS_COUNTED_CODES(CODE_RECEIVED)                                                                \
     CODE_RECEIVED(other)                                                                           \
@@ -73,21 +73,21 @@
       "Connections that ended without a Close frame from either side")                             \
     X(PINGS_SENT, COUNTER, "pings_sent_total", "", "", "Pings sent to silent clients")             \
     X(PINGS_MISSED, COUNTER, "pings_missed_total", "", "",                                         \
-      "Pings without an answer in time; the connection is closed")                                 \
+      "Pings that were not answered in time; the connection is closed unless GRACE is off")        \
     X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes in the send queues of slow clients")       \
     X(SLOW_QUEUE, COUNTER, "slow_clients_total", "reason", "queue",                                \
-      "Connections closed since the client reads too slowly: its send queue was too long or too "  \
-      "old, or it read nothing for a ping interval")                                               \
+      "Connections closed because the client reads too slowly. queue: the send queue is too long " \
+      "or too old; stalled: the client reads nothing for a ping interval")                         \
     X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
       "Messages dropped, or replaced by newer ones, for clients that read too slowly")             \
     X(CHANNELS, GAUGE, "channels", "", "",                                                         \
       "Channels with subscribers, counted separately in each child process")                       \
     X(SUBSCRIPTIONS, GAUGE, "subscriptions", "", "", "Subscriptions of connections to channels")   \
-    X(PUBLISHED, COUNTER, "published_total", "", "", "Messages published to channels here")        \
+    X(PUBLISHED, COUNTER, "published_total", "", "", "Messages published by this server")          \
     X(PUBLISH_REFUSED, COUNTER, "publish_refused_total", "", "",                                   \
-      "Messages refused since a queue was full; their publisher can try again later "              \
-      "(WebSocketBusQueue)")                                                                       \
+      "Messages refused because a queue was full (WebSocketBusQueue); the publisher can "          \
+      "publish them again later")                                                                  \
     X(DELIVERED, COUNTER, "delivered_total", "", "",                                               \
       "Channel messages sent, counted for each connection")                                        \
     X(BUS_MISSED, COUNTER, "bus_missed_total", "", "",                                             \
@@ -95,7 +95,7 @@
     X(GAPS, COUNTER, "channel_gaps_total", "", "",                                                 \
       "Connections notified that messages of a channel are missing")                               \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
-      "Log records of connections that were lost, since the log could not be written")
+      "Connection log records that were lost because the log could not be written")
 
 typedef enum ws_counter {
 #define WS_ID(id, type, metric, label, value, help) WS_COUNT_##id,
