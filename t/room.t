@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels and tickers (timers without a connection) that a handler uses without a connection: t/handlers/room.c keeps the state of a room in each process.
+# Channels and tickers, which a handler uses without a connection. t/handlers/room.c keeps the state of a room in each
+# process.
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# sockjs-client in Node and in Chromium, with each transport. Its requests can reach any of several children.
+# Tests sockjs-client in Node and in Chromium, with each transport. The requests of a session can reach any of several
+# children.
 
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A thousand sessions of SockJS over four children, some of them over TLS, with a reload and a killed child in the
-# middle: no message is lost, duplicated or out of order, and only the sessions of the killed child end. With a
-# sanitizer there are only sixty sessions.
+# A thousand sessions of SockJS, some of them over TLS, are distributed over four children. Meanwhile, httpd reloads, and a
+# child is killed. The server must not lose, duplicate or reorder messages, and only the sessions of the killed child may
+# end. With a sanitizer, the test has only sixty sessions and two children.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ my $small    = $ENV{WS_TEST_PRELOAD};
 my $sessions = $ENV{WS_TEST_CONNECTIONS} || ($small ? 60 : 1000);
 my $children = $small ? 2 : 4;
 
-# The client and the children need descriptors for them. The shell raises the soft limit, for httpd too.
+# The client and the children need descriptors for the sessions. The shell raises the soft limit, which httpd inherits.
 my $files = 5 * $sessions;
 if (!$ENV{WS_TEST_FILES}) {
     $ENV{WS_TEST_FILES} = 1;
@@ -53,8 +53,9 @@ my $conf    = <<"END";
 </Location>
 END
 
-# Node reuses a kept connection, and reports an error if httpd has just closed it. Stopping children keep their slots.
-# With TCP_DEFER_ACCEPT, which AcceptFilter sets, the kernel drops a few of so many connections.
+# KeepAlive is off because Node may reuse a connection that httpd has just closed, and then reports an error. ServerLimit is
+# large because stopping children occupy slots. AcceptFilter is none because the kernel drops some of so many connections if
+# they have TCP_DEFER_ACCEPT.
 my $httpd = Httpd->start(
     conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\nAcceptFilter http none\nAcceptFilter https none\n$conf",
     ssl_conf => $conf,
@@ -70,18 +71,18 @@ sub ask {
     return ($client->wait_output(qr/^$answer ?(.*)\n/m))[1];
 }
 
-is(ask("open $sessions", 'opened'), $sessions, "$sessions sessions") or diag ask('why', 'why');
+is(ask("open $sessions", 'opened'), $sessions, "$sessions sessions are open") or diag ask('why', 'why');
 my %of = map { split /:/ } split ' ', ask('pids', 'pids');
-while ($small && keys %of < $children && $sessions < 600) {    # few sessions may all have come to one child
+while ($small && keys %of < $children && $sessions < 600) {    # a few sessions may all be in one child
     ask('open 20', 'opened');
     $sessions += 20;
     %of = map { split /:/ } split ' ', ask('pids', 'pids');
 }
-cmp_ok(scalar keys %of, '>=', $children, "in $children children or more: " . join ' ', values %of);
+cmp_ok(scalar keys %of, '>=', $children, "the sessions are in $children children or more: " . join ' ', values %of);
 is(ask('rounds 1', 'done'), $sessions, 'all sessions send and receive');
 
 $httpd->graceful;
-is(ask('rounds 2', 'done'), $sessions, 'after a reload, too: their requests reach other children') or diag ask('why', 'why');
+is(ask('rounds 2', 'done'), $sessions, 'after a reload, all sessions send and receive, although their requests reach other children') or diag ask('why', 'why');
 is(ask('ended', 'ended'), '', 'after a reload, no session has ended');
 
 my ($victim) = sort { $of{$a} <=> $of{$b} } keys %of;

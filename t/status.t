@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The values that mod_status shows for WebSockets, and how they change when children end.
+# Tests the values that mod_status shows for WebSockets, and how they change when children end.
 
 use strict;
 use warnings;
@@ -49,23 +49,23 @@ MPM
 </Location>
 END
 
-# All values of mod_status, by name.
+# Returns all values of mod_status by name.
 sub values_now {
     my (undef, undef, $body) = $httpd->get('/server-status?auto');
     return { $body =~ /^(websocket_\w+): (\d+)$/mg };
 }
 
-# Values when all connections of earlier tests are gone.
+# Wait until all connections of earlier tests have ended, and return the values.
 sub values_at_rest {
     my $now;
     Httpd::wait_for(sub {
         $now = values_now();
         return !grep { $now->{"websocket_connections_$_"} } qw(direct tls relay);
-    }, 'connections to go');
+    }, 'all connections to end');
     return $now;
 }
 
-# Wait until values have increased by this much since $before.
+# Wait until the values have increased by the numbers in %by since $before.
 sub grown {
     my ($before, %by) = @_;
     my $now;
@@ -123,7 +123,7 @@ sub grown {
         'the section for WebSockets has the counters');
 }
 
-# Find the child that has a connection.
+# Kill a child that has connections.
 {
     my $before = values_at_rest();
     my $none   = $httpd->each_child(\&sockets);
@@ -136,7 +136,7 @@ sub grown {
     my $open = $httpd->each_child(\&sockets);
     my ($victim) = sort { $open->{$b} - ($none->{$b} // 0) <=> $open->{$a} - ($none->{$a} // 0) } keys %$open;
     kill 'KILL', $victim;
-    Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the child to be buried');
+    Httpd::wait_for(sub { !grep { $_ == $victim } $httpd->children }, 'the parent to notice that the child has ended');
     my $lost = grep { !ping_answered($_) } @clients;
     cmp_ok($lost, '>', 0, 'a child with connections is killed');
     ok(grown($before, connections_direct => 6 - $lost), "open connections of a killed child are subtracted ($lost)");
@@ -147,7 +147,7 @@ sub grown {
         'connections of a killed child remain in the total');
 }
 
-# The number of sockets of a process. The process with the largest increase has the connections.
+# Returns the number of sockets of a process. The process with the largest increase has most connections.
 sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 sub ping_answered {

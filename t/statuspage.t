@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# SetHandler websocket-status: JSON, Prometheus, the page in Chromium; connections of all children are
-# listed and can be closed.
+# SetHandler websocket-status: tests the JSON, the metrics for Prometheus, and the page in Chromium. All of them list the
+# connections of all children, and clients can close connections.
 
 use strict;
 use warnings;
@@ -47,7 +47,7 @@ WebSocketDrainTimeout 1h
 </Location>
 END
 
-# The response once all children have answered in time, or with "partly" the first response.
+# Request the status until all children have answered in time, or with $partly only once. Returns the decoded response.
 sub status {
     my ($query, $partly) = @_;
     my $s;
@@ -68,7 +68,7 @@ sub post {
     return $httpd->request('POST', "/websocket-status?$query", 'Content-Length: 0', @headers);
 }
 
-# Wait until this many connections are listed.
+# Wait until this number of connections are listed. Returns the status.
 sub listed {
     my ($number, $query) = @_;
     my $s;
@@ -77,7 +77,7 @@ sub listed {
     return $s;
 }
 
-# Connections in at least two children, each with a different number of messages.
+# Open connections, each with a different number of messages.
 my @clients;
 for my $n (1 .. 12) {
     my $c = Client->new($httpd, "/echo/$n", protocol => $n % 2 ? 'echo' : undef, tls => $n == 3);
@@ -114,18 +114,18 @@ for my $n (1 .. 12) {
 # ---- Filter, sort, paging ----
 {
     my $uris = sub { join ' ', map { $_->{uri} =~ m{([^/]+)$} } @{ status($_[0])->{connections} } };
-    is($uris->('sort=start'), join(' ', 1 .. 12), 'sorted by age');
-    is($uris->('sort=start&descending=1'), join(' ', reverse 1 .. 12), 'sorted by age in descending order');
-    is($uris->('sort=bytes_in&descending=1&limit=3'), '12 11 10', 'sorted by bytes');
-    is($uris->('sort=messages_out&limit=3&offset=4'), '5 6 7', 'the second page of a list sorted by messages');
-    is($uris->('sort=messages_in&limit=5&offset=10'), '11 12', 'the last page of a list');
-    is($uris->('sort=uri'), '1 10 11 12 2 3 4 5 6 7 8 9', 'sorted by URI');
+    is($uris->('sort=start'), join(' ', 1 .. 12), 'a list can be sorted by age');
+    is($uris->('sort=start&descending=1'), join(' ', reverse 1 .. 12), 'a list can be sorted by age in descending order');
+    is($uris->('sort=bytes_in&descending=1&limit=3'), '12 11 10', 'a list can be sorted by bytes');
+    is($uris->('sort=messages_out&limit=3&offset=4'), '5 6 7', 'offset= and limit= return another page of a list sorted by messages');
+    is($uris->('sort=messages_in&limit=5&offset=10'), '11 12', 'the last page of a list has the remaining connections');
+    is($uris->('sort=uri'), '1 10 11 12 2 3 4 5 6 7 8 9', 'a list can be sorted by URI');
     is($uris->('sort=uri&offset=100'), '', 'a page beyond the end is empty');
-    is($uris->('filter=CHO%2F1&sort=start'), '1 10 11 12', 'filtered by a part of the URI');
+    is($uris->('filter=CHO%2F1&sort=start'), '1 10 11 12', 'a list can be filtered by a part of the URI');
     is(status('filter=CHO%2F1&limit=1')->{matching}, 4, 'a filter is answered with the number of matches');
     is($uris->('filter=nobody'), '', 'a filter that matches nothing gives an empty list');
     my ($c) = @{ status('filter=/echo/7')->{connections} };
-    is($uris->("filter=$c->{id}"), '7', 'filtered by id');
+    is($uris->("filter=$c->{id}"), '7', 'a list can be filtered by id');
     is(($httpd->get("/websocket-status?$_", 'Accept: application/json'))[0], 400, "$_: 400")
         for qw(sort=nothing limit=x limit=1x offset=-5 descending=y limit=%31%zz offset=), 'limit=+5';
     my $jane = Client->new($httpd, '/echo/jane', headers => ['Authorization: Basic amFuZTo=']);
@@ -176,9 +176,9 @@ my @word = ('WebSocket-Status: close');
 sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
 {
     my $id = id_of('/echo/12');
-    for (['no header of ours'], ['another site', @word, 'Sec-Fetch-Site: cross-site'],
+    for (['no WebSocket-Status header'], ['another site', @word, 'Sec-Fetch-Site: cross-site'],
         ['the same site, another origin', @word, 'Sec-Fetch-Site: same-site'],
-        ['another origin', @word, 'Origin: http://elsewhere.example'], ['a wrong word', 'WebSocket-Status: open'])
+        ['another origin', @word, 'Origin: http://elsewhere.example'], ['another value of WebSocket-Status', 'WebSocket-Status: open'])
     {
         my ($name, @headers) = @$_;
         is((post("close=$id", @headers))[0], 403, "a POST is refused: $name");
@@ -188,7 +188,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     is((post('', @word))[0], 400, 'closing without an id is refused');
     is((post('close=00ff000000000001', @word))[0], 404, 'an unknown id is not found');
     $clients[11]->echoes('still there', 'after refused requests, the connection is still open');
-    for my $n (1 .. 4, 12) {    # in whichever children they are
+    for my $n (1 .. 4, 12) {    # these connections may be in any children
         my ($c) = grep { $_->{uri} eq "/echo/$n" } @{ status("filter=/echo/$n")->{connections} };
         my ($status, undef, $body) = post("close=$c->{id}", @word, 'Origin: http://localhost:' . $httpd->port,
             'Sec-Fetch-Site: same-origin');
@@ -213,7 +213,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     my $theirs = grep { $_->{pid} == $stopped } @{ $s->{connections} };
     cmp_ok($theirs, '>', 0, 'the child to be stopped has connections');
     Httpd::freeze($stopped);
-    Httpd::wait_for(sub { $s = status('', 'partly'); @{ $s->{missing} } == 1 }, 'a list without one child',
+    Httpd::wait_for(sub { $s = status('', 'partly'); @{ $s->{missing} } == 1 }, 'a list without the stopped child',
         sub {"missing are @{$s->{missing}}"});
     is_deeply($s->{missing}, [$stopped], 'a child that does not answer is reported as missing');
     is($s->{matching}, 8 - $theirs, 'all connections of other children are listed');
@@ -226,7 +226,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
     my ($in, $total) = ($s->{counters}{messages_total}{in}, $s->{counters}{connections_total}{direct});
     kill 'KILL', $stopped;
     $s = listed(8 - $theirs);
-    Httpd::wait_for(sub { $s = status(); !grep { $_->{pid} == $stopped } @{ $s->{children} } }, 'the child to be buried');
+    Httpd::wait_for(sub { $s = status(); !grep { $_->{pid} == $stopped } @{ $s->{children} } }, 'the parent to notice that the child has ended');
     is($s->{counters}{messages_total}{in}, $in, "messages of a killed child remain counted");
     is($s->{counters}{connections_total}{direct}, $total, 'connections of a killed child remain in the total');
     my $open = 0;
@@ -236,7 +236,7 @@ sub id_of { my ($uri) = @_; return status("filter=$uri")->{connections}[0]{id} }
 
 # ---- The page ----
 SKIP: {
-    skip 'one browser is enough', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
+    skip 'the test in a browser runs only with one MPM', 1 if $Httpd::MPM ne 'event' || $ENV{WS_TEST_PRELOAD};
     my $shots = Httpd::folder();
     @clients = map { Client->new($httpd, "/echo/page/$_", protocol => 'echo') } 1 .. 60;
     $_->echoes('hello', 'a client shown on the page echoes') for @clients[0 .. 2];

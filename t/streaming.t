@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# One message of 500 MiB passes through a handler with on_frame and WS_ANY_SIZE, and out of one with ws_send_part, while
-# the child's memory does not grow.
+# A handler with on_frame and WS_ANY_SIZE receives one message of 500 MiB, and sends one with ws_send_part. The memory of the
+# child must not grow.
 
 use strict;
 use warnings;
@@ -16,13 +16,13 @@ my $client = Httpd::folder() . '/stream';
 my $said   = `@{[Httpd::apxs_query('CC')]} -O2 -std=gnu11 -Wall -Wextra -Werror $Httpd::TOP/t/clients/stream.c -o $client -lssl -lcrypto 2>&1`;
 is($said, '', 'the client compiles');
 
-# AddressSanitizer keeps freed memory, and is slow.
+# With AddressSanitizer, which is slow and keeps freed memory, send less.
 my $sanitized = $ENV{WS_TEST_PRELOAD};
 my $mib       = $sanitized ? 30 : 500;
 my $allowed   = 2048;    # KiB
 
 my $httpd = Httpd->start(
-    # A single child, whose memory can be measured.
+    # Run a single child, so that its memory can be measured.
     mpm_conf => $Httpd::MPM eq 'prefork'
     ? "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1"
     : "StartServers 1\nServerLimit 1\nThreadsPerChild 5\nMaxRequestWorkers 5\nMinSpareThreads 1\nMaxSpareThreads 5",
@@ -38,16 +38,16 @@ END
 my @children = $httpd->children;
 is(scalar @children, 1, 'there is one child');
 
-# Memory of the child, KiB: currently resident (RSS), or the peak since forget_peak (HWM).
+# Returns the child's memory in KiB: the resident set size (RSS), or its peak since forget_peak() (HWM).
 sub memory { return Httpd::memory($children[0], $_[0]) }
 
-# proc(5), /proc/PID/clear_refs
+# Reset the peak, see /proc/PID/clear_refs in proc(5).
 sub forget_peak {
     open my $file, '>', "/proc/$children[0]/clear_refs" or die "clear_refs: $!";
     syswrite $file, "5\n" or die "clear_refs: $!";
 }
 
-# Make the client do something, and return its output.
+# Run t/clients/stream.c, and return its output.
 sub run {
     my ($tls, $what, $size) = @_;
     open my $out, '-|', $client, $tls ? $httpd->ssl_port : $httpd->port,
@@ -62,7 +62,7 @@ sub run {
 my %name = (frames => 'in many frames', one => 'in a single frame', receive => 'sent in parts to a client that pauses');
 for my $tls (0, 1) {
     my $way = $tls ? 'wss' : 'ws';
-    run($tls, $_, 2) for sort keys %name;    # what is made once, buffers and code, is there now
+    run($tls, $_, 2) for sort keys %name;    # allocates the memory that later messages reuse
     for my $what (sort keys %name) {
         forget_peak();
         my $before = memory('HWM');
@@ -70,7 +70,7 @@ for my $tls (0, 1) {
         my ($peak, $after) = (memory('HWM'), memory('RSS'));
         is($said, $mib * 1024 * 1024 . ' bytes, right', "$way: $mib MiB $name{$what}");
         SKIP: {
-            skip 'a sanitizer has a memory of its own', 2 if $sanitized;
+            skip 'a sanitizer keeps freed memory', 2 if $sanitized;
             note "$before KiB before, at most $peak, $after after";
             cmp_ok($peak - $before,  '<', $allowed, "$way, $name{$what}: the child does not grow during the transfer");
             cmp_ok($after - $before, '<', $allowed, "$way, $name{$what}: the child has not grown after the transfer");

@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# How the engine takes over a connection from httpd: no data is lost, httpd's resources are released, and TLS continues.
+# The engine takes over a connection from httpd. It must not lose data, must release httpd's resources, and must continue
+# the TLS session.
 
 use strict;
 use warnings;
@@ -26,7 +27,7 @@ my @transports = (['plain', 0], ['TLS 1.2', 'TLSv1_2'], ['TLS 1.3', 'TLSv1_3']);
 
 # ---- Bytes right after the handshake ----
 
-# Messages of 1,000 bytes whose frames have $total bytes in total.
+# Returns frames with $total bytes together, and their messages of up to 1,000 bytes.
 sub frames {
     my ($total) = @_;
     my (@messages, $bytes);
@@ -53,7 +54,7 @@ for (@transports) {
     my $frame = frame_bytes(TEXT, 'in pieces');
     my $c = Client->new($httpd, '/echo', tls => $tls, behind => substr $frame, 0, 5);
     $c->raw(substr $frame, 5);
-    is(($c->message)[1], 'in pieces', "$name: 5 bytes of a frame are sent together with the handshake, the others later: the message is echoed");
+    is(($c->message)[1], 'in pieces', "$name: a message is echoed if 5 bytes of its frame are sent together with the handshake, and the others later");
     $c->close(1000);
     $c->expect_close(1000, "$name: the connection closes cleanly");
 }
@@ -76,7 +77,7 @@ for (@transports) {
 sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 {
-    # httpd's numbers of open connections take a moment to decrease.
+    # httpd needs a moment to decrease its number of busy workers.
     my $idle = sub { ($httpd->status_value('BusyWorkers') // 99) <= 1 };
     Httpd::wait_for($idle, 'httpd to be idle');
     my $before = $httpd->each_child(\&sockets);
@@ -85,23 +86,23 @@ sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
         'with 150 open connections, only the worker of the status request is busy');
     $_->text('all live') for @open;
     is((grep { ($_->message)[1] eq 'all live' } @open), 150, 'all 150 connections echo');
-    is(($httpd->get('/index.html'))[0], 200, 'while they are open, an ordinary request is answered');
+    is(($httpd->get('/index.html'))[0], 200, 'while 150 connections are open, an ordinary request is answered');
     SKIP: {
         skip 'only event counts connections', 1 if $Httpd::MPM ne 'event';
-        ok(Httpd::wait_for(sub { $httpd->status_value('ConnsTotal') <= 1 }, 'httpd to forget them'),
+        ok(Httpd::wait_for(sub { $httpd->status_value('ConnsTotal') <= 1 }, 'httpd to no longer count the connections'),
             'httpd does not count any of the 150 connections');
     }
     $_->close(1000) for @open[0 .. 74];
     is((grep { ($_->frame)[0] == CLOSE } @open[0 .. 74]), 75, 'half of the connections close cleanly');
     $_->drop for @open;
-    # One socket may remain: the connection of the last request, which httpd closes later.
+    # One socket may remain, because httpd closes the connection of the last request later.
     $httpd->none_grows($before, \&sockets, 'after all connections have ended, no socket is left open', 1);
 }
 
 # ---- TLS continues ----
 
-# openssl's client with a WebSocket open. It reads its commands from the same input as the data, so the test waits for
-# each one to keep them apart.
+# Open a WebSocket with openssl s_client. The program reads commands and data from the same input. Therefore the test waits
+# for the effect of each command before it writes data.
 sub s_client {
     my ($server, $path, @options) = @_;
     my $s = Program->start(qw(openssl s_client -brief -servername localhost -connect),
@@ -113,7 +114,7 @@ sub s_client {
     return $s;
 }
 
-# Number of bytes that the server has not read on its TLS connections.
+# Returns the number of bytes that the server has not read yet from its TLS connections.
 sub unread {
     my $port = sprintf ':%04X', $httpd->ssl_port;
     my $bytes = 0;
@@ -137,7 +138,7 @@ sub key_update {
         $s->wait_output(qr/\x81\x07round $round/);
     }
     pass("TLS 1.3: $_[1]");
-    Httpd::freeze($_) for $httpd->children;    # so that it reads both at once
+    Httpd::freeze($_) for $httpd->children;    # so that the server later reads the key update and the message together
     Httpd::wait_for(sub { !grep { Httpd::read_file("/proc/$_/stat") !~ /\) T / } $httpd->children }, 'the children to stop');
     $update->();
     Httpd::wait_for(sub { unread() > 0 }, 'the key update to be sent');
@@ -147,12 +148,12 @@ sub key_update {
     kill 'CONT', $httpd->children;
     ok($s->wait_output(qr/\x81\x08together/), "TLS 1.3: $_[1], with the key update and a message in one read");
 }
-key_update('k', 'a client that updates its key');
-key_update('K', "a client that updates its key and asks for the server's");
+key_update('k', 'a client can update its key');
+key_update('K', "a client can update its key and request an update of the server's key");
 like(Httpd::read_file("$keys"), qr/^CLIENT_TRAFFIC_SECRET_0 /m, 'the TLS secrets of the key updates are logged');
 
 {
-    # httpd refuses it, and nothing else must fail because of it.
+    # httpd refuses a renegotiation, which must not affect other connections.
     my $s = s_client($httpd, '/echo', '-tls1_2');
     $s->write("R\n");
     $s->wait_output(qr/RENEGOTIATING/);
@@ -185,15 +186,15 @@ END
 for (grep { $_->[1] } @transports) {
     my ($name, $tls) = @$_;
     my $c = Client->new($mutual, '/', tls => $tls, cert => 1, behind => frame_bytes(TEXT, ' at once'));
-    is(($c->message)[1], 'client at once', "$name: a client with a certificate: the handler gets its name");
+    is(($c->message)[1], 'client at once', "$name: the handler gets the name in a client's certificate");
     $c->text(' later');
-    is(($c->message)[1], 'client later', "$name: a client with a certificate: a later message is answered");
+    is(($c->message)[1], 'client later', "$name: a later message of a client with a certificate is answered");
     $c->close(1000);
     $c->expect_close(1000, "$name: a client with a certificate closes cleanly");
     is((Client->refused($mutual, '/', tls => $tls))[0], 403, "$name: a client without a certificate is refused");
 }
 {
-    # If only the Location requires a certificate, a second handshake takes place inside the connection.
+    # If only the Location requires a certificate, httpd requests it on the open connection.
     my $c = Client->new($asking, '/', tls => 'TLSv1_2', cert => 1);
     $c->text(' asked');
     is(($c->message)[1], 'client asked', 'TLS 1.2: a Location requests a certificate, and the handler gets its name');

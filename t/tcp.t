@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The bridge to TCP and unix-socket services: targets, bytes in both directions, back-pressure, and closing. The test
-# itself is the service.
+# ws_tcp, the bridge to services at TCP ports and unix sockets. Tests targets, bytes in both directions, back-pressure, and
+# closing. The test itself acts as the service.
 
 use strict;
 use warnings;
@@ -47,7 +47,7 @@ sub read_exactly {
     return $data;
 }
 
-# How the stream ends: "end", or the error.
+# Wait until the stream ends. Returns "end" or the error.
 sub ending {
     my ($socket) = @_;
     Httpd::ready($socket) or Httpd::give_up('the stream does not end');
@@ -55,7 +55,7 @@ sub ending {
     return !defined $got ? "$!" : $got ? "data: $data" : 'end';
 }
 
-# The bytes of the client's messages, joined until there are this many.
+# Read messages of the client until they have $n bytes together. Returns these bytes, and the types of the messages.
 sub messages {
     my ($client, $n) = @_;
     my ($data, %types) = '';
@@ -70,9 +70,9 @@ sub messages {
 my $tokens = "$dir/tokens";
 my $at = '127.0.0.1:' . $service->sockport;
 Httpd::write_file($tokens, "# who may go where\n\n  desk : $at \nlocal: unix:$dir/socket\nodd&token: $at\n");
-my $nobody = do { my $s = tcp_service(); $s->sockport };    # is closed again
+my $nobody = do { my $s = tcp_service(); $s->sockport };    # a port without a server
 
-# A service that never accepts. Its backlog is full, so that connection attempts wait.
+# A service that never accepts connections. Its backlog is full, so that attempts to connect wait.
 my $deaf = tcp_service(1);
 my @queue = map {
     IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $deaf->sockport, Blocking => 0)
@@ -118,7 +118,7 @@ WebSocketVersions 13 76
 </Location>
 END
 
-# A client, and the service's end of its bridge.
+# Connect a client. Returns the client, and the service's socket.
 sub bridge {
     my ($path, %o) = @_;
     my $listener = delete $o{service} // $service;
@@ -126,7 +126,7 @@ sub bridge {
     return ($client, accepted($listener));
 }
 
-# TCP_USER_TIMEOUT of httpd's socket of that local port, milliseconds; 438 is pidfd_getfd(2).
+# Returns TCP_USER_TIMEOUT of httpd's socket with this local port, milliseconds. The system call 438 is pidfd_getfd(2).
 sub user_timeout {
     my ($port) = @_;
     return `python3 -c '
@@ -164,9 +164,9 @@ for pid in map(int, sys.argv[2:]):
     is(read_exactly($s, 9), 'in pieces', 'a message in fragments becomes bytes');
     ok($httpd->wait_log(qr/service \Q$at\E is connected/), 'the log says that the service is connected');
     $c->close(1000);
-    $c->expect_close(1000, 'the client closes, and gets the same code');
+    $c->expect_close(1000, 'when the client closes, the server answers with the same code');
     is(ending($s), 'end', 'when the client closes, the service reads the end');
-    ok($httpd->wait_log(qr/service \Q$at\E is closed: 31 bytes to it, 12 bytes from it/), 'the log has the numbers of bytes');
+    ok($httpd->wait_log(qr/service \Q$at\E is closed: 31 bytes to it, 12 bytes from it/), 'the log has the numbers of bytes in both directions');
 }
 for (['/named', $service, 'a name'], ['/unix', $unix, 'a unix socket'], ['/token?token=desk', $service, 'a token'],
     ['/token?a=b&token=local&token=desk', $unix, 'the first of two tokens'],
@@ -233,9 +233,9 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
         $c->expect_close(1007, "invalid base64 closes the connection with 1007: $wrong");
     }
     ($c, $s) = bridge('/base64-only', protocol => 'binary, base64');
-    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'protocol=base64: a client that offers both gets base64');
+    is($c->header('Sec-WebSocket-Protocol'), 'base64', 'with protocol=base64, a client that offers both subprotocols gets base64');
     print $s 'x';
-    is_deeply([$c->message], [TEXT, 'eA=='], 'protocol=base64: bytes from the service become base64');
+    is_deeply([$c->message], [TEXT, 'eA=='], 'with protocol=base64, bytes from the service become base64');
     ($c, $s) = bridge('/fixed', protocol => 'mine');
     is($c->header('Sec-WebSocket-Protocol'), undef, 'an unknown subprotocol is not agreed on');
 }
@@ -248,11 +248,11 @@ Httpd::write_file($tokens, "new: $at\nbad: nowhere\n");
     substr $c->{in}, 0, 16, '';
     print $s 'old';
     $c->fill while length $c->{in} < 6;
-    is($c->{in}, "\0b2xk\xff", 'version 76 with base64: bytes from the service become base64');
+    is($c->{in}, "\0b2xk\xff", 'in version 76 with base64, bytes from the service become base64');
     $request =~ s/^Sec-WebSocket-Protocol.*?\n//m;
     $c = Client->new($httpd, '/fixed', request => $request);
     $c->fill while length $c->{in} < 18;
-    is(substr($c->{in}, 16), "\xff\0", 'version 76 without base64: the connection is closed');
+    is(substr($c->{in}, 16), "\xff\0", 'in version 76 without base64, the connection is closed');
 }
 
 # ---- Unreachable services ----
@@ -270,8 +270,8 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
 {
     my $c = Client->new($httpd, '/deaf');
     $c->drop;
-    ok(Httpd::wait_for(sub { $httpd->count_log(qr{/deaf, connection \w+: end, code 1014}) == 2 }, 'its end'),
-        'a client that disconnects while its bridge connects: on_close gets 1014');
+    ok(Httpd::wait_for(sub { $httpd->count_log(qr{/deaf, connection \w+: end, code 1014}) == 2 }, 'the connection to end'),
+        'when a client disconnects while its bridge connects, on_close gets 1014');
 }
 
 # ---- Ends ----
@@ -292,8 +292,8 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     is(ending($s), 'end', 'when the service shuts down its sending side, it reads the end, too');
 
     ($c, $s) = bridge('/fixed');
-    $c->echoes($_, 'a word both ways') for map { print $s $_; $_ } 'x';
-    is(read_exactly($s, 1), 'x', 'the token is accepted');
+    $c->echoes($_, 'a byte from the service arrives') for map { print $s $_; $_ } 'x';
+    is(read_exactly($s, 1), 'x', 'a byte from the client arrives');
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     close $s;
     $c->expect_close(1014, 'when the service resets its connection, the client is closed with 1014');
@@ -312,7 +312,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     is(ending($s), 'end', "when a client's connection breaks, a service at a unix socket reads the end");
 
     ($c, $s) = bridge('/fixed');
-    print $s 'y' x 100_000;    # nobody reads it
+    print $s 'y' x 100_000;    # the client does not read these bytes
     $c->binary('z' x 300_000);
     $c->close(1000);
     is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'when a client sends much data and closes, all of it reaches the service');
@@ -321,7 +321,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
 
 # ---- Back-pressure ----
 
-# Write until no more is accepted. Returns the number of bytes.
+# Write until the socket accepts no more for half a second. Returns the number of bytes written.
 sub fill_up {
     my ($socket, $bytes) = @_;
     my ($done, $last) = (0, time);
@@ -339,7 +339,7 @@ sub fill_up {
     return $done;
 }
 
-# More than the kernel keeps for a receiver, which tcp(7) limits, and the module beside it.
+# More bytes than fit into the kernel's receive buffer, whose limit is tcp_rmem (tcp(7)), and into the module's buffers.
 my $kernel = (split ' ', Httpd::read_file('/proc/sys/net/ipv4/tcp_rmem'))[2];
 my $much = 65536 * int(((16 << 20) + $kernel) / 65536);
 my $block = join '', map { chr(rand 256) } 1 .. 65536;
@@ -400,7 +400,7 @@ ok((Httpd->check("<Location /x>\nWebSocketHandler ws_tcp.so to=[::1]:80 connect-
 
 # ---- No leaks ----
 
-Httpd::wait_for(sub { $httpd->count_log(qr/is closed: /) == $httpd->count_log(qr/is connected/) }, 'the last on_close');
+Httpd::wait_for(sub { $httpd->count_log(qr/is closed: /) == $httpd->count_log(qr/is connected/) }, 'the end of the last connection');
 my $open = `cat /proc/net/tcp | awk '\$4 == "01"' | grep -ci ":@{[sprintf '%04X', $service->sockport]} "`;
 is($open + 0, 0, 'no connection to the service is left open');
 $httpd->stop;

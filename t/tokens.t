@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Tokens of the application (WebSocketTokenKey), created with PyJWT: in the handshake, over HTTP and for a subscription.
-# Also refusals, expiry, key rotation, and that no log contains a token.
+# Tokens of the application (WebSocketTokenKey), which PyJWT creates. Tests tokens in the handshake, over HTTP and for a
+# subscription. Also tests refusals, expiry and key rotation, and that no log contains a token.
 
 use strict;
 use warnings;
@@ -35,8 +35,8 @@ for (
     system('openssl', 'pkey', '-in', "$keys/$name.pem", '-pubout', '-out', "$keys/$name.pub") == 0 or die 'openssl';
 }
 
-# The public key of a PEM text, as PyJWT and its library parse it. A coordinate keeps its leading zeros (RFC 7518,
-# section 6.2.1.2), which PyJWT omits.
+# Returns a public key as a JWK, which PyJWT makes from the PEM file. A coordinate needs its leading zeros (RFC 7518, section
+# 6.2.1.2), which PyJWT omits.
 sub jwk {
     my ($name, $kind, %more) = @_;
     my ($status, $json) = Program::run('/usr/bin/python3', '-c', <<"END");
@@ -63,7 +63,7 @@ write_jwks(
 
 my $python = Program->start('/usr/bin/python3', 't/clients/mint.py');
 
-# Claims that are undef are omitted.
+# Make a token with PyJWT. Omits claims whose value is undef.
 sub mint {
     my ($claims, $algorithm, $key, $header) = @_;
     my %claims = (sub => 'alice', channels => ['news', 'team/*'], exp => time + 3600, %$claims);
@@ -72,7 +72,7 @@ sub mint {
     return ($python->wait_output(qr/(.+)\n/))[1];
 }
 
-# A token that PyJWT cannot create: with this header, and an arbitrary signature.
+# Make a token that PyJWT refuses to create, with this header and an arbitrary signature.
 sub forge {
     my ($header, $claims, $signature) = @_;
     my %claims = (sub => 'mallory', channels => ['*'], exp => time + 3600, %{ $claims // {} });
@@ -152,7 +152,7 @@ WebSocketLog logs/websocket_log
 </Location>
 END
 my $httpd = Httpd->start(conf => $conf, log_level => 'trace4');
-my @tokens; # all that the server was given in a query string
+my @tokens; # the tokens that the test has sent in query strings
 
 sub live {
     my ($path, $token, %o) = @_;
@@ -181,7 +181,7 @@ my %by = (
 );
 for my $how (sort keys %by) {
     my $client = live('/live', undef, $by{$how}->(mint({})));
-    is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the real subprotocol is agreed on");
+    is($client->header('Sec-WebSocket-Protocol'), 'channel.v1.json', "$how: the subprotocol channel.v1.json is agreed on");
     is(ask($client, type => 'subscribe', channel => 'team/a/b')->{type}, 'subscribed', "$how: the token permits its channels");
     is(ask($client, type => 'subscribe', channel => 'other')->{error}, 'not allowed', "$how: the token permits no other channels");
 }
@@ -191,7 +191,7 @@ is(ask(live('/live'), type => 'subscribe', channel => 'news')->{error}, 'not all
 is(ask(live('/none', mint({})), type => 'subscribe', channel => 'news')->{error}, 'not allowed',
     'WebSocketSubscribe none refuses a subscription in spite of the token');
 
-# publish: true, and a list of its own
+# The claim publish is true, or has a separate list.
 for ([{ publish => JSON::PP::true }, 'news'], [{ publish => ['out*'] }, 'out/1']) {
     my ($claims, $channel) = @$_;
     my $client = live('/live', mint($claims));
@@ -221,7 +221,7 @@ is(ask(live('/live', mint({ channels => ['n?ws', 'n[e]ws'] })), type => 'subscri
     my $other = live('/private', mint({ sub => 'bob' }));
     is(ask($other, type => 'presence', channel => 'user:bob')->{channel}, 'user:bob', "another token's user has a separate count");
     $client->close(1000);
-    Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/websocket_log') =~ /alice/ }, 'WebSocketLog to have it');
+    Httpd::wait_for(sub { Httpd::read_file($httpd->root . '/logs/websocket_log') =~ /alice/ }, "WebSocketLog to have the token's user");
     like($httpd->access_log, qr{ alice "GET /private HTTP}, "the access log has the token's user");
 }
 
@@ -231,7 +231,7 @@ my $rsa_public = Httpd::read_file("$keys/rsa.pub");
 my @refused = (
     ['/live', 'no JWT', 'not a signed token (JWS in compact form)', 'abc'],
     ['/live', 'a JWE', 'not a signed token (JWS in compact form)', 'a.b.c.d.e'],
-    ['/live', 'what is no base64url', 'not a signed token (JWS in compact form)', 'a+b.c.d'],
+    ['/live', 'text that is not base64url', 'not a signed token (JWS in compact form)', 'a+b.c.d'],
     ['/live', 'no JSON', q(the token's header is not a JSON object), forge('nothing')],
     ['/live', 'no alg', q(the token's header has no alg), forge({ typ => 'JWT' })],
     ['/live', 'alg none', q(the token's alg is not HS256, RS256, ES256 or EdDSA), forge({ alg => 'none' })],
@@ -264,8 +264,8 @@ my @refused = (
     ['/echo', 'no iss', q(the token's issuer is not accepted (iss)), mint({ aud => 'live' })],
     ['/live', 'a user with a line break', q(the token's sub is not a string of 1 to 255 bytes without control characters), mint({ sub => "a\nb" })],
     ['/live', 'a user that would end at a NUL', 'a string in the token contains U+0000', mint({ sub => "root\0x" })],
-    ['/live', 'a channel that would end at one', 'a string in the token contains U+0000', mint({ channels => ["*\0x"] })],
-    ['/live', 'the byte itself', 'a string in the token contains U+0000', hs256({ alg => 'HS256' }, qq({"exp":9999999999,"sub":"root\0x"}))],
+    ['/live', 'a channel that would end at a NUL', 'a string in the token contains U+0000', mint({ channels => ["*\0x"] })],
+    ['/live', 'a user with an unescaped NUL', 'a string in the token contains U+0000', hs256({ alg => 'HS256' }, qq({"exp":9999999999,"sub":"root\0x"}))],
     ['/live', 'a user that is a number', q(the token's sub is not a string of 1 to 255 bytes without control characters), hs256({ alg => 'HS256' }, '{"exp":9999999999,"sub":1}')],
     ['/live', 'a user of 256 bytes', q(the token's sub is not a string of 1 to 255 bytes without control characters), mint({ sub => 'x' x 256 })],
     ['/live', 'channels that are a number', q(the token's channels and publish must be lists of patterns), mint({ channels => 1 })],
@@ -275,7 +275,7 @@ my @refused = (
     ['/live', 'more than 8 KiB', 'the token is larger than 8 KiB', mint({ pad => 'x' x 8192 })],
 );
 
-# Uses PyJWT's HMAC directly, since PyJWT refuses a public key as the secret.
+# Make a token with HMAC. PyJWT would refuse a public key as the secret.
 sub hs256 {
     my ($header, $claims, $key) = @_;
     require Digest::SHA;
@@ -373,9 +373,9 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
     is($poll->('xhr', mint({ exp => time - 9 })), "200 a[\"hers\"]\n", 'SockJS: an expired token reaches a session that a newer token has extended');
 }
 
-# ---- The end ----
+# ---- Expiry ----
 
-# js/channel.js waits for the ends of tokens, too: meanwhile. Its channel is its own.
+# The test of js/channel.js also waits until tokens expire, so it runs meanwhile, in a separate channel.
 my $node = Program->start('node', 't/clients/channel-token.mjs', 'http://127.0.0.1:' . $httpd->port, $secret, 3 * Patience::stretching());
 
 sub until_type {
@@ -386,7 +386,7 @@ sub until_type {
 }
 sub short { return mint({ exp => time + Patience::stretching() * 3, %{ $_[0] // {} } }) }
 
-# These two read later what is sent to them now.
+# The test reads the messages to these two clients later.
 my $told   = live('/quick', short());
 my $untold = live('/quick', short(), protocol => undef);
 {
@@ -487,7 +487,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 # ---- httpd -t ----
 
 for (
-    ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that is not there'],
+    ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that does not exist'],
     ["HS256 $keys", qr/is not a file of at most 256 KiB/, 'a directory'],
     ["HS256 $keys/short", qr/fewer than 32 bytes: .*openssl rand/, 'a short secret'],
     ["HS256 $keys/empty", qr/fewer than 32 bytes/, 'no secret'],
@@ -499,9 +499,9 @@ for (
     ["EdDSA $keys/rsa.pub", qr/takes an Ed25519 key/, 'RSA as EdDSA'],
     ["RS256 $keys/secret", qr/has no public key or certificate in PEM/, 'a secret as a public key'],
     ["none $keys/secret", qr/invalid value "none": expected HS256, RS256, ES256, EdDSA or JWKS/, 'alg none'],
-    ["JWKS $keys/secret", qr/is not a JWKS/, 'a JWKS that is no JSON'],
-    ["JWKS $keys/jwks.json kid=a", qr/remove kid=/, 'a kid beside a JWKS'],
-    ["HS256 $keys/secret id=a", qr/expected kid=ID/, 'another word'],
+    ["JWKS $keys/secret", qr/is not a JWKS/, 'a JWKS that is not JSON'],
+    ["JWKS $keys/jwks.json kid=a", qr/remove kid=/, 'a kid together with a JWKS'],
+    ["HS256 $keys/secret id=a", qr/expected kid=ID/, 'an unknown key'],
     ['HS256', qr/takes HS256, RS256, ES256, EdDSA or JWKS, then a file/, 'no file'],
     )
 {

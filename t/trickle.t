@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Peers on slow links receive megabytes without a pause. A Ping is queued after this data, so its answer arrives late.
-# Both sides must recognize that the peer is still alive.
+# Clients on slow links send or receive long messages without a pause. A Ping waits behind this data in the queues, so its
+# answer arrives late. Both sides must recognize that the peer has not gone.
 
 use strict;
 use warnings;
@@ -16,13 +16,13 @@ use Program;
 
 Httpd::once();
 
-# The size of the data, and the rates in bytes per second: a Ping takes much longer than the time allowed for its
-# answer.
+# The sizes of the messages in bytes, and the rates in bytes per second. With these values, a Ping needs much longer than
+# the time allowed for its answer.
 my ($upload, $up_rate)     = (2_000_000, 100_000);
 my ($download, $down_rate) = (600_000,   25_000);
 my ($interval, $grace)     = (1, 5);
 
-# Answers "size N" with N bytes, and anything else with its length.
+# A handler that answers "size N" with N bytes, and any other message with the length of the message.
 my $handler = Httpd::compile('amount', <<'END');
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +50,8 @@ WebSocketMaxMessageSize 64M
 WebSocketPing ${interval}s ${grace}s
 END
 
-# Passes bytes on: to the server at this rate, back without delay. Returns its port and its process.
+# Start a relay that passes bytes to the server at this rate, and bytes from the server without delay. Returns the port and
+# the process of the relay.
 sub slow_line {
     my ($rate) = @_;
     my $listener = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
@@ -74,8 +75,8 @@ sub slow_line {
     POSIX::_exit(0);
 }
 
-# Reads a long message at the rate until a Ping and its answer would have been due twice, then the rest. Answers the
-# Pings that follow it.
+# Request a long message, and read it at the rate for twice the time in which the server must get an answer to a Ping. Returns
+# the client, which has not read the rest yet, and the number of bytes read.
 sub slow_reader {
     my $c = Client->new($httpd, '/', rcvbuf => 16384);
     $c->text("size $download");

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Builds the tutorial's handlers as a reader does: from docs/handlers.md, outside of the source tree, with apxs and the
-# installed header. Also checks the files that install and uninstall leave.
+# Builds the handlers of docs/handlers.md as a reader does: outside of the source tree, with apxs and the installed header.
+# Also tests which files make install and make uninstall leave.
 
 use strict;
 use warnings;
@@ -43,7 +43,7 @@ for my $name (sort keys %file) {
     is($status, 0, "$name is built by apxs against the installed header") or diag($output);
 }
 
-# ---- Using ----
+# ---- Running the handlers ----
 
 sub so { "$dir/build/.libs/$_[0].so" }
 my $journal = "$dir/journal";
@@ -99,7 +99,7 @@ $open->('/echo')->echoes('hello', 'the handler echo echoes');
 }
 is($next->($open->('/idle')), 'Are you there?', 'the handler idle sends a message to a silent client');
 SKIP: {
-    skip 'each child of prefork has a room of its own', 3 if $Httpd::MPM eq 'prefork';
+    skip 'each child of prefork has its own room', 3 if $Httpd::MPM eq 'prefork';
     my ($ann, $bob) = ($open->('/chat?name=ann'), undef);
     $ann->text('alone');
     is($next->($ann), 'ann: alone', 'the handler chat sends messages to all clients');

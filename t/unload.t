@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# One reload removes the module from the configuration and a later one adds it again. Meanwhile everything that outlives
-# a configuration is in use: shared memory, sockets, files, programs, Redis. The parent keeps running, connections of
-# old children stay open, and the counters are right. Also tests the order in which subsystems start and stop.
+# A reload removes the module from the configuration, and a later reload adds it again. Meanwhile, everything that outlives
+# a configuration is in use: shared memory, sockets, files, programs, Redis. The parent must keep running, connections of old
+# children must stay open, and the counters must be right. Also tests the order in which subsystems start and stop.
 
 use strict;
 use warnings;
@@ -66,7 +66,7 @@ sub reload {
 sub status {
     my ($httpd) = @_;
     my ($code, $body);
-    # A child that httpd started just before a reload may still answer with the old configuration.
+    # Retry, because a child that httpd started just before a reload may still answer with the old configuration.
     Httpd::wait_for(sub { ($code, undef, $body) = $httpd->get('/websocket-status', @$json); $code == 200 }, 'the status page', sub {$code});
     return decode_json($body);
 }
@@ -83,7 +83,7 @@ sub total {
     return $c->{direct} + $c->{tls} + $c->{relay};
 }
 
-# One connection to each Location, with a message on each.
+# Open a connection to each Location, and send a message on each.
 sub connections {
     my ($httpd, $name) = @_;
     my @c = map { Client->new($httpd, $_) } qw(/echo /pipe);
@@ -98,7 +98,7 @@ sub connections {
 
 sub publish { $_[0]->text(encode_json({ type => 'publish', channel => 'news', data => $_[1] })) }
 
-# The next event of this type.
+# Read events up to the next one of this type, and return that one.
 sub event {
     my ($c, $type) = @_;
     while (1) {
@@ -121,7 +121,7 @@ for my $cycle (1 .. 3) {
     is(($httpd->get('/index.html'))[0], 200, 'without the module, an ordinary request is served');
     $c[$_]->echoes('still here', 'without the module, a connection of an old child echoes') for 0, 1;
     if ($cycle == 2) {
-        # Children that end while the parent has not loaded the module.
+        # End the old children while the parent has not loaded the module.
         my @before = $httpd->children;
         drop(@c, splice @old);
         my %new = map { $_ => 1 } grep { Httpd::read_file("/proc/$_/maps") !~ /mod_websocket\.so/ } @before;
@@ -131,8 +131,8 @@ for my $cycle (1 .. 3) {
     }
     reload($httpd, 1);
     push @old, @c;
-    Httpd::wait_for(sub { open_now($httpd) == @old }, 'connections of old children to be counted');
-    pass('open connections: ' . @old . ', of old children');
+    Httpd::wait_for(sub { open_now($httpd) == @old }, 'the server to count the connections of old children');
+    pass('the open connections of old children are counted: ' . @old);
     is(total($httpd), $total, "after the old children have ended, the total is $total connections");
 }
 reload($httpd, 1);
@@ -142,16 +142,16 @@ $old[0]->echoes('still here', 'the oldest connection still echoes');
 publish($old[2], 'to all');
 is(event($late[2], 'message')->{data}, 'to all', 'a message of an old child reaches a new one');
 drop(@old);
-Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old ones to be gone');
+Httpd::wait_for(sub { open_now($httpd) == @late }, 'the old connections to end');
 is(total($httpd), $total, "the total includes the connections of ended children: $total");
 drop(@late);
-Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all to be gone');
+Httpd::wait_for(sub { open_now($httpd) == 0 }, 'all connections to end');
 my @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
 Httpd::wait_for(sub {
     @log = map { split /\n/, Httpd::read_file("$httpd->{root}/logs/$_") } qw(websocket program);
     @log == $total;
 }, 'the logs');
-pass("both logs have a record of each of the $total connections");
+pass("both logs together have a record of each of the $total connections");
 
 # ---- Children killed while the module is not loaded ----
 {
@@ -159,15 +159,15 @@ pass("both logs have a record of each of the $total connections");
     my @pids = map { $_->{pid} } @{ status($httpd)->{children} };
     reload($httpd, 0);
     kill 'KILL', @pids;
-    Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to be gone');
+    Httpd::wait_for(sub { !grep { kill 0, $_ } @pids }, 'the killed children to end');
     reload($httpd, 1);
-    Httpd::wait_for(sub { open_now($httpd) == 0 }, 'nothing of the killed children is left');
+    Httpd::wait_for(sub { open_now($httpd) == 0 }, 'the connections of the killed children to be subtracted');
     is(total($httpd), $total + @c, 'the total includes the connections of killed children');
 }
 
 # ---- The Redis module alone ----
 SKIP: {
-    skip 'no redis-server', 1 if !-x '/usr/bin/redis-server' || !-e "$Httpd::BUILD/mod_websocket_redis.so";
+    skip 'Redis is not installed', 1 if !-x '/usr/bin/redis-server' || !-e "$Httpd::BUILD/mod_websocket_redis.so";
     my $redis = Redis->start;
     my $both  = start(
         load => $Redis::LOAD,
@@ -184,10 +184,10 @@ SKIP: {
         push @c, connections($both, 'all again');
     }
     $c[0]->echoes('still here', 'with and without the Redis module, the oldest connection still echoes');
-    Httpd::wait_for(sub { open_now($both) == @c }, 'all to be counted: ' . @c);
-    pass('open connections: ' . @c);
+    Httpd::wait_for(sub { open_now($both) == @c }, 'the server to count all connections: ' . @c);
+    pass('all open connections are counted: ' . @c);
     drop(@c);
-    Httpd::wait_for(sub { open_now($both) == 0 }, 'all to be gone');
+    Httpd::wait_for(sub { open_now($both) == 0 }, 'all connections to end');
 }
 
 # ---- The order ----

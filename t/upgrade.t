@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# An upgrade by a reload, under load: the module's file is replaced with that of another build, whose shared memory has
-# a different layout. Connections of old children continue and end as usual, the new children count from zero, and
-# neither build reads data of the other.
+# An upgrade under load: the test replaces the module's file with that of another build, whose shared memory has a different
+# layout, and reloads httpd. Connections of old children must continue and end as usual, new children must count from zero,
+# and neither build may read data of the other.
 
 use strict;
 use warnings;
@@ -19,7 +19,8 @@ use Program;
 my $certs = Httpd::certificates();
 my $said  = qr/this build of the module has another layout of shared memory than the previous one/;
 
-# A release from before layouts were introduced, built once from the Git history if that is available.
+# Build a release in which shared memory has no layout number, once and only if the Git history is available. Returns its
+# folder.
 sub release_of_old {
     my $commit = 'e815b5c';
     my $dir    = "$Httpd::BUILD/t/release-$commit";
@@ -37,11 +38,11 @@ sub release_of_old {
     }
     Httpd::write_file("$new/done", '');
     chmod 0755, $new;
-    rename $new, $dir or remove_tree($new);    # another test was first
+    rename $new, $dir or remove_tree($new);    # another test has built it meanwhile
     return $dir;
 }
 
-# Replace the file as make install does it.
+# Replace the files as make install does.
 sub install {
     my ($to, $module, $handlers) = @_;
     make_path("$to/websocket");
@@ -81,7 +82,7 @@ WebSocketHandler ws_echo.so
 END
 }
 
-# All counters that are not 0, by name.
+# Returns all counters that are not 0 by name.
 sub counters {
     my ($httpd) = @_;
     my ($code, undef, $body) = $httpd->get('/status', 'Accept: application/json');
@@ -97,7 +98,7 @@ sub counters {
 
 sub descriptors { my @all = glob "/proc/$_[0]{pid}/fd/*"; return scalar @all }
 
-# Two subscribers: each has received the messages of both.
+# Connect two subscribers, and wait until each has received the messages of both.
 sub listeners {
     my ($httpd) = @_;
     my @c;
@@ -120,9 +121,9 @@ sub news {
 
 for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) {
     my ($from, $to) = @$pair;
-    my $name = "from $from build to $to";
+    my $name = "upgrade from $from build to $to";
     if (!$build{$from}) {
-        diag('no history of the sources here: an upgrade from an old release was not tried');
+        diag('the Git history is not available, so the upgrade from an old release is not tested');
         next;
     }
     my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);

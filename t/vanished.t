@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that vanish without closing, as if their cable was pulled. They run in a separate network namespace.
+# Clients vanish without closing their connections, as when a cable is pulled. They run in a separate network namespace.
 
 use strict;
 use warnings;
@@ -17,17 +17,17 @@ my ($here, $there) = map { sprintf '10.213.%d.%d', $$ % 250, 1 + $_ + 4 * ($$ / 
 
 sub ip { return system("ip @_ >/dev/null 2>&1") == 0 }
 
-plan skip_all => 'network namespaces need root, iproute2, and a kernel that lets it' if $> != 0 || !ip("netns add $name");
+plan skip_all => 'network namespaces need root, iproute2, and a kernel that permits them' if $> != 0 || !ip("netns add $name");
 
 END {
     my $status = $?;
-    if (defined $name) {    # it is not if the test was skipped before
+    if (defined $name) {    # undefined if the test was skipped
         ip("link del ${name}a");
         ip("netns del $name");
     }
     $? = $status;
 }
-plan skip_all => 'no pair of network devices can be made here'
+plan skip_all => 'a pair of network devices cannot be created'
     if !ip("link add ${name}a type veth peer name ${name}b netns $name") || !ip("addr add $here/30 dev ${name}a")
     || !ip("link set ${name}a up") || !ip("-n $name addr add $there/30 dev ${name}b") || !ip("-n $name link set ${name}b up");
 
@@ -77,7 +77,7 @@ ok(ip("link set ${name}a down"), 'the network link of the clients goes down');
 $httpd->request('POST', "/channels/$_-told", 'Content-Length: 0') for qw(events relayed);
 for my $c (@clients) {
     my ($program, $channel, $test) = @$c;
-    ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "$channel to be noticed"), "$test ($channel): the loss is detected");
+    ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "the server to notice that the client of $channel has vanished"), "the server detects that the client has vanished: $test ($channel)");
 }
 ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is occupied by a vanished client');
 

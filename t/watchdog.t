@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A handler that blocks its event loop is named in the log, both while it blocks and afterwards. Other connections are
-# not affected.
+# When a handler blocks its event loop, the log names the handler, both while it blocks and afterwards. Other connections
+# continue after that.
 
 use strict;
 use warnings;
@@ -38,7 +38,7 @@ for my $tls (0, 1) {
     my $asleep = $httpd->root . "/logs/asleep$tls";
     Httpd::write_file($asleep, '');
     $sleeper->text("sleep while $asleep");
-    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the line of the watchdog');
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'a log line of the watchdog');
     is($httpd->count_log($over), $ended, "the log has the handler whose callback is still running$over_tls");
     my @named = $httpd->error_log =~ /$late/g;
     is($named[-1], $id, "the log has the connection whose callback is still running$over_tls");
@@ -55,7 +55,7 @@ for my $tls (0, 1) {
     }
     is($right, 200 * @others, "when the callback has returned, messages of other connections are answered in order$over_tls");
     is(($sleeper->message)[1], 'slept', "the connection whose callback was slow continues$over_tls");
-    Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to see the end');
+    Httpd::wait_for(sub { $httpd->count_log($over) > $ended }, 'the watchdog to log that the callback has returned');
     my ($who, $ms) = @{[$httpd->error_log =~ /$over/g]}[-2, -1];
     is($who, $id, "the log says that the callback has returned$over_tls");
     cmp_ok($ms, '>=', 100, "the log has the duration of the callback$over_tls");
@@ -77,7 +77,7 @@ for my $tls (0, 1) {
     is(($c->message)[1], 'tick', 'a timer callback that is slow answers');
     $c->text('sleep 1000');
     $c->message;
-    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the next line of the watchdog');
+    Httpd::wait_for(sub { $httpd->count_log($late) > $told }, 'the next log line of the watchdog');
     ok($httpd->error_log !~ m{/blocking.*WebSocketWatchdog}, 'the log does not report the blocking handler');
 }
 {

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wsbench: its results match what happened, and server errors are detected.
+# wsbench: its results must be right, and it must detect errors of the server.
 
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ use Server qw(answer frame say_to);
 
 Httpd::once();
 
-# Every tenth message comes back with its last byte changed.
+# A handler that echoes messages, and changes the last byte of every tenth.
 my $wrong = Httpd::compile('wrong', <<'END');
 #include "mod_websocket.h"
 #include <string.h>
@@ -33,7 +33,7 @@ static void change(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 WS_HANDLER(wrong) = {.on_message = change};
 END
 
-# Takes 20 ms for each message.
+# A handler that needs 20 ms for each message.
 my $slow = Httpd::compile('slow', <<'END');
 #include "mod_websocket.h"
 #include <unistd.h>
@@ -59,7 +59,7 @@ static void to_all(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 WS_HANDLER(all) = {.on_message = to_all};
 END
 
-# A broadcast reaches one child's connections.
+# Run a single child, because a broadcast reaches only the connections of its child.
 my $httpd = Httpd->start(children => 1, conf => <<"END", log_level => 'notice');
 <LocationMatch "^/(?:echo|deflate|full)\$">
     WebSocketHandler ws_echo.so
@@ -84,7 +84,7 @@ my ($ws, $wss) = ('ws://127.0.0.1:' . $httpd->port, 'wss://localhost:' . $httpd-
 my $ca      = Httpd::certificates() . '/ca.crt';
 my $program = "$Httpd::BUILD/bin/wsbench";
 
-# (status, decoded JSON)
+# Run wsbench. Returns (status, decoded JSON).
 sub bench {
     my ($status, $output) = Program::run($program, '--json', qw(-t 0.1 -w 0.02), @_);
     my $r = eval { decode_json($output) } or diag($output);
@@ -101,7 +101,7 @@ sub right {
 
 sub any { return $_[0]{messages} > 0 }
 
-# Double the duration until $enough->(decoded JSON), since the rate depends on the machine.
+# Run wsbench, and double the duration until $enough->(decoded JSON) is true, because the rate depends on the machine.
 sub until_right {
     my ($name, $enough, @arguments) = @_;
     my $r;
@@ -160,7 +160,7 @@ cmp_ok($r->{wrong}, '<', $r->{messages}, 'unchanged messages are not counted as 
 like($r->{problem}, qr/^message \d+ of connection \d+ is not what was sent$/, 'the first changed message is reported');
 
 for (
-    [ 'no WebSocket here',       qr/^handshake: the server answered 404 /, 8, "$ws/nothing" ],
+    [ 'a URL without a WebSocket',       qr/^handshake: the server answered 404 /, 8, "$ws/nothing" ],
     [ 'an unknown certificate',  qr/^TLS handshake: .*certificate/,        8, "$wss/echo" ],
     [ 'a wrong name',            qr/^TLS handshake: .*mismatch/,           8, '--cacert', $ca,
         'wss://127.1:' . $httpd->ssl_port . '/echo' ],
@@ -176,8 +176,8 @@ for (
 
 # ---- Unusual servers ----
 
-# A server that answers each connection as given, and echoes the result of a function for each message. It ends with the
-# object.
+# Start a server that answers each handshake with the result of $answer, and each message with the result of $echo. The
+# server ends when the object is destroyed.
 sub server {
     my ($answer, $echo) = @_;
     my $listen = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die $!;
@@ -219,7 +219,7 @@ sub deflated {
 my $offered = 'Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover';
 for my $case (
     ['a last block', sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH), mask => '', rsv => 0x40) }],
-    ['a last block, and an empty one', sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH) . "\0", mask => '', rsv => 0x40) }],
+    ['a last block, and an empty block', sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH) . "\0", mask => '', rsv => 0x40) }],
     ['a last block, and an empty frame',
         sub { (frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH), mask => '', rsv => 0x40, fin => 0), frame_bytes(0, '', mask => '')) }],
     ['uncompressed messages', sub { frame_bytes($_[0], inflated($_[1]), mask => '') }])
@@ -230,7 +230,7 @@ for my $case (
 }
 for my $case (
     ['a parameter that was not offered', qr/client_max_window_bits, which was not offered/, "$offered; client_max_window_bits=10"],
-    ['a parameter that there is not', qr/unknown parameters of permessage-deflate/, "$offered; x=1"],
+    ['an unknown parameter', qr/unknown parameters of permessage-deflate/, "$offered; x=1"],
     ['an extension that was not offered', qr/an extension that was not offered/, 'Sec-WebSocket-Extensions: x-other'],
     ['two extensions', qr/twice/, "$offered, permessage-deflate"])
 {
@@ -253,7 +253,7 @@ for my $case (
     like($output, qr/answered 403 \\x1b\]0;x\\x07\\xc2\\x9b\\x9b/, 'a reason phrase of the server is shown escaped');
 }
 {
-    # A name service for the test, with two addresses, of which the first refuses or does not answer.
+    # A library that replaces getaddrinfo(). It returns two addresses, of which the first refuses or does not answer.
     my $hole = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
     my @filling = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $hole->sockport, Blocking => 0) } 1 .. 8;
     my $shim = $httpd->root . '/names';
@@ -279,7 +279,7 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
     return real(name, port, hints, found);
 }
 END
-    is(system("gcc -shared -fPIC -o $shim.so $shim.c"), 0, 'a name service for the test is built');
+    is(system("gcc -shared -fPIC -o $shim.so $shim.c"), 0, 'the library that replaces getaddrinfo() is built');
     for my $case (['refuses', '127.0.0.9:1'], ['is silent', '127.0.0.1:' . $hole->sockport]) {
         local @ENV{qw(LD_PRELOAD FIRST_ADDRESS)} = ("$shim.so", $case->[1]);
         local $ENV{ASAN_OPTIONS} = 'verify_asan_link_order=0';
@@ -368,7 +368,7 @@ for (
     [ 'no URL', qr/there is no URL/ ],
     [ 'another scheme', qr/does not start with ws/, 'http://127.0.0.1/' ],
     [ 'a number', qr/--connections: invalid value "many": expected a whole number from 1 to 4000000/, qw(-c many ws://127.0.0.1/) ],
-    [ 'a number that is another one', qr/--connections: invalid value "1e3"/, qw(-c 1e3 ws://127.0.0.1/) ],
+    [ 'a number with an exponent', qr/--connections: invalid value "1e3"/, qw(-c 1e3 ws://127.0.0.1/) ],
     [ 'a time', qr/--time: invalid value "5sec": expected an interval from 100ms to /, qw(-t 5sec ws://127.0.0.1/) ],
     [ 'a rate', qr/--rate: invalid value "nan": expected a number from 0.001 to 1000000000/, qw(-r nan ws://127.0.0.1/) ],
     [ 'a size', qr/--size: invalid value "3x": expected a size from 0 to 1G/, qw(-s 3x ws://127.0.0.1/) ],
@@ -398,7 +398,7 @@ like($output, qr/^wsbench: cannot write the report$/m, 'with a full disk, wsbenc
 
 $httpd->stop;
 
-# ---- bench/compare, which calls it ----
+# ---- bench/compare, which runs wsbench ----
 
 {
     local @ENV{qw(BENCH CELLS SERVERS ROUNDS DURATION JSON PEER)} =

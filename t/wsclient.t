@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# wsclient in pipes and at a terminal.
+# Tests wsclient in pipes and at a terminal.
 
 use strict;
 use warnings;
@@ -73,12 +73,12 @@ my $long = 'wörd' x 50_000;
 is_deeply([talk("$long\nx\n", "$ws/echo")], [0, "$long\nx\n", ''], 'a long line is sent in parts');
 {
     my ($status, $output, $error) = talk("right\nwr\xffng\n", "$ws/echo");
-    is($status, 5, 'input that is not UTF-8: exit code 5');
-    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'input that is not UTF-8: the error suggests --binary');
+    is($status, 5, 'if the input is not UTF-8, the exit code is 5');
+    is($error, "wsclient: input: line 2: this is not UTF-8; --binary sends any bytes\n", 'if the input is not UTF-8, the error suggests --binary');
 }
 is_deeply([talk("00 7f80ff\n\n0a\n", '--hex', "$ws/echo")], [0, "00 7f 80 ff\n\n0a\n", ''], '--hex sends and prints bytes');
-is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", '--hex: invalid input is reported');
-is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, '--hex: invalid input: exit code 5');
+is((talk("00 7\n", '--hex', "$ws/echo"))[2], "wsclient: input: line 1: a hexadecimal digit is missing\n", 'with --hex, invalid input is reported');
+is((talk("xy\n", '--hex', "$ws/echo"))[0], 5, 'with --hex and invalid input, the exit code is 5');
 {
     my ($status, $output) = talk("a\"\\\tb\n", '--json', "$ws/echo");
     is($status, 0, '--json: exit code 0');
@@ -100,15 +100,15 @@ END
     is($output, "True\n", '--json prints every character so that Python can read it');
 }
 like((talk('', '--count=2', "$ws/time"))[1], qr/^20[^\n]+\n20[^\n]+\n$/, '--count waits for that number of messages');
-is((talk('0123456789a', "$ws/small"))[0], 1, 'the server closes with an error: exit code 1');
-like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'the server closes with an error: the code is reported');
+is((talk('0123456789a', "$ws/small"))[0], 1, 'if the server closes with an error, the exit code is 1');
+like((talk('0123456789a', "$ws/small"))[2], qr/^wsclient: the server closed the connection: 1009 /, 'if the server closes with an error, the close code is reported');
 is((talk('', '--stay', '--timeout=0.2', "$ws/echo"))[0], 4, '--stay keeps the connection open until --timeout');
 is((talk('', '--stay', '--timeout=0.2', '-q', "$ws/echo"))[2], '', '--quiet prints no errors');
 
-is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'closed standard input: exit code 0');
-like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'closed standard input: the connection closes cleanly');
-is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'output that cannot be written: exit code 5');
-is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'output that cannot be written: the error is reported');
+is(system("$program --json $ws/echo <&- >$dir/out 2>&1") >> 8, 0, 'with standard input closed, the exit code is 0');
+like(Httpd::read_file("$dir/out"), qr/"close","code":1000,.*"clean":true/, 'with standard input closed, the connection closes cleanly');
+is(system("echo x | $program $ws/echo >/dev/full 2>$dir/err") >> 8, 5, 'if output cannot be written, the exit code is 5');
+is(Httpd::read_file("$dir/err"), "wsclient: output: No space left on device\n", 'if output cannot be written, the error is reported');
 
 # ---- Large amounts of data ----
 
@@ -129,7 +129,7 @@ def send():
     client.stdin.close()
 thread = threading.Thread(target=send)
 thread.start()
-# Nothing is read until all buffers are full.
+# Read nothing until all buffers are full.
 before = -1
 while True:
     now = [int(l.split()[1]) for l in open("/proc/%d/io" % client.pid) if l.startswith("rchar")][0]
@@ -171,13 +171,13 @@ like((talk("hi\n", '--frames', "$ws/echo"))[2],
     like($transcript, qr/^wait \d+ms\n< text "Are you there\?"$/m, '--record writes a pause of the server as a wait');
     ($played, $output) = Program::run("$Httpd::BUILD/bin/wshandler-test", $idle, 'patience=300', "$dir/idle.transcript");
     is($played, 0, '--record writes a transcript with a wait that wshandler-test accepts') or diag($transcript, $output);
-    is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, '--record to a file that cannot be written: exit code 5');
+    is((talk('', '--record=/nowhere/at/all', "$ws/echo"))[0], 5, 'if the file of --record cannot be written, the exit code is 5');
 }
 
 # ---- Handshake ----
 
-# A server that answers one connection as given, and then ends. Returns its port, and a function that returns the data
-# it received.
+# Start a server that answers one request with the result of $answer, and then ends. Returns its port, and a function that
+# returns the request.
 sub server {
     my ($answer) = @_;
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
@@ -201,8 +201,8 @@ sub server {
     my ($status, undef, $error) = talk('', '--protocol-version=8', '-H', 'X-Test:1', '--header', 'X-More: a b', '--origin', 'http://x',
         '-s', 'chat,b', '-z',
         "ws://me:secret\@127.0.0.1:$own/p?q");
-    is($status, 3, 'a refused handshake: exit code 3');
-    is($error, "wsclient: handshake: server answered 403\n", 'a refused handshake: the status is reported');
+    is($status, 3, 'if the handshake is refused, the exit code is 3');
+    is($error, "wsclient: handshake: server answered 403\n", 'if the handshake is refused, the status is reported');
     my $request = $told->();
     like($request, qr/^\Q$_\E\r$/m, "the request has $_")
         for 'GET /p?q HTTP/1.1', 'X-Test: 1', 'X-More: a b', 'Sec-WebSocket-Version: 8', 'Sec-WebSocket-Origin: http://x',
@@ -213,7 +213,7 @@ sub server {
 {
     my ($own, $told) = server(sub {"HTTP/1.1 502 No\r\n\r\n"});
     my ($status, undef, $error) = talk('', "--proxy=http://127.0.0.1:$own", 'ws://far.test/');
-    is($status, 3, '--proxy: a refusal of the proxy: exit code 3');
+    is($status, 3, 'if the proxy refuses, the exit code is 3');
     like($told->(), qr/^CONNECT far\.test:80 HTTP/, '--proxy: the proxy gets a CONNECT request');
 }
 {
@@ -227,7 +227,7 @@ sub server {
     is_deeply([$status, $output, $error], [1, "half\n", "wsclient: the connection broke\n"], 'a connection that breaks is reported, with exit code 1');
     $told->();
     ($own, $told) = server($accept);
-    is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, '--count with fewer messages than requested: exit code 1');
+    is((talk('', '--count=2', "ws://127.0.0.1:$own/"))[0], 1, 'if fewer messages than --count arrive, the exit code is 1');
     $told->();
 }
 # ---- Server data cannot control the terminal ----
@@ -238,7 +238,7 @@ sub upgraded {
     return "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
         . sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . "=\r\n\r\n";
 }
-# ESC, C1 as UTF-8, and a character that reverses the text.
+# Contains ESC, a C1 control character as UTF-8, and a character that reverses the direction of the text.
 my $evil    = "\e]0;x\a \xc2\x9b2J \xe2\x80\xae";
 my $tame    = '\\x1b]0;x\\x07 \\xc2\\x9b2J \\xe2\\x80\\xae';
 my $acts    = qr/[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae|[\xc0-\xff]?\x9b/;
@@ -293,7 +293,7 @@ END
 
 # ---- A server that does not answer our Close frame ----
 
-for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has sent all that is wanted', frames([0x81, 'x']) x 10, '--count=1'])
+for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has sent all requested messages', frames([0x81, 'x']) x 10, '--count=1'])
 {
     my ($what, $more, @options) = @$case;
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
@@ -328,7 +328,7 @@ is_deeply([talk('x', "--connect-to=far.test::127.0.0.1:$port", 'ws://far.test/ec
 is_deeply([talk('x', "--cacert=$certs/ca.crt", "--connect-to=localhost.::127.0.0.1:", "wss://localhost.:$ssl_port/echo")], [0, "x\n", ''],
     'a host with a dot at its end is connected, and its certificate accepted');
 SKIP: {
-    skip 'built without libidn2', 1 if `ldd $program` !~ /libidn2/;
+    skip 'wsclient was built without libidn2', 1 if `ldd $program` !~ /libidn2/;
     is_deeply([talk('x', "--connect-to=xn--bcher-kva.test::127.0.0.1:$port", "ws://b\xc3\xbccher.test/echo")], [0, "x\n", ''],
         'a host with letters beyond ASCII is connected');
     like((talk('', "ws://a\xef\xbc\x8fb.test/"))[2], qr/^wsclient: url: the host "/, 'a host that contains an encoded slash is refused');
@@ -390,14 +390,14 @@ for my $case (
 
 is((talk('', "$ws/old"))[0], 3, 'without --location, a redirect is not followed');
 is_deeply([talk('x', '--location', "$ws/old")], [0, "x\n", ''], 'with --location, a redirect is followed');
-is((talk('x', "$wss/echo"))[0], 3, 'an unknown CA: exit code 3');
+is((talk('x', "$wss/echo"))[0], 3, 'if the CA is unknown, the exit code is 3');
 like((talk('x', "$wss/echo"))[2], qr/^wsclient: certificate: /, 'an unknown CA is reported');
 is_deeply([talk('x', "--cacert=$certs/ca.crt", "$wss/echo")], [0, "x\n", ''], '--cacert accepts a certificate of that CA');
 is_deeply([talk('x', '--insecure', "$wss/echo")], [0, "x\n", ''], '--insecure accepts any certificate');
-is((talk('x', '-k', "$wss/certified"))[0], 3, 'a server that requires a client certificate: exit code 3');
+is((talk('x', '-k', "$wss/certified"))[0], 3, 'if the server requires a client certificate, the exit code is 3');
 is_deeply([talk('x', '-k', "--cert=$certs/client.crt", "--key=$certs/client.key", "$wss/certified")], [0, "x\n", ''],
     '--cert and --key send a client certificate');
-is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, '--server-name for another host: exit code 3');
+is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo"))[0], 3, 'if --server-name does not match the certificate, the exit code is 3');
 
 # ---- Ends ----
 
@@ -407,7 +407,7 @@ is((talk('x', "--cacert=$certs/ca.crt", '--server-name=other.test', "$wss/echo")
     kill 'INT', $p->{pid};
     is($p->finish, 130, 'SIGINT: exit code 130');
     like($p->output, qr/"close","code":1001,.*"clean":true/, 'SIGINT closes the connection with a Close frame');
-    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'a reader that closes the pipe: exit code 0');
+    is(system("yes | head -200000 | $program $ws/echo | head -1 >$dir/out; exit \$?") >> 8, 0, 'if the reader closes the pipe, the exit code is 0');
     is(Httpd::read_file("$dir/out"), "y\n", 'a reader that closes the pipe has received its data');
 }
 for (['--ping=0.05', "$ws/echo"]) {
@@ -422,7 +422,7 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
 
 # ---- The end of TLS (RFC 8446, 6.1) ----
 
-# A server that reports how each connection ended: whether close_notify arrived before the end of the stream.
+# A server that reports for each connection whether close_notify arrived before the end of the stream.
 {
     require IO::Socket::SSL;
     my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
@@ -438,7 +438,7 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
             my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
             syswrite $c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $accept\r\n\r\n";
             $in = '';
-            # Its Close is the first frame with opcode 8; or it is sent a frame that no server may send.
+            # Answer the client's Close frame, or send a frame with a reserved opcode, after which the client closes.
             syswrite $c, "\x83\x00" if !$answers;
             1 while $in !~ /\A\x88/ && sysread $c, $in, 4096, length $in;
             syswrite $c, "\x88\x02\x03\xe8" if $answers;
