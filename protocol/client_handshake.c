@@ -193,7 +193,8 @@ const char *ws_client_response_header(const ws_client_response *a, const char *n
     return NULL;
 }
 
-/* The value of a header that must not be repeated. Sets *twice if it is. */
+/* Get the value of a header that must not be repeated. *twice: set to 1 if the header is
+ * repeated */
 static const char *chs_only(const ws_client_response *a, const char *name, int *twice)
 {
     size_t at = 0;

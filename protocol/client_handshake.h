@@ -18,9 +18,9 @@ void ws_key_text(const unsigned char random[16], char out[WS_KEY_SIZE]);
 
 /** The fields of a request. All but host, target, key and version may be NULL. */
 typedef struct ws_client_request {
-    const char *host;   /**< value of Host, with the port */
-    const char *target; /**< path and query */
-    const char *key;
+    const char *host;           /**< value of Host, with the port */
+    const char *target;         /**< path and query */
+    const char *key;            /**< Sec-WebSocket-Key, see ws_key_text() */
     int version;                /**< 13 or 8 */
     const char *protocols;      /**< "a, b" */
     const char *extensions;     /**< value of Sec-WebSocket-Extensions */
@@ -53,7 +53,8 @@ typedef struct ws_client_response {
 } ws_client_response;
 
 /**
- * Length of the response head, including the empty line; 0 while the empty line has not arrived.
+ * Get the length of the response head, including the empty line at its end. @return 0: the empty
+ * line has not arrived
  */
 size_t ws_client_response_head(const char *data, size_t len);
 

@@ -28,13 +28,13 @@ struct stream {
     int ended;       /* the input so far ends with a BFINAL block */
 };
 
-/* Per event loop. */
+/* The state of an event loop. */
 typedef struct shared {
-    stream *inflaters, *deflaters; /* unused ones */
+    stream *inflaters, *deflaters; /* unused zlib states */
     unsigned char inflated[CHUNK], deflated[CHUNK];
 } shared;
 
-/* Per connection; exists while at least one of its two streams does. */
+/* The state of a connection. It exists while at least one of its two streams does. */
 typedef struct state {
     stream *in, *out;
 } state;
@@ -101,7 +101,8 @@ static unsigned pmd_length(const stream *list)
     return n;
 }
 
-/* cost 0: already reserved. level 0: an inflater. */
+/* Create a zlib state. cost: memory to reserve, bytes; 0: it is already reserved. level 0: an
+ * inflater */
 static stream *pmd_make(const ws_deflate_memory *m, int level, int bits, apr_size_t cost)
 {
     stream *s = ws_pmd_take(m, cost, m ? m->limit : 0) == 0 ? calloc(1, sizeof(*s)) : NULL;
@@ -179,7 +180,7 @@ static void pmd_retire(ws_extended *x, stream **list, stream *s)
     pmd_destroy(m, s);
 }
 
-/* End of a message. */
+/* Handle the end of a received message. */
 static void pmd_end_in(ws_extended *x, shared *sh)
 {
     state *s = x->state;
@@ -284,9 +285,9 @@ static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t l
 
 /* ---- Deflate: section 7.2.1 ---- */
 
-/* Whether a whole message should be sent uncompressed because compression did not shorten it. Never
- * with threshold=0, which is for peers that fail on uncompressed messages between compressed
- * ones. */
+/* Whether a whole message should be sent uncompressed because compression did not shorten it. With
+ * threshold=0 it never is: this value is for peers that fail on uncompressed messages between
+ * compressed ones. */
 static int pmd_useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
 {
     const ws_deflate_config *conf = x->config;
@@ -396,7 +397,7 @@ static void pmd_end_loop(void *p)
     stream *s;
     while ((s = sh->inflaters)) {
         sh->inflaters = s->next;
-        pmd_destroy(NULL, s); /* not counted: the process ends */
+        pmd_destroy(NULL, s); /* NULL: leave the memory count, because the process ends */
     }
     while ((s = sh->deflaters)) {
         sh->deflaters = s->next;

@@ -35,12 +35,12 @@ typedef struct ws_deflate_config {
 
 struct ws_offer;
 
-/** @return a client's offer: an element of Sec-WebSocket-Extensions. takeover: allow context
+/** Get a client's offer: an element of Sec-WebSocket-Extensions. takeover: allow context
  * takeover */
 const char *ws_deflate_offer(int takeover);
 
 /**
- * Check the server's response to that offer.
+ * Check the server's response to the offer of ws_deflate_offer().
  * @param agreed  set to the agreed parameters from the client's view, for ws_negotiation.agreed
  * @return NULL, or a static error text
  */
@@ -50,7 +50,7 @@ const char *ws_deflate_agree(const ws_deflate_config *config, int takeover,
 /**
  * Check another server's answer to a client's offers, without using the extension.
  * @param offers  value of the client's Sec-WebSocket-Extensions; overwritten
- * @param answer  value of the server's; overwritten
+ * @param answer  value of the server's Sec-WebSocket-Extensions; overwritten
  * @return whether the answer accepts one offer of permessage-deflate, and no other
  *         extension
  */

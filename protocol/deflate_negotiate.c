@@ -66,10 +66,10 @@ apr_size_t ws_pmd_promised(apr_uint64_t agreed)
 typedef struct offer {
     int server_no_takeover, client_no_takeover;
     int server_bits; /* 0: not offered */
-    int client_bits; /* likewise */
+    int client_bits; /* 0: not offered */
 } offer;
 
-/* @return 8 to 15, or 0 for anything else */
+/* Parse a number of window bits. @return 8 to 15; 0: anything else */
 static int pmd_window_bits(const char *value)
 {
     if (value && value[0] >= '8' && value[0] <= '9' && !value[1]) {
@@ -81,7 +81,7 @@ static int pmd_window_bits(const char *value)
     return 0;
 }
 
-/* @return whether the offer is valid: no repeated or unknown parameter, no invalid value */
+/* Read an offer. @return whether it is valid: no repeated or unknown parameter, no invalid value */
 static int pmd_read_offer(const ws_negotiation *n, offer *o)
 {
     memset(o, 0, sizeof(*o));
@@ -208,7 +208,7 @@ static int pmd_is_ours(const ws_offer *o)
     return !strcmp(o->name, WS_DEFLATE_NAME) && o->count <= WS_PARAMETERS_MAX;
 }
 
-/* @return whether `a` is a valid answer to `o`: sections 7.1.1 and 7.1.2 */
+/* Check an answer to an offer: sections 7.1.1 and 7.1.2. @return whether it is valid */
 static int pmd_accepts(const offer *o, const offer *a)
 {
     return (!o->server_no_takeover || a->server_no_takeover)

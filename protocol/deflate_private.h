@@ -1,17 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What deflate.c and deflate_negotiate.c share. */
+/** Declarations that deflate.c and deflate_negotiate.c share. */
 
 #ifndef WS_PROTOCOL_DEFLATE_PRIVATE_H
 #define WS_PROTOCOL_DEFLATE_PRIVATE_H
 
 #include "protocol/deflate.h"
 
-/* The agreed parameters, in 64 bits: window bits of server and client, 4 each, and these flags. In
- * a client, the "server" bits are for its own window. */
+/* The agreed parameters, in 64 bits: 4 window bits of the server, 4 window bits of the client, and
+ * these flags. In a client, the "server" bits are for its own window. */
 enum { SERVER_TAKEOVER = 0x100, CLIENT_TAKEOVER = 0x200 };
 
-/** The extension's `negotiate`. */
+/** The function `negotiate` of the extension. */
 int ws_pmd_negotiate(ws_negotiation *n, void *config);
 
 /** zlib's parameters for a window: windowBits and memLevel. */

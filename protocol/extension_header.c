@@ -13,7 +13,7 @@ static char *exthdr_skip_blanks(char *s)
     return s + strspn(s, " \t");
 }
 
-/* @return the end of the token; NULL if there is no token */
+/* Skip a token. @return its end; NULL: there is no token */
 static char *exthdr_skip_token(char *s)
 {
     char *end = s;
@@ -24,7 +24,7 @@ static char *exthdr_skip_token(char *s)
 }
 
 /* Parse a quoted string (RFC 9110, section 5.6.4) whose content is a token. Moves the content to
- * where the opening quote is. @return the end; NULL if it is malformed */
+ * the position of the opening quote. @return the end; NULL: the string is malformed */
 static char *exthdr_unquote(char *s)
 {
     char *to = s, *from = s + 1;

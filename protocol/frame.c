@@ -132,7 +132,8 @@ static ws_parse_result frame_take_payload(ws_parser *p, unsigned char **data, si
     return WS_PARSE_DATA;
 }
 
-/* Check the first two bytes. @return NULL, or an error text */
+/* Check whether a frame is masked as it must be: RFC 6455, section 5.1. @return NULL, or an error
+ * text */
 static inline const char *frame_check_mask(const unsigned char *in, int masked)
 {
     if ((in[1] & 0x80) != (masked ? 0x80 : 0)) { /* section 5.1 */
@@ -141,7 +142,8 @@ static inline const char *frame_check_mask(const unsigned char *in, int masked)
     return NULL;
 }
 
-/* The length of more than 125 bytes, in n bytes. @return NULL, or an error text */
+/* Read an extended payload length, which has n bytes (2 or 8): RFC 6455, section 5.2. @return NULL,
+ * or an error text */
 static inline const char *frame_long_length(const unsigned char *in, size_t n, uint64_t *len)
 {
     *len = frame_big_endian(in, n);

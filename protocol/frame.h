@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The frame parser of RFC 6455, section 5, for versions 13, 8 and 7: bytes in, pieces of messages
- * out.
+ * The frame parser of RFC 6455, section 5, for versions 13, 8 and 7. It gets bytes and returns
+ * pieces of messages.
  */
 
 #ifndef WS_PROTOCOL_FRAME_H
@@ -41,16 +41,15 @@ enum {
 
 /** Part of a data frame's payload, or a whole control frame. */
 typedef struct ws_piece {
-    unsigned char
-        opcode; /**< of the message; pieces of continuation frames carry the first frame's opcode */
-    unsigned char rsv;   /**< reserved bits of the message's first frame, WS_RSV1... */
-    unsigned char flags; /**< WS_MESSAGE_FIRST...; all of them for a control frame */
-    unsigned char *data; /**< unmasked, a pointer into the input; len may be 0 */
+    unsigned char opcode; /**< the message's opcode, also in pieces of continuation frames */
+    unsigned char rsv;    /**< reserved bits of the message's first frame, WS_RSV1... */
+    unsigned char flags;  /**< WS_MESSAGE_FIRST...; all of them for a control frame */
+    unsigned char *data;  /**< unmasked, a pointer into the input; len may be 0 */
     size_t len;
 } ws_piece;
 
 typedef enum {
-    /** The input ends inside a header or control frame: call again with more input. */
+    /** The input ends inside a header or control frame. Call again with more input. */
     WS_PARSE_MORE,
     WS_PARSE_DATA,    /**< *piece is part of a data message */
     WS_PARSE_CONTROL, /**< *piece is a control frame; may arrive between the pieces of a message */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The parser's fast path for a message in one short frame, to be inlined where messages are
- * delivered. */
+/** The parser's fast path for messages that are one short frame. It is inlined where messages are
+ *  delivered. */
 
 #ifndef WS_PROTOCOL_FRAME_WHOLE_H
 #define WS_PROTOCOL_FRAME_WHOLE_H
@@ -19,8 +19,8 @@ typedef struct ws_whole {
 } ws_whole;
 
 /**
- * Take such a message from the input, as a server whose parser is between messages. Its payload
- * must be at most limit bytes and less than 64 KiB, and it must have none of the errors that
+ * Take a ws_whole from the input, as a server whose parser is between messages. The payload must be
+ * at most limit bytes and less than 64 KiB, and the frame must have none of the errors that
  * ws_parser_next() checks for.
  * @return 1: taken, *data and *len are past it; 0: use ws_parser_next()
  */

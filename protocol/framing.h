@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Framings convert between messages and bytes, where the format is not RFC 6455's. The drafts
- * hixie-76 and hixie-75 have one each (hixie.h). HTTP responses that stay open, such as event
- * streams and long polls, use ws_framing_raw or their own framing.
+ * Framings convert between messages and bytes, for formats other than that of RFC 6455. The drafts
+ * hixie-76 and hixie-75 have one framing each (hixie.h). HTTP responses that stay open, such as
+ * event streams and long polls, use ws_framing_raw or their own framing.
  *
  * A framing is a constant table. For each connection, the engine allocates a state of `size` zeroed
  * bytes, which begins with a ws_framer, and frees it with the connection. Framings have no pings:
@@ -34,7 +34,7 @@ struct ws_framing {
     size_t size; /**< size of the state, bytes; at least sizeof(ws_framer) */
     /** Whether binary messages can be sent; if not, ws_send() returns WS_UNSUPPORTED. */
     int binary;
-    int answered; /**< whether the peer answers a `close`; if not, the connection then ends */
+    int answered; /**< 1: the peer answers a `close`; 0: the connection ends after the `close` */
 
     /** Maximum output of `write` for this payload, bytes. */
     size_t (*max)(const void *payload, size_t len);
@@ -47,9 +47,9 @@ struct ws_framing {
      */
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
 
-    /** Write the bytes that announce a close; NULL: this framing has none. Not called between the
-     * parts of a message. reason: not NUL-terminated. code WS_CLOSE_NO_STATUS: neither code nor
-     * reason
+    /** Write the bytes that announce a close. NULL: this framing has no such bytes. Not called
+     * between the parts of a message. code: WS_CLOSE_NO_STATUS: there is neither code nor reason.
+     * reason: not NUL-terminated
      * @return the length written, bytes */
     size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,
                     size_t len);
@@ -58,8 +58,9 @@ struct ws_framing {
     ws_parse_result (*next)(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
                             ws_parse_error *error);
 
-    /** Whether the input may end here: the end of the stream is then a close (code 1005), otherwise
-     *  a broken connection (1006). NULL: it may end anywhere. Not called if `answered` is set. */
+    /** Whether the input may end here. If so, the end of the stream is a close (code 1005),
+     *  otherwise a broken connection (1006). NULL: the input may end anywhere. Not called if
+     *  `answered` is set. */
     int (*between)(const ws_framer *f);
 };
 

@@ -118,8 +118,8 @@ static int hs_key_valid(const char *key)
     return strspn(key, LETTERS DIGITS "+/") == 22 && !strcmp(key + 22, "==");
 }
 
-/* The bit of a request's version, or 0. Sets *problem to the error for a version that is not
- * enabled. */
+/* Get the bit of a request's version. *problem: set to the error for a version that is not enabled.
+ * @return 0: the version is missing or unknown */
 static unsigned hs_version_of(const ws_handshake *h, const char **problem)
 {
     if (h->version) {
@@ -143,7 +143,7 @@ static unsigned hs_version_of(const ws_handshake *h, const char **problem)
     return 0;
 }
 
-/* @return NULL, or the error in the keys */
+/* Check the keys of a request. @return NULL, or the error */
 static const char *hs_check_keys(const ws_handshake *h, unsigned bit)
 {
     unsigned char numbers[WS_HIXIE_NUMBERS];
@@ -244,7 +244,7 @@ static int hs_parse_authority(const char *text, authority *a)
     return a->len > 0 && !*text;
 }
 
-/* @return the text after the scheme and "://", or NULL */
+/* Parse the scheme. @return the text after the scheme and "://", or NULL */
 static const char *hs_parse_scheme(const char *origin, size_t *len)
 {
     *len = strspn(origin, LETTERS DIGITS "+-.");
@@ -301,7 +301,7 @@ int ws_origin_valid(const char *origin)
     return !strcmp(origin, "null") || (rest && hs_parse_authority(rest, &a));
 }
 
-/* @return the domain after the "*." of a pattern; NULL: text is not a pattern */
+/* Parse a pattern for origins. @return the domain after its "*."; NULL: text is not a pattern */
 static const char *hs_wildcard(const char *pattern, size_t *len)
 {
     const char *rest = hs_parse_scheme(pattern, len);

@@ -33,8 +33,8 @@ typedef struct ws_handshake {
 int ws_handshake_wanted(const char *upgrade);
 
 /**
- * Check a handshake request: RFC 6455, section 4.2.1. A request without Sec-WebSocket-Version is
- * a version 76 request if it has that version's keys, and version 75 if it has no key at all.
+ * Check a handshake request: RFC 6455, section 4.2.1. A request without Sec-WebSocket-Version has
+ * version 76 if it has the keys of that version, and version 75 if it has no key at all.
  * @param versions  the enabled versions, WS_V13...
  * @param version   set to the request's version if it is enabled
  * @param problem   set to the error for the log, a static string that names the header
@@ -47,7 +47,7 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version,
  *  and 75, which predate the header. out: 32 bytes. */
 const char *ws_versions_text(unsigned versions, char *out);
 
-/** The bit of a version number such as "13", or 0. */
+/** Get the bit of a version number such as "13". @return 0: unknown version */
 unsigned ws_version_bit(const char *number, size_t len);
 
 /** Size of a Sec-WebSocket-Accept with its NUL, bytes. */

@@ -20,7 +20,7 @@
 
 /* ---- Handshake ---- */
 
-/* @return whether a key encodes a 32-bit number */
+/* Decode the number in a key. @return whether the key encodes a 32-bit number */
 static int hixie_number_of(const char *key, unsigned char out[4])
 {
     uint64_t number = 0;

@@ -41,7 +41,7 @@ typedef struct ws_hixie {
     ws_framer base;                          /**< its max also limits the content of a frame */
     uint64_t len;                            /**< content of the current frame so far, bytes */
     uint64_t left;                           /**< bytes still to skip */
-    unsigned char state;                     /**< what the next byte is part of */
+    unsigned char state;                     /**< the part of the frame that the next byte is in */
     unsigned char type;                      /**< type byte of the current frame */
     unsigned char digits;                    /**< length bytes read */
     unsigned char first;                     /**< no piece of the current text has been returned */
@@ -50,9 +50,9 @@ typedef struct ws_hixie {
 
 /**
  * Parse the next event from the input at *data, and advance *data and *len past the consumed bytes.
- * If the input has no complete event, all of it is consumed. A text is returned in pieces as its bytes arrive;
- * the last piece may be empty. FF 00 is returned as a Close frame without a code. Frames of other
- * types are skipped (hybi-00, section 5.3) up to the size limit.
+ * If the input has no complete event, all of it is consumed. A text is returned in pieces as its
+ * bytes arrive; the last piece may be empty. FF 00 is returned as a Close frame without a code.
+ * Frames of other types are skipped (hybi-00, section 5.3) up to the size limit.
  */
 ws_parse_result ws_hixie_next(ws_hixie *p, unsigned char **data, size_t *len, ws_piece *piece,
                               ws_parse_error *error);
@@ -64,8 +64,8 @@ int ws_hixie_between(const ws_hixie *p);
 size_t ws_hixie_frame_max(const void *text, size_t len);
 
 /**
- * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8;
- * in other text it is replaced with U+FFFD.
+ * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8.
+ * In text that is not UTF-8, the byte is replaced with U+FFFD.
  * @param first  as for ws_frame_header(). The start of the frame is not written for a
  *               continuation, and its end only with WS_FIN
  * @return the length written, bytes

@@ -9,7 +9,7 @@
 
 #include "protocol/simd.h"
 
-/* The key, rotated for byte i of the payload. */
+/* Get the key for byte i of the payload and those after it. */
 static inline uint32_t mask_key_at(uint32_t key, size_t i)
 {
     unsigned bits = 8 * (i & 3);

@@ -13,15 +13,15 @@
  */
 void ws_mask(unsigned char *data, size_t len, unsigned char key[4]);
 
-/** Payloads shorter than this, bytes, are masked word by word: vectors would save less than the
- *  indirect call costs. */
+/** Minimum payload that is masked with vectors, bytes. Shorter payloads are masked word by word,
+ *  because vectors would save less than the indirect call costs. */
 #define WS_MASK_BULK_MIN 64
 
 /** Mask at least WS_MASK_BULK_MIN bytes with the fastest implementation. key: in memory order */
 void ws_mask_bulk(unsigned char *data, size_t len, uint32_t key);
 
-/** Mask any number of bytes word by word. The words do not overlap: a read after two overlapping
- *  writes would stall. */
+/** Mask any number of bytes word by word. The words do not overlap, because a read after two
+ *  overlapping writes would stall. */
 static inline void ws_mask_words(unsigned char *data, size_t len, uint32_t key)
 {
     const uint64_t keys = (uint64_t)key << 32 | key;

@@ -66,7 +66,7 @@ static const char *url_keep(char **out, const char *s, size_t len)
     return start;
 }
 
-/* user[:password] */
+/* Parse user[:password]. @return NULL, or the error */
 static const char *url_read_user(ws_url *url, char **out, const char *s, size_t len)
 {
     const char *colon = memchr(s, ':', len);
@@ -87,7 +87,7 @@ static int url_is_host_char(char c)
     return (unsigned char)c > 127 || (c && strchr(LETTERS DIGITS "-._", c));
 }
 
-/* host[:port] */
+/* Parse host[:port]. @return NULL, or the error */
 static const char *url_read_host(ws_url *url, char **out, const char *s, size_t len)
 {
     const char *end = s + len, *host = s, *rest;
@@ -130,7 +130,7 @@ static const char *url_read_host(ws_url *url, char **out, const char *s, size_t 
     return rest == end ? NULL : "the URL's host has an invalid character";
 }
 
-/* Path and query. */
+/* Parse path and query. @return NULL, or the error */
 static const char *url_read_target(ws_url *url, char **out, const char *s)
 {
     for (const char *c = s; *c; c++) {

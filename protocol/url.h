@@ -22,9 +22,9 @@ typedef struct ws_url {
     const char *password; /**< decoded; "" with a user and without a colon */
     const char *host;     /**< an IPv6 address has no brackets */
     int ipv6;
-    int international;  /**< the host has characters beyond ASCII, and must be converted */
+    int international;  /**< 1: the host has characters beyond ASCII, so it must be converted */
     unsigned port;      /**< the scheme's default if the URL has none */
-    int port_given;     /**< the port is not the scheme's default */
+    int port_given;     /**< 1: the port differs from the scheme's default */
     const char *target; /**< path and query, at least "/" */
 } ws_url;
 

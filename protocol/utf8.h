@@ -20,7 +20,8 @@ typedef unsigned char ws_utf8_state;
  */
 ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size_t len);
 
-/** How many bytes from the beginning of a text, at most max, are UTF-8 and end with a character. */
+/** Find the longest prefix of a text that has at most max bytes, is valid UTF-8 and ends with a
+ *  character. @return its length, bytes */
 size_t ws_utf8_prefix(const unsigned char *data, size_t len, size_t max);
 
 #endif

@@ -17,9 +17,9 @@
  * in two cases: the byte two before the second one starts a 3-byte character, or the byte three
  * before it starts a 4-byte character.
  *
- * The first 3 bytes must begin a text and be valid; len must be at least 3 + WIDTH. @return the
- * number of bytes in complete characters; up to 4 bytes follow, the last character, complete or
- * truncated. BAD if an error was found.
+ * The first 3 bytes must begin a text and be valid; len must be at least 3 + WIDTH.
+ * @return BAD if an error was found. Otherwise the number of bytes in complete characters: after
+ * them, up to 4 bytes remain for the caller, which are the last character, complete or truncated.
  */
 
 TARGET static size_t BULK(const unsigned char *data, size_t len)
