@@ -117,7 +117,7 @@ void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl)
     ws_loop *loop = ws_engine_least_busy(engine);
     carrier *w = calloc(1, sizeof(*w));
     carry_task *t = ws_task_new(sizeof(*t), carry_begin);
-    ws_loop_entered(loop, 0); /* a draining child waits for it, as for a connection */
+    ws_loop_entered(loop, 0); /* a draining child then waits for the carrier */
     if (w && t) {
         w->fd = fd;
         w->handle.source.ready = carry_ready;

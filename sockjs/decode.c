@@ -91,7 +91,7 @@ static unsigned decode_head_size(const unsigned char *head)
     return head[1] == 127 ? 10 : head[1] == 126 ? 4 : 2;
 }
 
-/* @return bytes taken */
+/* Read a frame header. @return the number of bytes taken */
 static apr_size_t decode_head(ws_sockjs_decoder *d, const char *data, apr_size_t len)
 {
     apr_size_t n = 0;

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Writing never blocks: bytes that the socket does not accept are buffered, and the session
- * meanwhile stops reading from its handler's connection. A finished response is shut down for
- * writing, and closed after the client has closed its side, so that a reset cannot destroy the last
- * bytes.
+ * Writes responses. Writing never blocks: bytes that the socket does not accept are buffered, and
+ * the session meanwhile stops reading from its handler's connection. A finished response is shut
+ * down for writing, and closed after the client has closed its side, so that a reset cannot destroy
+ * the last bytes.
  */
 
 #include "sockjs/response.h"
@@ -16,14 +16,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Frames of at least this size are sent in parts, bytes. */
+/* Minimum size of frames that are sent in parts, bytes. */
 #define RESPONSE_PART (16 * 1024)
 
 /* Time without progress after which a finished response is closed, milliseconds. */
 #define RESPONSE_LINGER 5000
 
-/* Padding, bytes: some browsers process a response only after receiving this much. See SockJS
- * protocol 0.3.3. */
+/* Padding, bytes. Some browsers process a response only after they have received this much. See
+ * SockJS protocol 0.3.3. */
 #define RESPONSE_PRELUDE 2048
 #define RESPONSE_PAGE 1024
 
@@ -73,7 +73,7 @@ static void response_expired(ws_alarm *a)
 
 /* ---- The socket ---- */
 
-/* @return bytes; 0: the socket is full; -1 */
+/* Write to the client. @return bytes written; 0: the socket is full; -1: the connection broke */
 static apr_ssize_t response_write(ws_sockjs_response *r, const char *data, apr_size_t len)
 {
     apr_ssize_t n;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A session's open response: an HTTP response to a client that is waiting for frames, with HTTP's
- * framing and TLS, or a WebSocket. Use it in the loop's thread only.
+ * A session's open response: the way to a client that is waiting for frames. It is an HTTP
+ * response, with HTTP's framing and TLS, or a WebSocket. Use it in the loop's thread only.
  */
 
 #ifndef WS_SOCKJS_RESPONSE_H
@@ -22,7 +22,7 @@ typedef enum {
     WS_SOCKJS_EVENTSOURCE,
     WS_SOCKJS_HTMLFILE,
     WS_SOCKJS_WEBSOCKET,
-    WS_SOCKJS_ANSWER, /**< only a header, sent when the handler has read the client's messages */
+    WS_SOCKJS_ANSWER, /**< header only; sent when the handler has read the client's messages */
     WS_SOCKJS_RAW,    /**< passes on bytes from a session in another process */
     WS_SOCKJS_KINDS
 } ws_sockjs_kind;
@@ -32,14 +32,14 @@ typedef struct ws_sockjs_response ws_sockjs_response;
 struct ws_sockjs_response {
     ws_handle handle; /**< must be first */
     ws_alarm alarm;   /**< set while the response is ending */
-    int fd;           /**< -1: conn */
+    int fd;           /**< the client's socket; -1: conn is used instead */
     SSL *ssl;         /**< or NULL */
     ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */
     unsigned char kind;
     unsigned char chunked; /**< RFC 9112, section 7.1 */
     unsigned char ending;  /**< the last data is queued: close when all bytes are written */
     unsigned char write_shut;
-    unsigned char parts; /**< the beginning of the frame has been sent */
+    unsigned char parts; /**< the beginning of `frame` has been sent */
     apr_uint64_t sent;   /**< bytes of the body */
     ws_strbuf frame;     /**< the frame under construction */
     ws_strbuf out;       /**< bytes to write to the socket, starting at pos */
@@ -52,7 +52,8 @@ struct ws_sockjs_response {
     char callback[WS_SOCKJS_CALLBACK_MAX + 1];
 };
 
-/** Takes over fd and ssl. @return NULL if out of memory; fd and ssl are then released */
+/** Create a response over a socket. Takes over fd and ssl. @return NULL: out of memory; fd and ssl
+ *  have been released */
 ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_sockjs_kind kind);
 
 /** Create a response over a WebSocket. The caller must call gone and drained. */
@@ -79,8 +80,8 @@ void ws_sockjs_response_end_frame(ws_sockjs_response *r);
 /** Append a complete frame. */
 void ws_sockjs_response_put(ws_sockjs_response *r, const char *frame);
 
-/** Write the buffered bytes; calls neither gone nor drained. @return 0; -1 if the client has closed
- */
+/** Write the buffered bytes; calls neither gone nor drained. @return 0; -1: the client has closed
+ *  the connection */
 int ws_sockjs_response_flush(ws_sockjs_response *r);
 
 /** Whether bytes are still buffered because the client has not accepted them. */

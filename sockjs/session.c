@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A session is open as long as its end of the socket pair is open. After that, it answers the
- * client's requests with the close code and reason until `delay` has passed. While no response is
- * open, the session does not read from the pair. The send queue of the handler's connection then
- * fills, and its back-pressure policy applies.
+ * SockJS sessions. A session is open as long as its end of the socket pair is open. After that, it
+ * answers the client's requests with the close code and reason until `delay` has passed. While no
+ * response is open, the session does not read from the pair. The send queue of the handler's
+ * connection then fills, and its back-pressure policy applies.
  */
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 #include "sockjs/session_state.h"
 
-/* Slots of a loop's hash table; the sessions in one slot form a list. */
+/* Number of buckets in a loop's hash table; the sessions in one bucket form a list. */
 #define SESSION_BUCKETS 4096u
 
 /* Size of one read from the pair, bytes. */
@@ -60,7 +60,8 @@ static void session_free(ws_handle *g)
     free(s);
 }
 
-/* After a Close frame, the socket stays open until the engine has answered. */
+/* Leave the pair to the engine. After a Close frame, the socket stays open until the engine has
+ * answered. */
 static void session_finish_pair(ws_sockjs_session *s)
 {
     ws_sockjs_response *r;
@@ -143,7 +144,7 @@ static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
     ws_strbuf_free(&t);
 }
 
-/* The current frame cannot be completed, so abort the response. */
+/* Report the close to the client. If a frame has been sent in part, abort the response. */
 static void session_tell_close(ws_sockjs_session *s)
 {
     if (!s->response) {
@@ -218,7 +219,7 @@ static int session_response_full(const ws_sockjs_session *s)
            && (r->kind <= WS_SOCKJS_JSONP || r->sent >= s->options.response);
 }
 
-/* @return whether the pump continues */
+/* Write the response's bytes, or detach a complete response. @return whether the pump continues */
 static int session_settle(ws_sockjs_session *s)
 {
     if (!s->response) {
@@ -235,7 +236,7 @@ static int session_settle(ws_sockjs_session *s)
     return s->fd >= 0;
 }
 
-/* @return bytes; 0: no data yet, or the session is closed */
+/* Read from the pair. @return bytes read; 0: no data yet, or the session is closed */
 static apr_ssize_t session_read(ws_sockjs_session *s, char *buf)
 {
     apr_ssize_t n;
@@ -312,7 +313,7 @@ static void session_alarm(ws_alarm *a)
 
 /* ---- To the handler ---- */
 
-/* Write the queued frames. @return 0; -1 when the pair is broken */
+/* Write the queued frames to the pair. @return 0; -1: the pair is broken */
 static int session_write(ws_sockjs_session *s)
 {
     while (ws_sockjs_session_waits(s)) {

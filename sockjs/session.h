@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SockJS sessions of a process. A session is the client side of a WebSocket inside the process,
- * over a pair of sockets. The other end is an ordinary connection of the engine, so that handlers,
- * queues, limits and channels work as for any other connection. The session converts frames from
- * the engine into SockJS frames for the open response, and messages from the client into frames for
- * the engine.
+ * The SockJS sessions of a process. A session represents a client. It is connected to the engine
+ * through a pair of sockets, as the client side of a WebSocket. The other end of the pair is an
+ * ordinary connection of the engine, so that handlers, queues, limits and channels work as for any
+ * other connection. The session converts frames from the engine into SockJS frames for the open
+ * response, and messages from the client into frames for the engine.
  *
- * The session's key determines its loop. Functions with an engine may be called on any thread.
+ * A session is identified by a key, which also determines its loop. Functions with an engine may be
+ * called on any thread.
  */
 
 #ifndef WS_SOCKJS_SESSION_H
@@ -26,7 +27,7 @@ typedef struct ws_sockjs_options {
     apr_uint32_t heartbeat, delay; /**< milliseconds */
 } ws_sockjs_options;
 
-/** Results for a client's messages, as HTTP statuses. */
+/** Results of ws_sockjs_input(), as HTTP statuses. */
 enum {
     WS_SOCKJS_TAKEN = 204,
     WS_SOCKJS_WAITS = 202, /**< accepted, but the handler is not reading: answer the client later */
@@ -39,7 +40,7 @@ ws_loop *ws_sockjs_loop(ws_engine *engine, const ws_sockjs_key *key);
 
 /**
  * Create a session.
- * @param fd        its end of the pair, which it takes over
+ * @param fd        the session's end of the socket pair; the session takes it over
  * @param settings  the Location's settings
  * @param ticket    released when the session is freed; or NULL
  * @return 0; -1: fd and ticket have been released
@@ -60,8 +61,8 @@ typedef struct ws_sockjs_request {
 void ws_sockjs_attach(ws_engine *engine, const ws_sockjs_key *key, const ws_sockjs_request *request,
                       int fd, SSL *ssl);
 
-/** Copy bytes from fd, which is connected to a session in another process, to a client. Takes over
- *  all arguments. */
+/** Copy bytes from fd, which is connected to a session in another process, to a client. client: the
+ *  client's socket. Takes over all arguments but engine. */
 void ws_sockjs_carry(ws_engine *engine, int fd, int client, SSL *ssl);
 
 /**

@@ -22,7 +22,7 @@ typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
     ws_handle handle;        /**< must be first; the session's end of the pair */
     ws_alarm alarm;          /**< the next heartbeat; without a response, the session's end */
-    ws_sockjs_session *next; /**< next session in the same slot */
+    ws_sockjs_session *next; /**< next session in the same bucket of the loop's table */
     ws_sockjs_key key;
     ws_sockjs_options options;
     const ws_settings *settings;
@@ -44,8 +44,8 @@ struct ws_sockjs_session {
 /** Find the session with this key in this loop. @return NULL: there is none */
 ws_sockjs_session *ws_sockjs_find(ws_loop *loop, const ws_sockjs_key *key);
 
-/** Make this the session's open response. If the session is closed, send the close reason and end
- *  the response. */
+/** Make r the session's open response. If the session is closed, send the close code and reason,
+ *  and end the response. */
 void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
 
 /** Read from the handler's connection as long as the response accepts bytes. */
@@ -61,8 +61,8 @@ static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
     return s->in.len > s->in_pos;
 }
 
-/** End the handler's connection after the client has disconnected, with a Close frame if the client
- *  sent one. */
+/** End the handler's connection, because the client has disconnected. Sends a Close frame if the
+ *  client sent one. */
 void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
 
 /**

@@ -46,7 +46,7 @@ static void text_add_utf8(ws_strbuf *t, unsigned c)
     ws_strbuf_add(t, b, n);
 }
 
-/* The four digits after \u. @return the code unit, or -1 */
+/* Parse the four digits after \u. @return the code unit, or -1 */
 static int text_unit(text_input *in)
 {
     apr_uint64_t unit;
@@ -202,7 +202,8 @@ static int text_is_plain(unsigned char c, int nested)
     return c >= 0x20 && c != '"' && c != '\\' && !text_is_lead(c) && !(nested && c == '<');
 }
 
-/* U+200C to U+200F, U+2028 to U+202F, U+2060 to U+206F, U+FFF0 to U+FFFF. */
+/* Whether a character is escaped: U+200C to U+200F, U+2028 to U+202F, U+2060 to U+206F, and U+FFF0
+ * to U+FFFF. */
 static int text_is_escaped(unsigned c)
 {
     return (c >= 0x200C && c <= 0x200F) || (c >= 0x2028 && c <= 0x202F)
@@ -238,8 +239,8 @@ static void text_put_special(ws_strbuf *t, int nested, unsigned char c)
     ws_sockjs_puts(t, nested, escaped);
 }
 
-/* Complete a character that was split between the previous piece and this one. @return bytes
- * taken */
+/* Complete a character that was split between the previous piece and this one. @return the number
+ * of bytes taken from data */
 static apr_size_t text_complete(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                                 apr_size_t len)
 {

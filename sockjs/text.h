@@ -13,6 +13,7 @@
 /** Longest name of a JavaScript callback, bytes. */
 #define WS_SOCKJS_CALLBACK_MAX 120
 
+/** The results of parsing a client's messages. */
 typedef enum {
     WS_SOCKJS_PARSED,
     WS_SOCKJS_EMPTY,  /**< empty, or not an array: "Payload expected." */
@@ -21,16 +22,17 @@ typedef enum {
 } ws_sockjs_parsed;
 
 /**
- * Read an array of strings, or one string, and append each as a text frame of a WebSocket client.
- * An unpaired surrogate becomes U+FFFD, as a browser's WebSocket does it. UTF-8 is not checked.
- * @param frames  incomplete unless WS_SOCKJS_PARSED is returned
+ * Read an array of strings, or one string, and append each string as a text frame of a WebSocket
+ * client. Like a browser's WebSocket, replaces an unpaired surrogate with U+FFFD. UTF-8 is not
+ * checked.
+ * @param frames  complete only if WS_SOCKJS_PARSED is returned
  */
 ws_sockjs_parsed ws_sockjs_parse(const char *text, apr_size_t len, ws_strbuf *frames);
 
 /** Append a frame as a WebSocket client sends it. first: its first byte */
 void ws_sockjs_client_frame(ws_strbuf *frames, unsigned first, const void *data, apr_size_t len);
 
-/** The state of text that arrives in pieces, between two pieces. Initially zero. */
+/** The bytes of a character that was split between two pieces of text. Initially zero. */
 typedef struct ws_sockjs_cut {
     unsigned char held[2], count;
 } ws_sockjs_cut;
@@ -43,8 +45,8 @@ typedef struct ws_sockjs_cut {
 void ws_sockjs_escape(ws_strbuf *t, ws_sockjs_cut *cut, int nested, const char *data,
                       apr_size_t len);
 
-/** Append ASCII text that is part of the frame, not of a message. JSON does not require
- *  escaping it. */
+/** Append ASCII text that is part of the frame, not of a message. The text needs no escaping for
+ *  JSON. */
 void ws_sockjs_puts(ws_strbuf *t, int nested, const char *s);
 
 /** Whether a name is a valid callback: 1 to 120 letters, digits, "_", "-" or ".". */
