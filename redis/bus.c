@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The bus: publishes messages to Redis, and receives messages from other machines on a thread of
- *  its own. */
+/** The bus: publishes messages to Redis. A separate thread receives messages from other
+ *  machines. */
 
 #include "redis/bus.h"
 
@@ -84,7 +84,8 @@ static int bus_alive(ws_bus *b, const ws_node *node)
     return running;
 }
 
-/* For up to one BEAT after its start, a process is unknown. */
+/* List the processes that have sent a heartbeat lately. A process that has just started is missing
+ * for up to one BEAT. */
 static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
 {
     ws_redis *r = WS_REDIS_OF(b, bus);
@@ -113,7 +114,7 @@ static void bus_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
     }
 }
 
-/* @return 0; -1: the queue is full */
+/* Queue a publication. @return 0; -1: the queue is full */
 static int bus_give(ws_redis *r, const ws_packet *p, const char *kind, const char *name, int len)
 {
     unsigned char head[WS_PACKET_HEAD_MAX];
@@ -227,8 +228,9 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 }
 
 /*
- * On a new connection, the first PING follows the SUBSCRIBE commands, so its reply confirms them.
- * From now on no message is missed. Earlier ones are in the histories, or lost.
+ * Handle the first PING's reply on a new connection. It confirms the SUBSCRIBE commands, which were
+ * sent before the PING. From now on no message is missed. Earlier messages are in the histories, or
+ * lost.
  */
 static void bus_settle(ws_redis *r, ws_channels *h)
 {
@@ -238,8 +240,8 @@ static void bus_settle(ws_redis *r, ws_channels *h)
     r->settled = r->again = 1;
 }
 
-/* A subscription takes effect with its reply. Between the subscriber's read of the history and this
- * reply, a message may have been stored. */
+/* Handle the reply to SUBSCRIBE, with which the subscription takes effect. A message may have been
+ * stored between the subscriber's read of the history and this reply. */
 static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *reply)
 {
     size_t prefix = strlen(r->options.prefix) + 2;
@@ -307,7 +309,7 @@ static int bus_write_all(redisContext *c)
     return 0;
 }
 
-/* @return 0; -1: the connection has broken, or a reply is invalid */
+/* Read and handle replies. @return 0; -1: the connection has broken, or a reply is invalid */
 static int bus_read(ws_redis *r, redisContext *c, apr_size_t *size)
 {
     redisReply *reply;
@@ -409,7 +411,7 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     r->away = 1;
     ws_redis_history_init(r);
     ws_redis_once_init(r);
-    /* A separate pool: several threads use it, with the lock held. */
+    /* Create a separate pool, because several threads use it, with the lock held. */
     if ((rv = apr_pool_create_unmanaged(&r->pool)) != APR_SUCCESS
         || (rv = apr_thread_mutex_create(&r->lock, APR_THREAD_MUTEX_DEFAULT, pool)) != APR_SUCCESS
         || (rv = apr_thread_cond_create(&r->work, pool)) != APR_SUCCESS) {

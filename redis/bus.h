@@ -41,15 +41,15 @@ typedef struct ws_redis_options {
     SSL_CTX *tls_ctx;            /**< created from tls when its files are readable; NULL: no TLS */
     const char *user, *password; /**< or NULL */
     const char *sentinel_user, *sentinel_password; /**< or NULL */
-    const char *master; /**< name of the master if the hosts are sentinels; or NULL */
+    const char *master; /**< name of the master if the hosts are sentinels; otherwise NULL */
     int db;
     const char *prefix;
     ws_node self;
-    apr_size_t queue; /**< limit on the send queue, bytes */
+    apr_size_t queue; /**< maximum size of the send queue, bytes */
     const ws_history_rule *rules;
     unsigned rule_count;
     ws_history_log_fn *log;
-    int send_only; /**< history only: no receiver thread, no bus */
+    int send_only; /**< 1: there is no receiver thread and no bus */
 } ws_redis_options;
 
 typedef struct ws_redis ws_redis;
@@ -59,7 +59,7 @@ apr_status_t ws_redis_create(ws_redis **r, const ws_redis_options *options, apr_
 
 ws_bus *ws_redis_bus(ws_redis *r);
 
-/** @return NULL: no history rules are configured */
+/** Get the history. @return NULL: no history rules are configured */
 ws_history *ws_redis_history(ws_redis *r);
 
 ws_once *ws_redis_once(ws_redis *r);

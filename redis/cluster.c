@@ -14,8 +14,8 @@
 
 /* ---- Slots ---- */
 
-/* CRC-16/XMODEM of the part of a key in braces. Redis Cluster specification, "Key distribution
- * model". */
+/* Compute a key's slot: CRC-16/XMODEM of the part in braces. See the Redis Cluster specification,
+ * "Key distribution model". */
 static unsigned cluster_slot(const char *key, size_t len)
 {
     const char *open = memchr(key, '{', len), *close;
@@ -34,8 +34,8 @@ static unsigned cluster_slot(const char *key, size_t len)
     return crc % WS_REDIS_SLOTS;
 }
 
-/* In EVAL the first key follows the script and the number of keys; in other commands it follows the
- * command name. */
+/* Get the slot of a job's key. In EVAL the first key follows the script and the number of keys; in
+ * other commands it follows the command name. */
 static unsigned cluster_slot_of(const ws_redis_job *j)
 {
     int key = !strcmp(j->argv[0], "EVAL") ? 3 : 1;
@@ -94,8 +94,8 @@ static void cluster_forget(struct ws_redis_cluster *k)
     memset(k->slots, WS_REDIS_NO_NODE, sizeof(k->slots));
 }
 
-/* Redis 7 returns a description of SPUBLISH; earlier versions reply nil or an error. Without a
- * reply, the map stays incomplete. */
+/* Check whether the server has SPUBLISH. Redis 7 returns a description of it; earlier versions
+ * reply nil or an error. Without a reply, the map stays incomplete. */
 static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "COMMAND INFO SPUBLISH");
@@ -165,7 +165,7 @@ int ws_redis_cluster_connect(ws_redis *r, ws_redis_node *n)
     return n->c != NULL;
 }
 
-/* @return whether all jobs have a reply; the others stay in *jobs */
+/* Send jobs to a node. @return whether all jobs have a reply; the others stay in *jobs */
 static int cluster_send_to(ws_redis *r, ws_redis_node *n, ws_redis_job **jobs)
 {
     while (*jobs) {
@@ -178,7 +178,7 @@ static int cluster_send_to(ws_redis *r, ws_redis_node *n, ws_redis_job **jobs)
     return 1;
 }
 
-/* The job was queued before the map had arrived. */
+/* Set the command's name, because the job was queued before the map had arrived. */
 static void cluster_name_publications(const struct ws_redis_cluster *k, ws_redis_job *j)
 {
     const char *name = k->sharded ? "SPUBLISH" : "PUBLISH";

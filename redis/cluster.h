@@ -17,7 +17,7 @@ typedef struct ws_redis_node {
     char host[WS_REDIS_NODE_HOST_MAX];
     int port;
     redisContext *c; /**< NULL: not connected */
-    /* Of the receiver: */
+    /* Used by the receiver only: */
     int needed;       /**< a channel is waiting for this connection */
     int missed;       /**< read the histories after the next acknowledgements */
     unsigned acks;    /**< number of subscriptions not yet acknowledged */
@@ -29,12 +29,12 @@ typedef struct ws_redis_node {
 struct ws_redis_cluster {
     ws_redis_node nodes[WS_REDIS_NODES_MAX];
     unsigned count;
-    int known;
+    int known;                           /**< the map is complete */
     int sharded;                         /**< the server has SPUBLISH and SSUBSCRIBE */
     unsigned char slots[WS_REDIS_SLOTS]; /**< index of a node */
 };
 
-/** @return NULL: out of memory */
+/** Create an empty map. @return NULL: out of memory */
 struct ws_redis_cluster *ws_redis_cluster_new(void);
 
 /** Close the connections, and free the map. Ignores NULL. */

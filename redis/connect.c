@@ -15,7 +15,7 @@
 #include "redis/private.h"
 
 #define TIMEOUT 5         /* timeout of connects and replies, seconds */
-#define LAST_CONNECT 500  /* a process that ends connects for at most this long, milliseconds */
+#define LAST_CONNECT 500  /* maximum time to connect while the process ends, milliseconds */
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
 
@@ -53,7 +53,7 @@ void ws_redis_tell(ws_redis *r, const redisContext *c, int *told)
 
 /* ---- Steps ---- */
 
-/* Milliseconds until a connect that began at `since` has failed, 0 or more. */
+/* Get the remaining time of a connect that began at `since`, milliseconds; at least 0. */
 static int connect_patience(const ws_redis *r, apr_time_t since)
 {
     apr_time_t stopped = __atomic_load_n(&r->stopped, __ATOMIC_RELAXED);
@@ -86,7 +86,8 @@ static int connect_wait(ws_redis *r, int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
 }
 
-/* Finish what hiredis has begun. From then on, the connection blocks, with a timeout. */
+/* Finish the connect that hiredis has begun. From then on, the connection blocks, with a
+ * timeout. */
 static void connect_finish(ws_redis *r, redisContext *c)
 {
     struct timeval timeout = {TIMEOUT, 0};
@@ -127,7 +128,8 @@ static int connect_is_error(const redisReply *reply)
     return reply && reply->type == REDIS_REPLY_ERROR;
 }
 
-/* Log in. @return a reply other than OK, to be freed; NULL: success, or the connection broke */
+/* Log in. @return a reply other than OK, which the caller frees; NULL: success, or the connection
+ * broke */
 static redisReply *connect_log_in(redisContext *c, const char *user, const char *password)
 {
     redisReply *reply = !password ? NULL
@@ -140,7 +142,8 @@ static redisReply *connect_log_in(redisContext *c, const char *user, const char 
     return reply;
 }
 
-/* Unless the reply is OK, set it as the connection's error. Frees the reply. */
+/* Handle the reply to a command that must be answered with OK: set any other reply as the
+ * connection's error. Frees the reply. */
 static void connect_refused(redisContext *c, redisReply *reply)
 {
     if (reply) {
@@ -175,7 +178,8 @@ static redisReply *connect_ask_sentinel(const ws_redis *r, redisContext *c)
     return reply;
 }
 
-/* @return a connection to the master; or the sentinel's connection, with an error */
+/* Ask a sentinel for the master, and connect to it. @return the connection to the master; or the
+ * sentinel's connection, with an error */
 static redisContext *connect_to_master(ws_redis *r, redisContext *c)
 {
     redisReply *reply = connect_ask_sentinel(r, c);
@@ -201,8 +205,8 @@ static redisContext *connect_to_master(ws_redis *r, redisContext *c)
     return master;
 }
 
-/* A sentinel may name a server that is not yet a master, or is one no longer. In this case set an
- * error, so that no command is sent to it. */
+/* Check that the server is a master. A sentinel may name a server that is not yet a master, or no
+ * longer one. In this case set an error, so that no command is sent to it. */
 static void connect_check_master(redisContext *c)
 {
     redisReply *reply = ws_redis_ask(c, "ROLE");

@@ -13,10 +13,10 @@
 #include "base/thread.h"
 #include "redis/private.h"
 
-#define BATCH 256    /* commands per batch */
+#define BATCH 256    /* maximum number of commands per batch */
 #define CONFIRM 1000 /* timeout of WAIT, milliseconds */
-#define ALONE 10     /* after a WAIT that no replica confirmed: time without WAIT, seconds */
-#define PROBE 50     /* timeout of the first WAIT after that, milliseconds */
+#define ALONE 10     /* time without WAIT after a WAIT that no replica confirmed, seconds */
+#define PROBE 50     /* timeout of the first WAIT after that time, milliseconds */
 
 /* ---- Jobs ---- */
 
@@ -120,12 +120,12 @@ int ws_redis_refused(ws_redis *r, const redisReply *reply)
 void ws_redis_wrong(ws_redis *r, const redisReply *reply)
 {
     if (reply && !ws_redis_refused(r, reply)) {
-        ws_redis_complain(r, "unexpected reply; is this Redis 5 or later?");
+        ws_redis_complain(r, "unexpected reply; Redis 5 or later is required");
     }
 }
 
-/* Errors of a server that is starting, is not a master, or does not have the slot: the job is sent
- * again. */
+/* Whether a reply is an error of a server that is starting, is not a master, or does not have the
+ * slot. The job is then sent again. */
 static int reply_is_temporary(const redisReply *reply)
 {
     static const char *const why[] = {"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS",
@@ -151,7 +151,7 @@ static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
     return lasting && (r->options.master || r->options.cluster) && apr_time_now() >= r->alone;
 }
 
-/* @return 0; -1: the connection broke */
+/* Receive the reply to WAIT. @return 0; -1: the connection broke */
 static int batch_take_wait(ws_redis *r, redisContext *c)
 {
     redisReply *reply = ws_redis_reply_wait(c);
@@ -167,8 +167,8 @@ static int batch_take_wait(ws_redis *r, redisContext *c)
     return 0;
 }
 
-/* Checked before a batch is sent, because the outcome of commands sent over a broken connection is
- * unknown. No reply is due, so a readable socket means that the server has closed the
+/* Check a connection before a batch is sent, because the outcome of commands sent over a broken
+ * connection is unknown. No reply is due, so a readable socket means that the server has closed the
  * connection. */
 static int batch_connection_ended(const redisContext *c)
 {

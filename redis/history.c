@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Channels' histories in Redis: one stream per channel. Scripts make each operation atomic.
- *  They also make operations idempotent, because the outcome of one is unknown when the connection
- *  is lost. */
+/** Channels' histories in Redis: one stream per channel. Scripts make each operation atomic. They
+ *  also make operations idempotent, because an operation whose reply is lost with the connection is
+ *  sent again. */
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 
 #include "redis/private.h"
 
-/* Time that a channel's epoch and offset are kept after its messages, so that positions stay valid,
- * seconds. */
+/* Time for which a channel's epoch and offset are stored after its messages have expired, so that
+ * positions stay valid, seconds. */
 #define REMEMBERED (24 * 3600)
 
 /* Size limit for the messages on a page, bytes. A single message may be larger. */
@@ -185,7 +185,8 @@ static ws_status history_append(ws_history *h, ws_message *m, ws_append_done don
 
 /* ---- Reading ---- */
 
-/* The offset of a stream entry, whose id is "offset-1"; 0: another program wrote the entry. */
+/* Get the offset of a stream entry, whose id is "offset-1". @return 0: another program wrote the
+ * entry */
 static apr_uint64_t history_offset(const redisReply *entry)
 {
     char *end;
@@ -197,8 +198,8 @@ static apr_uint64_t history_offset(const redisReply *entry)
     return *end == '-' ? offset : 0;
 }
 
-/* Create a message from the fields of an entry. @return APR_EINVAL: another program wrote the
- * entry */
+/* Create a message from the fields of an entry. @return APR_SUCCESS; APR_EINVAL: another program
+ * wrote the entry; or another error */
 static apr_status_t history_message(const ws_redis_job *j, const redisReply *entry, ws_position at,
                                     ws_message **m)
 {

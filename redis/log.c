@@ -15,7 +15,7 @@ struct ws_redis_log {
     ws_redis_log_options options;
 };
 
-/* One atomic command, so that the list never exceeds its maximum length. */
+/* Append to the list. This is one atomic command, so the list never exceeds its maximum length. */
 static const char push[] = "local n = redis.call('RPUSH', KEYS[1], ARGV[2]) "
                            "if n > tonumber(ARGV[1]) then "
                            "redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1) end "
@@ -29,7 +29,7 @@ static void log_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
                       : reply->type == REDIS_REPLY_ERROR ? reply->str
                       : ws_redis_is_text(reply) || ws_redis_number(reply, &length)
                           ? NULL
-                          : "unexpected reply; is this Redis 5 or later?";
+                          : "unexpected reply; Redis 5 or later is required";
     (void)r;
     log->options.done(log->options.arg, why);
 }

@@ -18,9 +18,10 @@ typedef struct ws_redis_log ws_redis_log;
 typedef struct ws_redis_log_options {
     const ws_redis_options *redis; /**< must outlive the log */
     const char *key;
-    int stream;   /**< 0: a list */
+    int stream;   /**< 1: key names a stream; 0: a list */
     unsigned max; /**< maximum number of records; older ones are removed */
-    /** Called when a record has been written, or is lost; why: the reason.  [the log's thread] */
+    /** Called when a record has been written or is lost. why: NULL, or why it is lost  [the log's
+     *  thread] */
     void (*done)(void *arg, const char *why);
     void *arg;
 } ws_redis_log_options;

@@ -8,8 +8,8 @@
 #include "redis/private.h"
 
 /* KEYS: the id's key. ARGV: a token of the message that claims the id; lifetime of the key,
- * seconds. The script is idempotent: after a lost connection, the same message gets the same
- * reply. */
+ * seconds. The script is idempotent: if the connection is lost and the command is sent again, the
+ * same message gets the same reply. */
 static const char claim_script[] =
     "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 1 end\n"
     "return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0\n";
@@ -91,7 +91,7 @@ static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
     if (j) {
         j->done = once_released;
         if (ws_redis_give(r, j) < 0) {
-            ws_redis_job_free(j); /* it expires */
+            ws_redis_job_free(j); /* the id's key stays until it expires */
         }
     }
 }

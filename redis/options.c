@@ -46,7 +46,7 @@ static int options_decode(char *text)
     return ws_percent_decode(text, strlen(text), 0, text, strlen(text) + 1) >= 0;
 }
 
-/* user:password@ */
+/* Parse user:password. @return NULL, or the error */
 static const char *options_login(char *login, ws_redis_options *o)
 {
     char *colon = strchr(login, ':');
@@ -62,7 +62,7 @@ static const char *options_login(char *login, ws_redis_options *o)
     return NULL;
 }
 
-/* host, host:port, [address]:port */
+/* Parse host, host:port or [address]:port. @return NULL, or the error */
 static const char *options_host(apr_pool_t *p, char *text, int port, ws_redis_options *o)
 {
     ws_redis_host *h = &o->hosts[o->host_count];
@@ -106,7 +106,7 @@ static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme
     return error;
 }
 
-/* The path after the hosts: the master's name, the database. */
+/* Parse the path after the hosts: the master's name, the database. @return NULL, or the error */
 static const char *options_path(apr_pool_t *p, char *path, const options_scheme *s,
                                 ws_redis_options *o)
 {
@@ -229,10 +229,10 @@ const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o)
 {
     char *why;
     if (o->sentinel_password && !o->master) {
-        return "sentinel= is the password of a sentinel: it needs a sentinel:// URL";
+        return "sentinel= is the password of a sentinel, so it needs a sentinel:// URL";
     }
     if (o->unsharded && !o->cluster) {
-        return "sharded= is for a cluster: redis-cluster://";
+        return "sharded= is for a cluster, so it needs a redis-cluster:// URL";
     }
     if (!o->tls.on) {
         return o->tls.ca || o->tls.cert || o->tls.key || o->tls.name

@@ -23,9 +23,9 @@ struct ws_redis_job {
     char **argv;
     size_t *lens;
     apr_size_t cost;
-    int shard;   /**< publishes to a channel, with SPUBLISH if the cluster has it */
-    int lasting; /**< if the connection breaks, send it again until it has a reply; 0: drop it */
-    /** Called once, before the job is freed. reply is NULL if none will arrive. */
+    int shard;   /**< 1: publishes to a channel, with SPUBLISH if the cluster has it */
+    int lasting; /**< 1: if the connection breaks, send it again until it has a reply; 0: drop it */
+    /** Called once, before the job is freed. reply is NULL if no reply will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
     ws_message *m; /**< message to store, which may be withdrawn until it is sent; or NULL */
     ws_append_done append_done;
@@ -40,10 +40,10 @@ struct ws_redis_job {
 
 /** A channel with subscribers in this process. */
 typedef struct ws_redis_channel {
-    int count;        /**< number of these subscribers */
+    int count;        /**< number of subscribers */
     int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
-    int before;       /**< sharded: the command has been sent before */
-    redisContext *on; /**< sharded: the connection; NULL: none */
+    int before;       /**< for sharded channels: the command has been sent before */
+    redisContext *on; /**< for sharded channels: the connection; NULL: none */
     char name[WS_CHANNEL_MAX + 1];
 } ws_redis_channel;
 
@@ -56,21 +56,21 @@ struct ws_redis {
     apr_thread_mutex_t *lock; /**< protects the fields below */
     apr_thread_cond_t *work;
     ws_redis_job *first, **last;
-    apr_size_t waiting; /**< bytes */
-    apr_hash_t *wanted; /**< channel -> bus_channel */
+    apr_size_t waiting; /**< size of the queue, bytes */
+    apr_hash_t *wanted; /**< channel's name -> ws_redis_channel */
     apr_pool_t *pool;
-    apr_time_t stopped;     /**< atomic: time of stop; 0: not yet */
-    int wake;               /**< eventfd of the receiver: wanted has changed, or stop */
-    int ended;              /**< eventfd, readable from stop on, for both threads */
-    int away;               /**< atomic: the receiver has no connection */
-    apr_time_t there_since; /**< atomic: time when the receiver last connected */
+    apr_time_t stopped; /**< when ws_redis_destroy() was called; 0: not yet; atomic */
+    int wake;           /**< eventfd for the receiver: wanted has changed, or the process stops */
+    int ended;          /**< eventfd for both threads, readable when the process stops */
+    int away;           /**< the receiver has no connection; atomic */
+    apr_time_t there_since; /**< when the receiver last connected; atomic */
     apr_uint64_t lost;      /**< packets that could not be sent */
     /* Used by the receiver only: */
     int again;   /**< it has been connected before */
     int settled; /**< Redis has processed the subscriptions that were sent after connecting */
     /* Used by the sender only: */
-    char refusal[200];                /**< the last error that was logged */
-    apr_time_t alone;                 /**< omit WAIT until then, since no replica confirmed one */
+    char refusal[200]; /**< the last error that was logged */
+    apr_time_t alone;  /**< send no WAIT before this time: no replica confirmed one */
     struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: not a cluster */
     /* Used by the receiver only: */
     struct ws_redis_shards *shards; /**< NULL: not a cluster */
@@ -100,25 +100,25 @@ int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
 /** Free a job. Ignores NULL. */
 void ws_redis_job_free(ws_redis_job *j);
 
-/** Queue a job for the sender. @return 0; -1: the queue is full, and the job still belongs to the
- *  caller */
+/** Queue a job for the sender. @return 0; -1: the queue is full, and the caller still owns the
+ *  job */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
 
-/** Whether a reply is an error. Logs it, unless it is the one that was logged last. Sender only. */
+/** Whether a reply is an error. Logs the error, unless it was the last one logged. Sender only. */
 int ws_redis_refused(ws_redis *r, const redisReply *reply);
 
-/** Log a problem, unless it is the one that was logged last. Sender only. */
+/** Log a problem, unless it was the last one logged. Sender only. */
 void ws_redis_complain(ws_redis *r, const char *why);
 
-/** Log that a reply is invalid; NULL is not logged. Sender only. */
+/** Log that a reply is invalid. If reply is NULL, do nothing. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
 /** Connect to the first address that works, log in and select the database. @return NULL: none
  *  works; this is logged once */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
 
-/** Open a connection, with TLS if it is configured. @return NULL: out of memory; c->err is set for
- *  other failures */
+/** Open a connection, with TLS if it is configured. @return NULL: out of memory. Other failures set
+ *  c->err */
 redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
 
 /** Log in, select the database, and check that a server named by a sentinel is a master. Failures
@@ -132,7 +132,8 @@ void ws_redis_blame(redisContext *c, const char *format, const char *detail);
  *  @return 0; -1: the connection broke, or the server cannot answer now */
 int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
 
-/** In cluster.c. Sender only, except init. @return init: 0: out of memory */
+/** In cluster.c, for the sender only, except ws_redis_cluster_init(), which returns 0 if memory is
+ *  exhausted. */
 int ws_redis_cluster_init(ws_redis *r);
 void ws_redis_cluster_close(ws_redis *r);
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
@@ -140,11 +141,12 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
 /** Replace each ASK reply with the reply from the node that the ASK names. */
 void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
 
-/** In tails.c: the newest known position of a channel. */
+/** In tails.c: store and get the newest known position of a channel. */
 void ws_redis_tail_note(ws_redis *r, const char *channel, ws_position at);
 ws_position ws_redis_tail_of(ws_redis *r, const char *channel);
 
-/** Log, once, an invalid reply that ended a connection. */
+/** Log that an invalid reply has ended a connection. *told: set; if it is set already, nothing is
+ *  logged */
 void ws_redis_tell(ws_redis *r, const redisContext *c, int *told);
 
 /** Sleep before the next attempt, longer each time. Returns early when the process stops. */
@@ -156,8 +158,8 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 void ws_redis_history_init(ws_redis *r);
 void ws_redis_once_init(ws_redis *r);
 
-/** Set argument i to the key of a message's id, or to a token that is unique to a message. @return
- *  as ws_redis_job_set() */
+/** Set argument i to the key of a message's id, or to a token that is unique to a message.
+ *  @return as ws_redis_job_set() */
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
 int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 

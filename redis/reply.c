@@ -15,7 +15,7 @@
 
 #include "redis/tls.h"
 
-/* Time limit of one reply, seconds. */
+/* Maximum time until a reply is complete, seconds. */
 #define UNTIL_WHOLE 30
 
 /* ---- Limits ---- */
@@ -34,7 +34,7 @@ static void *reply_make_array(const redisReadTask *task, element_count n)
     return n > WS_REDIS_ELEMENTS_MAX ? NULL : make_array(task, n);
 }
 
-/* hiredis exposes its reply functions only through a reader. */
+/* Get hiredis's reply functions, which it exposes only through a reader. */
 static void reply_find_functions(void)
 {
     redisReader *r = redisReaderCreate();

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Replies from Redis. The server may be compromised, or be a different program. So each reply is
- * checked like client input before it is used: its type, its size and the time it takes.
+ * Replies from Redis. The server may be compromised, or be a different program. Each reply is
+ * therefore checked like client input before it is used: its type, its size, and the time it takes.
  */
 
 #ifndef WS_REDIS_REPLY_H
@@ -11,20 +11,20 @@
 #include <apr.h>
 #include <hiredis/hiredis.h>
 
-/** Largest reply, bytes: a page of a history, or a packet, with the largest message. */
+/** Maximum size of a reply, bytes: a page of a history, or a packet, with the largest message. */
 #define WS_REDIS_REPLY_MAX (20 * 1024 * 1024)
 
 /** Largest number of elements of an array. */
 #define WS_REDIS_ELEMENTS_MAX 1024
 
-/** Limit the size of arrays in a reader: hiredis allocates an array as soon as its length
+/** Limit the size of arrays in a reader, because hiredis allocates an array as soon as its length
  *  arrives. */
 void ws_redis_reply_bound(redisReader *reader);
 
 /**
  * Read the bytes that have arrived.
- * @param size  bytes of the incomplete reply; initially 0
- * @return 0; -1: the connection broke, or the reply is too long; c->errstr says which
+ * @param size  received bytes of an incomplete reply; initially 0
+ * @return 0; -1: the connection broke, or the reply is too long; c->errstr has the error
  */
 int ws_redis_reply_fill(redisContext *c, apr_size_t *size);
 
@@ -35,7 +35,7 @@ redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size);
 /** Send the appended commands and wait for the next reply. @return NULL: c->errstr has the error */
 redisReply *ws_redis_reply_wait(redisContext *c);
 
-/** Send one command and wait for its reply, as redisCommand(). */
+/** Send one command and wait for its reply, as redisCommand() does. */
 redisReply *ws_redis_ask(redisContext *c, const char *format, ...);
 
 /** Whether a reply is a string of one or more bytes without a NUL. */

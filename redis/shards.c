@@ -2,8 +2,9 @@
 
 /**
  * Subscriptions to sharded channels. When a node fails, moves a slot or is not the right one, the
- * map is out of date. It is then read again, with a back-off, and the channels of that node are
- * subscribed to on their new nodes. Channels on other nodes keep their connections.
+ * map of nodes and slots is out of date. The receiver then reads it again, with a back-off, and
+ * subscribes to the channels of that node on their new nodes. Channels on other nodes keep their
+ * connections.
  */
 
 #include "redis/shards.h"
@@ -14,13 +15,13 @@
 
 #include "redis/cluster.h"
 
-#define RETRY_MIN 100 /* milliseconds */
+#define RETRY_MIN 100 /* minimum time before the map is read again, milliseconds */
 
 struct ws_redis_shards {
     struct ws_redis_cluster *map;
     int stale; /**< read the map again at `retry` */
     apr_time_t retry;
-    unsigned attempts; /**< since all channels were last subscribed */
+    unsigned attempts; /**< number of attempts since all channels were last subscribed */
     apr_time_t ping;   /**< when the next PINGs are due */
     int told;
 };
@@ -32,7 +33,7 @@ static const char *shards_name(const ws_redis *r, const ws_redis_channel *w, cha
     return text;
 }
 
-/* Close a connection. Its channels then have none. */
+/* Close a connection. Its channels then have no connection. */
 static void shards_close(ws_redis *r, ws_redis_node *n)
 {
     if (!n->c) {
@@ -153,7 +154,8 @@ static void shards_assign_all(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
 }
 
-/* Nothing is read while a connection is made, so that time does not count as silence. */
+/* Restart the times of silence. No connection was read while another one was made, so this time
+ * must not count as silence. */
 static void shards_excuse(struct ws_redis_cluster *k)
 {
     for (unsigned i = 0; i < k->count; i++) {
@@ -161,7 +163,7 @@ static void shards_excuse(struct ws_redis_cluster *k)
     }
 }
 
-/* @return whether a connection was made */
+/* Connect to the nodes that are needed. @return whether a connection was made */
 static int shards_connect(ws_redis *r)
 {
     struct ws_redis_cluster *k = r->shards->map;
@@ -199,7 +201,7 @@ void ws_redis_shards_subscribe(ws_redis *r)
 
 /* ---- Receiving ---- */
 
-/* The server has ended a subscription because it is moving the slot. */
+/* Handle that the server has ended a subscription, because it is moving the slot. */
 static void shards_unsubscribed(ws_redis *r, const ws_redis_node *n, const redisReply *name)
 {
     size_t prefix = strlen(r->options.prefix) + 2;
@@ -227,7 +229,7 @@ static int shards_is_redirect(const redisReply *reply)
     return is;
 }
 
-/* @return 0; -1: the connection cannot be used any longer */
+/* Handle a reply. @return 0; -1: the connection cannot be used any longer */
 static int shards_take(ws_redis *r, ws_redis_node *n, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {

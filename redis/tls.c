@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The SSL object is in the reader's privdata. hiredis passes that only to the functions that create
- * replies, which ignore it. */
+/* Get a connection's SSL object, which is stored in the reader's privdata. hiredis passes privdata
+ * only to the functions that create replies, which ignore it. */
 static SSL *tls_of(const redisContext *c)
 {
     return c->reader ? c->reader->privdata : NULL;
@@ -134,7 +134,7 @@ int ws_redis_write(redisContext *c, int *done)
     }
     ERR_clear_error();
     if (len && SSL_write_ex(ssl, c->obuf, len, &sent) != 1) {
-        return tls_gone(c, "the peer does not read");
+        return tls_gone(c, "sending to the server failed");
     }
     sdsfree(c->obuf);
     if (!(c->obuf = sdsempty())) {

@@ -23,11 +23,11 @@ SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200]);
  *  set */
 int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name);
 
-/** As redisBufferRead() and redisBufferWrite(), with TLS if the connection has it. */
+/** Like redisBufferRead() and redisBufferWrite(), with TLS if the connection has it. */
 int ws_redis_read(redisContext *c);
 int ws_redis_write(redisContext *c, int *done);
 
-/** As redisFree(). Ignores NULL. */
+/** Like redisFree(). Ignores NULL. */
 void ws_redis_close(redisContext *c);
 
 #endif
