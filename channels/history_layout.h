@@ -19,7 +19,6 @@
  * A turn is an entry in the list of all messages by age. Each message in any channel gets a turn,
  * with the next number.
  *
- *
  * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
  * The offset of a channel's first message is therefore not stored: it is in the key of the first
  * record in `messages` with the channel's id.
