@@ -122,7 +122,7 @@ export class Subscription extends Emitter {
 class Socket {
     constructor(live, token) {
         const ws = this.ws = new live.options.WebSocket(address(live.url, {token}).href.replace(/^http/, 'ws'), PROTOCOL);
-        ws.onopen = () => ws.protocol === PROTOCOL ? live._opened(this) : live._lost(this, `no ${PROTOCOL} there`);
+        ws.onopen = () => ws.protocol === PROTOCOL ? live._opened(this) : live._lost(this, `the server does not support ${PROTOCOL}`);
         ws.onmessage = ({data}) => live._received(this, JSON.parse(data));
         ws.onclose = ({code, reason}) => live._lost(this, reason || `closed with ${code}`);
         ws.onerror = () => {};
