@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket_hook: the directive WebSocketChannelHook, with which an application decides about
- * channels by HTTP requests. It is a separate module, so that mod_websocket does not need libcurl.
- * The thread in handlers/http/courier.c makes the requests.
+ * mod_websocket_hook provides the directive WebSocketChannelHook. With this directive, the server
+ * sends HTTP requests to an application, which decides about publications and subscriptions. It is
+ * a separate module, so that mod_websocket does not need libcurl. The thread in
+ * handlers/http/courier.c makes the requests.
  */
 
 #include <httpd.h>
@@ -33,23 +34,23 @@ extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 /* Time limit for a request without timeout=. Publishers over HTTP wait for ten seconds. */
 #define TIMEOUT "5s"
 
-/* Limit on the queued requests for one application, in a child process, bytes. */
+/* Maximum size of the queued requests for one application in a child process, bytes. */
 #define BYTES_MAX (64 * 1024 * 1024)
 
 static const char *const names[] = {"publish", "subscribe", "unsubscribe", "occupied", "vacated"};
 #define NAMES (sizeof(names) / sizeof(*names))
 
-/* A line of the configuration. */
+/* A WebSocketChannelHook line in the configuration. */
 typedef struct hook_line {
-    unsigned events; /* ws_app_event */
+    unsigned events; /* set of ws_app_event */
     const char *pattern;
     http_config *config;
-    /* The child's. */
+    /* The members below are set in the child process. claims and connect_to are NULL if the
+     * application is not a page on this server. */
     courier *courier;
-    const char *url, *claims,
-        *connect_to;    /* the last two are NULL if the application is not a page on this server */
-    apr_size_t bytes;   /* atomic; queued */
-    unsigned jobs;      /* atomic */
+    const char *url, *claims, *connect_to;
+    apr_size_t bytes;   /* atomic; size of the queued requests */
+    unsigned jobs;      /* atomic; number of queued requests */
     apr_int64_t logged; /* atomic; time of the last logged failure */
 } hook_line;
 
@@ -57,24 +58,24 @@ typedef struct hook_line {
 typedef struct hook_queue {
     session *session;
     unsigned jobs;
-    char key[]; /* identifies the queue */
+    char key[]; /* identifies the queue, see hook_queue_of() */
 } hook_queue;
 
-/* A question in progress. */
+/* A question to the application that has no answer yet. */
 typedef struct hook_question {
     hook_line *line;
     hook_queue *queue;
     ws_app_event event;
-    ws_app_done done; /* or NULL */
+    ws_app_done done; /* called with the answer, or NULL */
     void *arg;
     char channel[WS_CHANNEL_MAX + 1];
 } hook_question;
 
-static apr_array_header_t *lines; /* hook_line *; NULL: none */
+static apr_array_header_t *lines; /* array of hook_line *; NULL: the directive is not used */
 static server_rec *main_server;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the next two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the two variables below */
 static apr_pool_t *pool;
-static apr_hash_t *queues; /* hook_queue, by its key */
+static apr_hash_t *queues; /* maps the key of a queue to the hook_queue */
 
 /* ---- The directive ---- */
 
@@ -167,8 +168,8 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
 
 /* ---- Questions ---- */
 
-/* A wildcard is a question about all channels that begin like it: it must not pass beside the
- * pattern of some. */
+/* Whether a pattern matches a channel. The subscription to a wildcard is a question about all
+ * channels that begin with the same text, so it matches if the pattern could match any of them. */
 static int hook_matches(const char *pattern, const char *channel)
 {
     apr_size_t star = strcspn(channel, "*"), literal = strcspn(pattern, "*?[\\");
@@ -209,7 +210,7 @@ static session *hook_session(hook_line *line)
 }
 
 /* The messages of a channel share a queue and keep their order. So do the events of a connection,
- * and the occupied events of a channel. Call with the lock held. */
+ * and the occupied and vacated events of a channel. The caller must hold the lock. */
 static hook_queue *hook_queue_of(hook_line *line, const ws_app_question *q)
 {
     int on_conn = q->event == WS_APP_SUBSCRIBE || q->event == WS_APP_UNSUBSCRIBE;
@@ -278,7 +279,7 @@ static form hook_form(const ws_app_question *q)
     return f;
 }
 
-/* Logs at most one line per second and directive. */
+/* Log a failure, but at most one line per second for each directive. */
 static void hook_log(hook_line *line, const hook_question *h, const char *error)
 {
     apr_int64_t now = apr_time_sec(apr_time_now());
@@ -291,7 +292,7 @@ static void hook_log(hook_line *line, const hook_question *h, const char *error)
     }
 }
 
-/* On the courier's thread. */
+/* Process the result of a request.  [the courier's thread] */
 static void hook_done(job *j)
 {
     hook_question *h = j->arg;
@@ -317,7 +318,7 @@ static void hook_done(job *j)
     free(h);
 }
 
-/* @return 0: the queue is full */
+/* Count a request of len bytes. @return 0: the queue is full */
 static int hook_admit(hook_line *line, apr_size_t len)
 {
     int room = __atomic_add_fetch(&line->jobs, 1, __ATOMIC_RELAXED) <= line->config->queue;
@@ -329,7 +330,7 @@ static int hook_admit(hook_line *line, apr_size_t len)
     return room;
 }
 
-/* Put a question into its queue. @return 0: no memory */
+/* Put a question into its queue. @return 0: out of memory */
 static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_question *h)
 {
     hook_queue *queue;
@@ -338,7 +339,7 @@ static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_que
         queue->jobs++;
         j->session = queue->session;
         session_ref(j->session);
-        courier_take(j); /* after this call j and h may have been freed */
+        courier_take(j); /* after this call, j and h may already be freed */
     }
     pthread_mutex_unlock(&lock);
     return queue != NULL;
@@ -365,7 +366,7 @@ static ws_status hook_ask(const ws_app_question *q, ws_app_done done, void *arg)
     }
     *h = (hook_question){.line = line, .event = q->event, .done = done, .arg = arg};
     apr_cpystrn(h->channel, q->channel, sizeof(h->channel));
-    j->kind = asks ? JOB_OPEN : JOB_CLOSE; /* which is tried again */
+    j->kind = asks ? JOB_OPEN : JOB_CLOSE; /* the courier repeats a JOB_CLOSE that has failed */
     j->body = f.text;
     j->len = f.len;
     j->done = hook_done;
@@ -395,8 +396,8 @@ static int hook_has_virtual_host(const server_rec *s, const ap_listen_rec *l)
     return 0;
 }
 
-/* Prefer the first Listen without a virtual host, which the main server serves; otherwise the
- * first. The list is in reverse order of the configuration. */
+/* Select the first Listen without a virtual host, which the main server serves. If there is none,
+ * select the first Listen. The list is in reverse order of the configuration. */
 static const ap_listen_rec *hook_listener(const server_rec *s)
 {
     const ap_listen_rec *first = NULL, *own = NULL;
@@ -407,7 +408,7 @@ static const ap_listen_rec *hook_listener(const server_rec *s)
     return own ? own : first;
 }
 
-/* The address at which this machine reaches a listener. */
+/* Get the address at which this machine can reach a listener. */
 static const char *hook_address(apr_pool_t *p, const ap_listen_rec *l)
 {
     const char *ip;

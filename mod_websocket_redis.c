@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket_redis: channels across machines, through Redis, and logs in Redis. It provides the
- * directive WebSocketBus, and the URLs of WebSocketLog. It is a separate module, so that
- * mod_websocket does not depend on Redis. This file has the directives; the rest is in redis/.
+ * mod_websocket_redis connects channels on several machines through Redis, and writes logs to
+ * Redis. It provides the directive WebSocketBus and the Redis URLs of WebSocketLog. It is a
+ * separate module, so that mod_websocket does not depend on Redis. This file has the directives.
+ * The rest is in redis/.
  */
 
 #include <httpd.h>
@@ -132,7 +133,7 @@ struct ws_log_store {
     void *arg;
 };
 
-/* list=, stream=, max=. @return 1; 0: another word; -1: *error is set */
+/* Parse list=, stream= or max=. @return 1; 0: the word is none of these; -1: *error is set */
 static int log_word(apr_pool_t *p, const char *word, ws_log_store *l, const char **error)
 {
     apr_int64_t max = 0;
@@ -151,7 +152,8 @@ static int log_word(apr_pool_t *p, const char *word, ws_log_store *l, const char
     return 0;
 }
 
-/* Without list= or stream=, the last segment of the path is the list. */
+/* Get the name of the list from the URL. Without list= or stream=, it is the last segment of the
+ * path. */
 static const char *log_key_of_url(char *url, ws_log_store *l)
 {
     char *host = strstr(url, "://"), *key = host ? strrchr(host + 3, '/') : NULL;
@@ -167,7 +169,8 @@ static const char *log_key_of_url(char *url, ws_log_store *l)
                                                      : NULL;
 }
 
-/* The URL without user and password, and the name. */
+/* Build the text for logs: the URL without user and password, and the name of the list or
+ * stream. */
 static const char *log_shown(apr_pool_t *p, const char *url, const ws_log_store *l)
 {
     const char *host = strstr(url, "://"), *at = host ? strrchr(host, '@') : NULL;

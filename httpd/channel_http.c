@@ -294,10 +294,10 @@ static int channel_subscribe(request_rec *r, const apr_array_header_t *names)
     }
     switch (channel_application_allows(r, names)) {
     case WS_FORBIDDEN:
-        return channel_refuse(r, HTTP_FORBIDDEN, "the application refuses the subscription");
+        return channel_refuse(r, HTTP_FORBIDDEN, "the application refused the subscription");
     case WS_FULL:
         apr_table_setn(r->err_headers_out, "Retry-After", "1");
-        return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "the application does not answer");
+        return channel_refuse(r, HTTP_SERVICE_UNAVAILABLE, "the application did not answer");
     default:
         return ws_sse_serve(r, names);
     }

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The table of directives, and the merging of sections. Each feature has its own setters. */
+/** Defines the directive table, and merges sections. The setters are in the files of the
+ *  features. */
 
 #include "httpd/directives.h"
 
@@ -101,7 +102,7 @@ void *ws_create_server_config(apr_pool_t *p, server_rec *s)
 
 #define FIELD(name) ((void *)APR_OFFSETOF(ws_dir_config, name))
 
-/* .htaccess must not load code or raise a limit. */
+/* These directives are not allowed in .htaccess, which must not load code or raise a limit. */
 #define WHERE (RSRC_CONF | ACCESS_CONF)
 #define PER_HOST RSRC_CONF /* a virtual host can have its own */
 

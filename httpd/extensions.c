@@ -42,7 +42,7 @@ void ws_extensions_reset(apr_pool_t *pconf)
 
 /* ---- zlib's memory ---- */
 
-/* One row per child, in a separate cache line. */
+/* The row of one child. Each row has a separate cache line. */
 WS_SHM_STRUCT(account, {
     apr_uint64_t used;
     char apart[56];
@@ -51,7 +51,7 @@ WS_SHM_STRUCT(account, {
 const ws_shm_layout *const ws_extensions_layout[] = {&account_layout, NULL};
 
 static account *accounts;
-static account alone; /* used by a child without a slot, and not shared */
+static account alone; /* the counter of a child without a slot, which is not shared */
 
 static apr_uint64_t extensions_used_by_all(void)
 {
@@ -138,7 +138,8 @@ static const char *extensions_check(apr_pool_t *p, const char *file, const char 
     return NULL;
 }
 
-/* @return the index; -1 if there are too many */
+/* Get the index of an extension, or add the extension. @return the index; -1 if there are too many
+ * extensions */
 static int extensions_index_of(const ws_plugin_descriptor *d, const ws_extension *e)
 {
     for (unsigned i = DEFLATE_INDEX + 1; i < extension_count; i++) {
@@ -356,7 +357,7 @@ static const ws_extension_use *extensions_deflate_of(const ws_compression *c)
     if (!i && (i = malloc(sizeof(*i)))) {
         i->config = config;
         i->use = (ws_extension_use){&ws_deflate, WS_DEFLATE_NAME, &i->config, DEFLATE_INDEX};
-        /* Two threads may add the same configuration twice, which is harmless. */
+        /* Two threads may each add the same configuration. The duplicate is harmless. */
         i->next = first;
         while (!__atomic_compare_exchange_n(&all_interned, &i->next, i, 0, __ATOMIC_RELEASE,
                                             __ATOMIC_RELAXED)) {
@@ -393,7 +394,8 @@ static const ws_extension_use *extensions_find(request_rec *r, const char *name,
     return NULL;
 }
 
-/* Whether an extension is not in use yet and none of its RSV bits is. */
+/* Whether the connection does not use an extension yet, and none of the extension's RSV bits is in
+ * use. */
 static int extensions_is_free(const ws_extension_use *use, unsigned used, unsigned bits)
 {
     return !(used >> use->index & 1) && !(use->extension->rsv & bits);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketHandler and WebSocketHandlerDirectory: the handlers of a section. */
+/** Parses WebSocketHandler and WebSocketHandlerDirectory, which set the handlers of a section. */
 
 #include "httpd/handler_config.h"
 
@@ -23,7 +23,8 @@ static const char *handler_shared_protocol(const ws_handler_line *a, const ws_ha
     return NULL;
 }
 
-/* In a section, each subprotocol has only one handler, and only one handler is the default. */
+/* Check that each subprotocol has only one handler in a section, and that only one handler is the
+ * default. */
 static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *others,
                                     const ws_handler_line *line, const char *name)
 {

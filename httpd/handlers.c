@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Starts and stops the handlers of a child. If a handler cannot start, the child continues, and
- * handshakes for this handler get 503.
+ * Starts and stops the handlers of a child. If a handler cannot start, the child continues, and the
+ * server answers handshakes for this handler with 503.
  */
 
 #include "httpd/handlers.h"
@@ -24,7 +24,7 @@ apr_status_t ws_handlers_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
         if (line->started != APR_SUCCESS) {
             ap_log_error(
                 APLOG_MARK, APLOG_ERR, line->started, s,
-                "websocket: handler %s could not start: its handshakes are answered 503 in "
+                "websocket: handler %s could not start: its handshakes are refused with 503 in "
                 "this child",
                 line->location.name);
         }

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketHistory and WebSocketHistorySize: which channels have a history. history_file.c stores
- * it.
+ * Parses WebSocketHistory and WebSocketHistorySize, which set the channels that have a history.
+ * history_file.c stores the histories.
  */
 
 #include "httpd/history.h"
@@ -24,7 +24,7 @@ APLOG_USE_MODULE(websocket);
 #define COUNT_MAX 1000000
 #define AGE_MAX ((apr_int64_t)365 * 24 * 3600 * 1000) /* milliseconds */
 
-static apr_array_header_t *rules; /* ws_history_rule */
+static apr_array_header_t *rules; /* array of ws_history_rule */
 static apr_int64_t size;
 static const char *folder; /* WebSocketHistoryDirectory; NULL: not set */
 
@@ -76,8 +76,8 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
                             "");
 }
 
-/* The server creates the folder, but not the one above it.
- * @return NULL, or why it cannot */
+/* The server creates the folder, but not the folder above it. @return NULL, or the reason why the
+ * server cannot create or use the folder */
 static const char *history_obstacle(apr_pool_t *p, const char *path)
 {
     const char *parent = ap_make_dirstr_parent(p, path);

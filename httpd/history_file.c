@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The file of histories that all child processes share. The parent creates its directory and checks
- * the file; each child opens it. This file is compiled only with LMDB.
+ * Manages the file of histories, which all child processes share. The parent creates the directory
+ * and checks the file, and each child opens the file. This source file is compiled only if LMDB is
+ * available.
  */
 
 #include <ap_mpm.h>
@@ -27,7 +28,8 @@ APLOG_USE_MODULE(websocket);
 
 static server_rec *main_server;
 static ws_history *history;
-static const char *directory; /* set by the parent */
+/* Path of the directory; the parent sets it, and children inherit it. */
+static const char *directory;
 
 static void history_log_line(ws_log_level level, const char *text)
 {
@@ -35,7 +37,8 @@ static void history_log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-/* Get the part of httpd's runtime directory after /run/. @return NULL: it is not below /run/ */
+/* Get the part of the path of httpd's runtime directory after /run/. @return NULL: the directory is
+ * not below /run/ */
 static const char *history_name_of_run(apr_pool_t *p)
 {
     char real[PATH_MAX];
@@ -48,7 +51,7 @@ static const char *history_name_of_run(apr_pool_t *p)
 }
 
 /* A reboot empties /run, so the default is below /var/lib: /run/apache2 becomes /var/lib/apache2.
- * If that is not writable, use the runtime directory. */
+ * If that directory is not writable, use the runtime directory. */
 static const char *history_default(apr_pool_t *p)
 {
     const char *name = history_name_of_run(p), *kept;

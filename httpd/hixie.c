@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts the headers of hixie-76 and hixie-75 handshakes. It copies a request's subprotocol
- * to RFC 6455's header, so that other code needs no special case.
+ * Converts the headers of hixie-76 and hixie-75 handshakes. It copies a request's subprotocols to
+ * the header of RFC 6455, so that other code needs no special case.
  */
 
 #include "httpd/hixie.h"
@@ -13,15 +13,15 @@
 
 void ws_hixie_request(request_rec *r)
 {
-    /* The name in hixie-75, which some hixie-76 clients also use. */
+    /* This is the header's name in hixie-75, and some hixie-76 clients also use it. */
     const char *offered = apr_table_get(r->headers_in, "WebSocket-Protocol");
     if (offered && !apr_table_get(r->headers_in, "Sec-WebSocket-Protocol")) {
         apr_table_setn(r->headers_in, "Sec-WebSocket-Protocol", offered);
     }
 }
 
-/* The URL exactly as the client requested it, because the client compares it (hybi-00, section
- * 4.1). */
+/* Build the URL exactly as the client requested it, because the client compares the URL (hybi-00,
+ * section 4.1). */
 static const char *hixie_location(request_rec *r)
 {
     const char *path = r->unparsed_uri;

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketHandler in a .htaccess file. A site's owner must not be able to load code, raise limits
- * or reach other servers. Therefore WebSocketHtaccess in the server's configuration names the
- * handler with all its keys, and the .htaccess file only names a page. The request's notes carry
- * the page's path and the directory that must contain the page (websocket_loopback.h).
+ * Implements WebSocketHandler in a .htaccess file. A site's owner must not be able to load code,
+ * raise limits or reach other servers. Therefore WebSocketHtaccess in the server's configuration
+ * names the handler with all its keys, and the .htaccess file only names a page. The request's
+ * notes carry the page's path and the directory that must contain the page (websocket_loopback.h).
  */
 
 #include "httpd/htaccess.h"
@@ -35,7 +35,8 @@ static int htaccess_page_valid(const char *page)
     }
     for (const char *segment = page; segment; segment = strchr(segment, '/')) {
         segment += *segment == '/';
-        if (*segment == '.' || *segment == '/' || !*segment) { /* "..", and hidden files */
+        /* The segment is "..", or names a hidden file. */
+        if (*segment == '.' || *segment == '/' || !*segment) {
             return 0;
         }
     }
@@ -84,8 +85,8 @@ const char *ws_htaccess_allow(cmd_parms *cmd, void *config, int argc, char *cons
     return NULL;
 }
 
-/* The URL of the page: the request's URL without the file's path, plus the page. @return NULL if
- * the URL does not end in the file's path */
+/* Build the URL of the page, which is the request's URL with the file's path replaced by the page.
+ * @return NULL if the URL does not end in the file's path */
 static const char *htaccess_url(request_rec *r, const ws_dir_config *d)
 {
     apr_size_t dir = strlen(d->site_dir), uri = strlen(r->uri), rest;

@@ -2,7 +2,7 @@
 
 /**
  * Limits WebSockets over HTTP/2, and sends clients to HTTP/1.1 with RST_STREAM(HTTP_1_1_REQUIRED).
- * A WebSocket over HTTP/2 would hold httpd threads.
+ * Each WebSocket over HTTP/2 occupies httpd threads (http2.h).
  */
 
 #include "httpd/http2.h"
@@ -16,14 +16,15 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* WebSockets per connection. mod_http2 starts with 6 parallel streams per connection. Each stream
- * that it resets lowers that number, down to 2 (m_be_annoyed() in h2_mplx.c). One of the two must
- * stay free for ordinary requests and for requests to be sent to HTTP/1.1. */
+/* Maximum number of WebSockets per connection. mod_http2 starts with 6 parallel streams per
+ * connection. Each stream that it resets lowers that number, down to 2 (m_be_annoyed() in
+ * h2_mplx.c). One of the two must stay free for ordinary requests and for requests to be sent to
+ * HTTP/1.1. */
 #define PER_CONNECTION 1
 
-static int of_child; /* atomic; WebSockets over HTTP/2 in this process */
+static int of_child; /* atomic; number of WebSockets over HTTP/2 in this process */
 
-/* Half of the threads remain for requests. */
+/* Get the limit for this process. Half of the threads remain for requests. */
 static int http2_child_max(void)
 {
     int threads = 0;
@@ -65,9 +66,9 @@ int ws_http2_send_to_http_1_1(request_rec *r, const char *what)
         "worker threads; the client repeats it over HTTP/1.1. Serve event streams, polls and "
         "WebSockets on a virtual host with \"Protocols http/1.1\" to avoid the second request",
         what);
-    /* With this note and this status, mod_http2 sends RST_STREAM(HTTP_1_1_REQUIRED) (h2_headers.c).
-     * The handler returns OK: if it returned an error, an ErrorDocument on another server would
-     * turn it into a redirect. */
+    /* If a response has this note and this status, mod_http2 sends RST_STREAM(HTTP_1_1_REQUIRED)
+     * (h2_headers.c). The handler returns OK: if it returned an error, an ErrorDocument on another
+     * server would turn it into a redirect. */
     apr_table_setn(r->notes, "ssl-renegotiate-forbidden", "websocket");
     r->status = HTTP_FORBIDDEN;
     ap_set_content_length(r, 0);

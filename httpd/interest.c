@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriber counts per child and channel, in shared memory. Subscriptions that do not fit in the
- * child's row are counted as overflow.
+ * Keeps a table in shared memory with the number of subscribers that each child has of each
+ * channel. If a subscription does not fit in the child's row of the table, it is counted as
+ * overflow.
  */
 
 #include "httpd/interest.h"
@@ -18,7 +19,7 @@ WS_SHM_STRUCT(interest_overflow, {
 });
 
 static ws_key_counts *interest;
-static interest_overflow *overflow; /* one per slot */
+static interest_overflow *overflow; /* array with an entry for each slot */
 
 const ws_shm_layout *const ws_interest_layout[] = {&interest_overflow_layout, NULL};
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Messages between the children of one httpd, over one socket pair per slot. Sending never blocks:
- * a full socket is an error for the sender.
+ * Sends messages between the children of one httpd, over one socket pair per slot. A full socket is
+ * an error for the sender, unless it asks to wait.
  */
 
 #include "httpd/ipc.h"
@@ -27,7 +27,7 @@ APLOG_USE_MODULE(websocket);
 /* Each pair needs two descriptors in the parent, and one or two in each child. */
 #define PAIRS_MAX 512
 
-/* Size of a socket's send buffer, bytes. The system may allow less. */
+/* Size of a socket's send buffer, bytes. The system may limit it to less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
 /* Pause before a message that could not be sent is retried, microseconds. */
@@ -41,7 +41,7 @@ WS_SHM_STRUCT(head, {
 
 const ws_shm_layout *const ws_ipc_layout[] = {&head_layout, NULL};
 
-/* A thread in ws_ipc_ask(). */
+/* A thread that is waiting in ws_ipc_ask(). */
 typedef struct waiter {
     struct waiter *next;
     apr_uint32_t request;
@@ -50,11 +50,11 @@ typedef struct waiter {
     apr_ssize_t got; /* bytes; -1: no answer yet */
 } waiter;
 
-static int
-    *descriptors; /* [0]: their number; then two for each slot: the end that its owner reads, and
-                   * the end that all others write to */
+/* [0] is the number of descriptors. Two descriptors follow for each slot: the end that its owner
+ * reads, and the end that all others write to. */
+static int *descriptors;
 static void (*receivers[WS_IPC_KINDS])(const ws_ipc_message *m);
-static apr_thread_mutex_t *lock; /* protects the three fields below */
+static apr_thread_mutex_t *lock; /* protects the three variables below */
 static apr_thread_cond_t *answered;
 static waiter *waiters;
 static apr_uint32_t requests;
@@ -76,7 +76,8 @@ static void ipc_set_buffer(int fd)
     }
 }
 
-/* Raise the soft limit of descriptors, because each pair needs two. */
+/* Raise the soft limit of descriptors, because each pair needs two descriptors. @return 1: try
+ * again */
 static int ipc_raise_limit(void)
 {
     struct rlimit limit;

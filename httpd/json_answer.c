@@ -35,7 +35,7 @@ int ws_json_send(request_rec *r, int status, ws_strbuf *t)
 int ws_json_discard(request_rec *r, int status)
 {
     int discarded;
-    r->status = status; /* for some statuses, httpd does not discard the body */
+    r->status = status; /* set it first, since httpd does not discard the body for some statuses */
     if ((discarded = ap_discard_request_body(r)) != OK) {
         r->status = HTTP_OK; /* httpd's input filter may have sent a response already */
     }

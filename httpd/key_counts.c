@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counts by a key in shared memory: a hash table per child, with two buckets of 16 entries per key.
- * Readers take no lock, so entries never move.
+ * Implements counters with keys as a hash table per child, in shared memory. Each key has two
+ * buckets of 16 entries, and its entry can be in either. Readers take no lock, so entries never
+ * move.
  */
 
 #include "httpd/key_counts.h"
@@ -11,13 +12,13 @@
 #include <apr_thread_mutex.h>
 #include <string.h>
 
-/* Number of entries per row; powers of two. The kernel does not allocate pages that are never
- * used. */
+/* Limits for the number of entries per row, powers of two. Unused entries cost no memory, because
+ * the kernel allocates pages on first use. */
 #define ENTRIES_MIN (1u << 10)
 #define ENTRIES_MAX (1u << 16)
 
-/* Places per bucket: four cache lines. With two buckets per key, a row is about 90 % full before an
- * insertion fails for the first time. */
+/* Number of entries per bucket. They occupy four cache lines. With two buckets per key, a row is
+ * about 90 % full before an insertion fails for the first time. */
 #define BUCKET 16
 
 WS_SHM_STRUCT(key_entry, {
@@ -65,7 +66,8 @@ static key_entry *key_row(const ws_key_counts *t, unsigned slot)
 void ws_key_counts_clear(ws_key_counts *t, unsigned slot)
 {
     if (ws_key_counts_any(t, slot)) {
-        /* Readers check this first, so they regard the row as empty from now on. */
+        /* Clear this number first. Readers check it before anything else, so they regard the row as
+         * empty from now on. */
         __atomic_store_n(&t->summaries[slot].keys, 0, __ATOMIC_SEQ_CST);
         memset(key_row(t, slot), 0, t->entries * sizeof(key_entry));
     }

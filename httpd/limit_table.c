@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counters of WebSocketLimit in shared memory, without locks. If there is no free entry for a key,
- *  the caller gets an error; counts are never dropped silently. */
+/** Implements the counters of WebSocketLimit in shared memory, without locks. If the table has no
+ *  free entry for a key, the caller gets an error. Counts are never dropped silently. */
 
 #include "httpd/limit_table.h"
 
@@ -11,15 +11,15 @@
 
 #define RATES (1u << 16)
 
-/* As in key_counts.c: a key is in one of two buckets. */
+/* Number of entries per bucket. As in key_counts.c, a key is in one of two buckets. */
 #define BUCKET 16
 
-/* Shared by all children, changed without locks. */
+/* The rate of one key. All children share it, and change it without locks. */
 WS_SHM_STRUCT(limit_rate, {
     apr_uint64_t key; /* atomic */
-    apr_int64_t
-        until; /* atomic; apr_time_t when the counted events expire, at the limit's rate; if it is
-                  in the past, the entry is free */
+    /* Atomic; apr_time_t when all counted events will have expired, at the limit's rate. If it is
+     * in the past, the entry is free. */
+    apr_int64_t until;
 });
 
 static ws_key_counts *connections;

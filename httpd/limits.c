@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketLimit: parses the directive, and admits or refuses handshakes. A handshake that cannot
- *  be counted is refused; a limit whose expression fails is not applied. */
+/** Parses WebSocketLimit, and admits or refuses handshakes. A handshake that cannot be counted is
+ *  refused. If the expression of a limit fails, the limit is not applied. */
 
 #include "httpd/limits.h"
 
@@ -27,10 +27,11 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Largest number, rate or burst. The product of two fits into 64 bits. */
+/* Maximum for a number, a rate or a burst. The product of two such values fits into 64 bits. */
 #define NUMBER_MAX (1000000000)
 
-/* Retry-After if it is unknown when the limit will allow a handshake again, seconds. */
+/* The value of Retry-After if it is unknown when the limit will allow a handshake again,
+ * seconds. */
 #define RETRY_AFTER 10
 
 #define TOO_MANY "the limit is reached"
@@ -43,18 +44,20 @@ static const char *const names[] = {"off",   "connections", "handshakes", "messa
 struct ws_limit {
     limit_kind kind;
     int dry_run;
-    apr_uint64_t value;        /**< maximum number, or milliseconds */
-    apr_uint64_t burst;        /**< burst of a rate */
-    int by_address;            /**< count per client address */
-    const ap_expr_info_t *key; /**< count per value of this expression; NULL: one count for all */
-    const char *text;          /**< arguments of the directive, for the log */
-    apr_uint64_t seed;         /**< hash seed of keys: unique to this line, stable across reloads */
+    apr_uint64_t value; /**< maximum number, or milliseconds */
+    apr_uint64_t burst; /**< burst of a rate */
+    int by_address;     /**< 1: count separately for each client address */
+    /** Count separately for each value of this expression; NULL: one count for all clients. */
+    const ap_expr_info_t *key;
+    const char *text; /**< arguments of the directive, for the log */
+    /** Seed for hashing keys, unique to this line and the same after reloads. */
+    apr_uint64_t seed;
 };
 
 /* ---- The directive ---- */
 
-static apr_hash_t *seeds; /* text that identifies a directive -> number of directives with that text
-                           * so far */
+/* Maps a text that identifies a directive to the number of directives so far with that text. */
+static apr_hash_t *seeds;
 
 void ws_limits_reset(apr_pool_t *pconf)
 {
@@ -90,7 +93,8 @@ static apr_uint64_t limits_seed_of(cmd_parms *cmd, const ws_limit *l, const char
     return limits_mix(0xCBF29CE484222325u, name, strlen(name));
 }
 
-/* The value after "=", in the unit of the kind: a number, bytes or milliseconds. */
+/* Parse the value after "=". *n is set in the unit of the kind of limit, which is a number, bytes
+ * or milliseconds. @return NULL, or the error */
 static const char *limits_set_number(cmd_parms *cmd, const char *word, limit_kind kind,
                                      apr_uint64_t *n)
 {
@@ -250,7 +254,8 @@ apr_array_header_t *ws_limits_merge(apr_pool_t *p, apr_array_header_t *outer,
 
 void ws_limits_bounds(const apr_array_header_t *limits, ws_bounds bounds[2])
 {
-    for (int i = 0; limits && i < limits->nelts; i++) { /* the innermost limit is the last */
+    /* The last limit is that of the innermost section. */
+    for (int i = 0; limits && i < limits->nelts; i++) {
         const ws_limit *l = APR_ARRAY_IDX(limits, i, ws_limit *);
         ws_bounds *b = &bounds[l->dry_run];
         switch (l->kind) {
@@ -302,7 +307,8 @@ static void limits_release(ws_ticket *ticket)
     free(t);
 }
 
-/* Hash the first 64 bits of an IPv6 address: one client usually controls the whole /64. */
+/* Hash an address. Of an IPv6 address, use only the first 64 bits, because one client usually
+ * controls the whole /64. */
 static apr_uint64_t limits_network_of(const apr_sockaddr_t *a, apr_uint64_t seed)
 {
     const unsigned char *address = a->ipaddr_ptr;
@@ -315,7 +321,7 @@ static apr_uint64_t limits_network_of(const apr_sockaddr_t *a, apr_uint64_t seed
     return ws_hash(seed, address, len);
 }
 
-/* Compute the key under which a handshake is counted. @return 0: do not count it */
+/* Compute the key under which a handshake is counted. @return 0: do not count the handshake */
 static apr_uint64_t limits_key_of(request_rec *r, const ws_limit *l, const char **text)
 {
     const char *error = NULL;
@@ -354,7 +360,8 @@ static int limits_refused(request_rec *r, const ws_limit *l, const char *key,
     return 1;
 }
 
-/* Refuse, because a client that is not counted would have no limit. */
+/* Refuse the handshake, because a client that is not counted would have no limit. @return the
+ * same as limits_refused() */
 static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
 {
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {

@@ -30,16 +30,16 @@ APLOG_USE_MODULE(websocket);
 #define MAC_TEXT (2 * MAC_BYTES)
 #define RETAINED "websocket_loopback_key"
 
-/* Sizes of the fields after the MAC, in hexadecimal digits. The fields are the expiry, in
- * milliseconds of the monotonic clock; the number of the process that signs; and its count of
- * credentials so far. */
+/* Size of the fields after the MAC, in hexadecimal digits. The fields are the expiry time
+ * (milliseconds of the monotonic clock), the number of the process that signs, and the number of
+ * credentials that this process has signed so far. */
 #define HEAD_TEXT (16 + 8 + 8)
 
-/* A request is refused if this number of later requests of its process have arrived before it. */
+/* A request is refused if this many later requests of the same process have arrived before it. */
 #define WINDOW 4096u
 
-/* The used counts, each at index count % WINDOW, so that a count is accepted only once. One row per
- * slot. */
+/* The numbers of used credentials, each at index number % WINDOW, so that a credential is accepted
+ * only once. One row per slot. */
 WS_SHM_STRUCT(loopback_seen, {
     apr_uint64_t taken[4096]; /* atomic; process and number */
 });
@@ -48,12 +48,12 @@ const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};
 
 static loopback_seen *loopback_rows;
 
-/* Kept across reloads, since old children send requests to new ones. */
+/* The key for the MAC. It is kept across reloads, since old children send requests to new ones. */
 static unsigned char *loopback_key;
 
 static apr_uint32_t loopback_count;
 
-/* The claims of a credential about the client. */
+/* The properties of the client that a credential claims. */
 typedef struct {
     const char *user, *auth_type, *ip, *host, *path, *dir;
     apr_table_t *tls;
@@ -193,8 +193,8 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* Mark a count as used. A compromised process can write anything to the row. At worst, this causes
- * a request to be refused, or to be accepted twice. */
+/* Mark a credential as used. @return 1: it was not used before. A compromised process can write
+ * anything to the row. At worst, this causes a request to be refused, or to be accepted twice. */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {
@@ -255,8 +255,8 @@ static loopback_client *loopback_accept(request_rec *r, const char *value, const
     return *why ? NULL : client;
 }
 
-/* Get a request's client. For an internal redirect or a subrequest, it is that of the original
- * request. */
+/* Get the client on whose behalf a request was sent. An internal redirect or a subrequest has the
+ * client of the original request. */
 static loopback_client *loopback_of(request_rec *r)
 {
     void *client = NULL;
@@ -308,7 +308,8 @@ static int loopback_is_below(const request_rec *r, const loopback_client *client
     return !client->dir || (r->filename && !strncmp(r->filename, client->dir, strlen(client->dir)));
 }
 
-/* Runs after the mapping to a file, since a rewrite can change the file. */
+/* Check the file. This hook runs after the mapping to a file, since a rewrite can change the
+ * file. */
 static int loopback_header_parser(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);
@@ -320,14 +321,15 @@ static int loopback_header_parser(request_rec *r)
     return DECLINED;
 }
 
-/* The user was authenticated by the handshake. */
+/* Set the request's user, whom the handshake has authenticated. */
 static int loopback_authn(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);
     return client && r->user && loopback_is_below(r, client) ? OK : DECLINED;
 }
 
-/* Runs after mod_ssl, which sets the variables of the loopback connection. */
+/* Set the TLS variables of the client. This hook runs after mod_ssl, which sets those of the
+ * loopback connection. */
 static int loopback_fixups(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);

@@ -15,8 +15,9 @@
 #include "httpd/upgrade.h"
 #include "protocol/handshake.h"
 
-/* When this hook runs, ap_process_request_internal() has reset per_dir_config to that of the
- * server. So walk the Locations again; httpd caches the result. */
+/* Whether this module answers a request. When the hook runs, ap_process_request_internal() has
+ * reset per_dir_config to that of the server. So this function walks the Locations again; httpd
+ * caches the result. */
 static int mapping_is_ours(request_rec *r)
 {
     ap_conf_vector_t *before = r->per_dir_config;
@@ -36,7 +37,7 @@ static int mapping_map_to_storage(request_rec *r)
     if (!mapping_is_ours(r)) {
         return DECLINED;
     }
-    if (r->proxyreq) { /* ProxyPass, or RewriteRule [P] in the server's configuration */
+    if (r->proxyreq) { /* set by ProxyPass, or by RewriteRule [P] in the server's configuration */
         ws_upgrade_restore_args(r);
         r->proxyreq = PROXYREQ_NONE;
         r->filename = apr_pstrcat(r->pool, ap_document_root(r), r->uri, NULL);
@@ -45,9 +46,9 @@ static int mapping_map_to_storage(request_rec *r)
     return OK;
 }
 
-/* mod_cache looks up a page for the URL before the location walk. To bypass it, process a handshake
- * here as httpd does when no quick handler answers (ap_process_async_request() in
- * http_request.c). */
+/* mod_cache looks up a page for the URL before the location walk. To bypass mod_cache, process a
+ * handshake here in the same way as httpd does if no quick handler answers
+ * (ap_process_async_request() in http_request.c). */
 static int mapping_quick_handler(request_rec *r, int lookup)
 {
     int status;

@@ -12,7 +12,7 @@
 #include "httpd/counters.h"
 #include "httpd/shm.h"
 
-/* Whether a row of the table is the first one of its metric. */
+/* Whether a row of the table is the first row of its metric. */
 static int metrics_begins(unsigned i)
 {
     return i == 0 || strcmp(ws_counter_table[i - 1].metric, ws_counter_table[i].metric) != 0;

@@ -1,7 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Notifies the application of occupied and vacated channels, and retries failed notifications. A
- *  compromised child can write anything to the table, so every field is checked. */
+/**
+ * Notifies the application when a channel becomes occupied (has subscribers) or vacated (has
+ * none), and retries failed notifications. A compromised child can write anything to the table, so
+ * every field is checked.
+ */
 
 #include "httpd/occupancy.h"
 
@@ -30,7 +33,7 @@ APLOG_USE_MODULE(websocket);
 
 WS_SHM_STRUCT(occupancy_entry, {
     apr_uint64_t hash;   /* 0: free */
-    apr_uint32_t told;   /* the last notification was "occupied" */
+    apr_uint32_t told;   /* 1: the last notification was "occupied" */
     apr_uint32_t sender; /* the process that is sending a notification, or 0 */
     apr_uint32_t len;
     char name[WS_CHANNEL_MAX];
@@ -44,7 +47,7 @@ typedef struct waiting {
     char channel[WS_CHANNEL_MAX + 1];
 } waiting;
 
-/* A notification that has no result yet. */
+/* A notification that the application has not answered yet. */
 typedef struct notice {
     int occupied;
     char channel[WS_CHANNEL_MAX + 1];
@@ -55,7 +58,7 @@ static ws_shm_lock *occupancy_guard;
 static const ws_application *occupancy_application;
 static server_rec *occupancy_log_server;
 static apr_thread_t *occupancy_thread;
-static ws_queue occupancy_queue; /* queue of `waiting` */
+static ws_queue occupancy_queue; /* items are of type `waiting` */
 static int occupancy_stopping;   /* atomic */
 
 apr_status_t ws_occupancy_init(apr_pool_t *ptemp, server_rec *s)
@@ -70,7 +73,7 @@ void ws_occupancy_changed(const char *channel)
 {
     waiting *w;
     if (!ws_channel_valid(channel)) {
-        return; /* a wildcard */
+        return; /* the name is a wildcard */
     }
     if (ws_queue_count(&occupancy_queue) < WAITING_MAX && (w = calloc(1, sizeof(*w)))) {
         strcpy(w->channel, channel);
@@ -99,7 +102,8 @@ static int occupancy_is(const occupancy_entry *p, apr_uint64_t hash, const char 
     return p->hash == hash && p->len == len && !memcmp(p->name, channel, len);
 }
 
-/* Find a channel's entry; make: create it. @return NULL: not found, or the bucket is full */
+/* Find a channel's entry. If make is set and there is none, create the entry. @return NULL: not
+ * found, or the bucket is full */
 static occupancy_entry *occupancy_find(apr_uint64_t hash, const char *channel, int make)
 {
     occupancy_entry *bucket = occupancy_entries + hash % BUCKETS * BUCKET, *entry = NULL;
@@ -143,9 +147,10 @@ static int occupancy_decide(const char *channel, notice *n)
         }
         return 0;
     }
-    died = p->sender && !ws_shm_is_alive(p->sender); /* the result of its notification is unknown */
+    /* If the sender has ended, the result of its notification is unknown. */
+    died = p->sender && !ws_shm_is_alive(p->sender);
     if (p->sender && !died) {
-        return 0; /* that process will check again afterwards */
+        return 0; /* that process will check the channel again when it has the result */
     }
     p->sender = 0;
     if (!died && occupied == (p->told != 0)) {
@@ -163,7 +168,7 @@ static int occupancy_decide(const char *channel, notice *n)
     return 1;
 }
 
-/* Store the result of a notification. */
+/* Store the result of a notification. told: 1: the application has received it */
 static void occupancy_settle(const notice *n, int told)
 {
     occupancy_entry *p;
@@ -181,7 +186,7 @@ static void occupancy_settle(const notice *n, int told)
 /* ---- Notifications ---- */
 
 /* Process the result of a notification. If the application is down, a sweep repeats the
- * notification. A refusal counts as delivered. */
+ * notification. A refusal counts as a successful notification. */
 static void occupancy_told(void *arg, const ws_app_answer *answer)
 {
     notice *n = arg;

@@ -1,7 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Detects messages that have already been published, by their ids. The ids are in a table in
- *  shared memory; when a bucket is full, the oldest id is replaced. */
+/**
+ * Compares the ids of messages with those of earlier messages, to detect messages that have
+ * already been published. The ids are in a table in shared memory. When a bucket is full, a new id
+ * replaces the oldest one.
+ */
 
 #include "httpd/once.h"
 
@@ -19,7 +22,8 @@ enum { UNDER_WAY = 1, PUBLISHED = 2 };
 WS_SHM_STRUCT(once_entry, {
     unsigned char id[WS_MESSAGE_ID];
     apr_uint64_t number; /* number of the message that claimed the id, unique in its process */
-    apr_int64_t until;   /* apr_time_t; in the past: free */
+    /* apr_time_t when the id expires; if it is in the past, the entry is free. */
+    apr_int64_t until;
     apr_uint64_t epoch, offset;
     apr_uint32_t process;
     apr_uint32_t state;

@@ -44,8 +44,8 @@ static apr_status_t plugins_unload(void *handle)
 static const char *plugins_load(apr_pool_t *p, const ws_plugin_kind *kind, const char *path,
                                 const ws_plugin_descriptor **d)
 {
-    /* Do not use apr_dso_load(). It makes all symbols global, so two handlers with a function
-     * "join" would share one. */
+    /* Do not use apr_dso_load(). It makes all symbols global, so if two handlers had a function
+     * "join", both would call the same one. */
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
         return apr_psprintf(p, "cannot load the %s: %s", kind->noun, dlerror());
@@ -60,8 +60,8 @@ static const char *plugins_load(apr_pool_t *p, const ws_plugin_kind *kind, const
     return NULL;
 }
 
-/* Check a plugin. A plugin built for an older API version, whose table has fewer callbacks, is
- * accepted; *whole is set to a complete table. */
+/* Check a plugin. This accepts a plugin that was built for an older API version, whose table has
+ * fewer callbacks. *whole is set to a complete table. */
 static const char *plugins_check(apr_pool_t *p, const ws_plugin_kind *kind, const char *name,
                                  const ws_plugin_descriptor *d, const void **whole)
 {
@@ -141,14 +141,16 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
     return error ? apr_pstrcat(cmd->pool, "protocol=: ", error, NULL) : NULL;
 }
 
-/* A repeatable key needs another value each time. plugins_set_protocols() checks protocol=. */
+/* Check that no key is repeated, and no repeatable key with the same value. plugins_set_protocols()
+ * checks protocol=. */
 static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, int argc,
                                           char *const argv[])
 {
     char **once = apr_palloc(cmd->pool, sizeof(*once) * ((apr_size_t)argc + 1));
     const char *error;
     int n = 0;
-    if (!h->repeatable_keys) { /* built before this field existed, or wants to see all */
+    /* The handler was built before this field existed, or checks repeated keys itself. */
+    if (!h->repeatable_keys) {
         return NULL;
     }
     for (int i = 0; i < argc; i++) {
@@ -202,9 +204,9 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
 
 #define KEY_MAX 255
 
-/* Build a directive's key. The key is the same in other processes, after a reload, and on
- * other machines. Packets have one byte for its length, so a hash replaces the beginning of a long
- * key. */
+/* Build a directive's key. The key identifies the WebSocketHandler line. It is the same in other
+ * processes, after a reload, and on other machines. Packets have one byte for its length, so a hash
+ * replaces the beginning of a long key. */
 static const char *plugins_key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;

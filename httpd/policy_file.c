@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Socket policy files. A client sends REQUEST and a NUL as the first bytes of a connection. The
- * server sends the policy and closes the connection. The policy is created and checked at start-up.
+ * Serves socket policy files. A client sends REQUEST and a NUL as the first bytes of a connection.
+ * The server sends the policy and closes the connection. The policy is created and checked at
+ * start-up.
  *
- * No HTTP method begins with "<". Therefore the hook only peeks at the first bytes, and leaves a
- * connection alone that begins differently. If the bytes match the beginning of REQUEST, the hook
- * reads the rest of the request, and closes the connection if it is different.
+ * No HTTP method begins with "<". Therefore the hook peeks at the first bytes. If they differ from
+ * the beginning of REQUEST, the hook leaves the connection alone. Otherwise the hook reads the rest
+ * of the request, and closes the connection if the rest differs.
  */
 
 #include "httpd/policy_file.h"
@@ -27,16 +28,16 @@
 
 APLOG_USE_MODULE(websocket);
 
-#define REQUEST "<policy-file-request/>" /* with its NUL, sizeof(REQUEST) bytes */
+#define REQUEST "<policy-file-request/>" /* sizeof(REQUEST) bytes, including the NUL */
 #define ROOT "cross-domain-policy"
 
 /* Maximum size of a policy, bytes. */
 #define POLICY_MAX (64 * 1024)
 
-/* A note of connections whose first bytes have been examined. */
+/* A note that marks connections whose first bytes have been examined. */
 #define NOTE "websocket-policy-file"
 
-static int hooked; /* the current configuration has a policy */
+static int hooked; /* 1: the current configuration has a policy */
 
 void ws_policy_file_reset(apr_pool_t *pconf)
 {
@@ -92,7 +93,7 @@ static int policy_process_connection(conn_rec *c)
     if (c->master || !policy || !*policy || apr_table_get(c->notes, NOTE)) {
         return DECLINED;
     }
-    apr_table_setn(c->notes, NOTE, ""); /* event calls this hook again for each request */
+    apr_table_setn(c->notes, NOTE, ""); /* the event MPM calls this hook again for each request */
     if (policy_read(c, AP_MODE_SPECULATIVE, text, &len) != APR_SUCCESS
         || memcmp(text, REQUEST, len)) {
         return DECLINED;
@@ -108,8 +109,9 @@ static int policy_process_connection(conn_rec *c)
 }
 
 /* Register the hook. The lists of names set its order among the modules that process the beginning
- * of a connection: TLS and the read timeouts run before it. HTTP/2, which looks for its preface,
- * runs after it. httpd sorts hooks after it has read the configuration. */
+ * of a connection. The hooks for TLS and the read timeouts run before it. The hook for HTTP/2,
+ * which looks for the preface, runs after it. httpd sorts hooks after it has read the
+ * configuration. */
 static void policy_hook(void)
 {
     static const char *const before[] = {"mod_ssl.c", "mod_reqtimeout.c", NULL};
@@ -131,7 +133,7 @@ static void policy_hook(void)
 /* Longest list of ports, characters. */
 #define PORTS_MAX 600
 
-/* "*", or a host name or address, which may begin with "*." */
+/* Whether a text is "*", or a host name or address, which may begin with "*.". */
 static int policy_is_domain(const char *text, apr_size_t len)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -141,7 +143,7 @@ static int policy_is_domain(const char *text, apr_size_t len)
            && strspn(text + star, letters) >= len - star;
 }
 
-/* "*", or numbers and ranges, separated by commas */
+/* Whether a text is "*", or numbers and ranges, separated by commas. */
 static int policy_is_ports(apr_pool_t *p, const char *text)
 {
     char *rest, *item = apr_strtok(apr_pstrdup(p, text), ",", &rest);

@@ -1,8 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Saves handshakes, and runs httpd's access control on them again. If a check fails with a 5xx
- *  status, the connection is kept, because a failing backend does not mean that access was
- *  revoked. */
+/**
+ * Saves handshakes, and later runs httpd's access control again for a saved handshake. If a check
+ * fails with a 5xx status, the connection is kept, because a failing backend does not mean that
+ * access was revoked.
+ */
 
 #include "httpd/reauthorize.h"
 
@@ -24,30 +26,31 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Maximum number of threads for checks. With prefork it is one: modules may expect only one request
- * at a time there, and more threads would make conflicts more likely. */
+/* Maximum number of threads for checks. With prefork, the maximum is one, because modules may
+ * expect only one request at a time, and more threads would make conflicts more likely. */
 #define THREADS_MAX 4
 
-/* Set in the environment of a check, so that `Require env` can tell it from a handshake. */
+/* A variable that is set in the environment of a check, so that `Require env` can distinguish a
+ * check from a handshake. */
 #define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
 
 /* The strings of a saved handshake, in this order, followed by the names and values of its
  * headers. */
 enum { METHOD, URI, PROTOCOL, REQUEST_LINE, HOST, CLIENT, USERAGENT, LOCAL, STRINGS };
 
-/* Maximum size of a saved handshake, bytes. Larger handshakes are refused if they must be saved. */
+/* Maximum size of a saved handshake, bytes. A larger handshake is refused if it must be saved. */
 #define KEPT_MAX (64 * 1024)
 
 typedef struct saved {
     ws_ticket ticket;
-    unsigned refs; /**< atomic; one of the connection, one of a check */
-    int busy;      /**< atomic: a check is queued or runs */
+    unsigned refs; /**< atomic; the connection has one reference, and so has a check */
+    int busy;      /**< atomic; 1: a check is queued or running */
     server_rec *base, *server;
     apr_port_t client_port, useragent_port, local_port;
     int proto_num, tls;
     ws_reauthorize_headers which;
     unsigned headers;
-    char text[]; /**< strings, each with its NUL */
+    char text[]; /**< strings, each NUL-terminated */
 } saved;
 
 typedef struct check {
@@ -59,8 +62,8 @@ typedef struct check {
 static apr_thread_mutex_t *lock; /* protects `threads` */
 static ws_thread_pool *threads;  /* created by the first check */
 
-static int used;           /* the configuration has WebSocketReauthorize */
-static int of_subscribers; /* a GET without Upgrade can open a connection */
+static int used;           /* 1: the configuration has WebSocketReauthorize */
+static int of_subscribers; /* 1: a GET without Upgrade can open a connection */
 
 void ws_reauthorize_reset(apr_pool_t *pconf)
 {
@@ -126,7 +129,7 @@ static const apr_table_t *reauthorize_headers_of(const request_rec *r, ws_reauth
 {
     const request_rec *first = r;
     const apr_table_t *kept;
-    while (first->prev) { /* internal redirects */
+    while (first->prev) { /* skip internal redirects */
         first = first->prev;
     }
     kept = ap_get_module_config(first->request_config, &websocket_module);
@@ -246,8 +249,8 @@ static conn_rec *reauthorize_make_connection(apr_pool_t *p, const saved *s,
     return c;
 }
 
-/* Create a request in the state that it has after ap_read_request(). @return NULL: its address is
- * invalid */
+/* Create a request in the state that it has after ap_read_request(). @return NULL: the client's
+ * address is invalid */
 static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
                                              const char *const *strings)
 {
@@ -269,9 +272,9 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip determined this address for the handshake, and determines the same one in the
-     * check: either the remaining addresses in its header are trusted proxies, or it stops at this
-     * one. Of a PROXY header, only this address has been kept. */
+    /* mod_remoteip set this address in the handshake, and sets the same address in the check. This
+     * is because either all addresses that remain in its header are trusted proxies, or it stops at
+     * this address. Of a PROXY header, only this address has been saved. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)
@@ -298,7 +301,8 @@ static saved *reauthorize_saved_of(const ws_conn *c, ws_reauthorize_headers whic
     return (saved *)t;
 }
 
-/* @return the status with which httpd would refuse the handshake now, or OK */
+/* Run the access control of httpd for a saved handshake. @return the status with which httpd would
+ * refuse the handshake now, or OK */
 static int reauthorize_ask(const saved *s)
 {
     const char *strings[STRINGS];
@@ -312,8 +316,8 @@ static int reauthorize_ask(const saved *s)
     reauthorize_take_apart(s, strings);
     if ((c = reauthorize_make_connection(p, s, strings))) {
         request_rec *r = reauthorize_make_request(c, s, strings);
-        /* Run all phases before the content handler, so that access control runs in the right order
-         * and everything that it depends on is set. */
+        /* Run all phases that precede the content handler. Then access control runs in the right
+         * order, and everything on which it depends is set. */
         if (r && (status = ap_post_read_request(r)) == OK) {
             status = ap_process_request_internal(r);
         }
@@ -348,7 +352,7 @@ static void reauthorize_do_check(ws_work *work)
     check *k = (check *)work;
     saved *s = k->handshake;
     const char *uri = s->text + strlen(s->text) + 1;
-    int path = (int)strcspn(uri, "?"); /* without the query string, which may contain a token */
+    int path = (int)strcspn(uri, "?"); /* cut off the query string, which may contain a token */
 
     if (ws_child_engine()) {
         int status = reauthorize_ask(s);
@@ -393,7 +397,7 @@ void ws_reauthorize(ws_conn *c)
     check *k;
 
     if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
-        return; /* the previous check is still queued or runs */
+        return; /* the previous check is still queued or running */
     }
     if (!reauthorize_pool() || !(k = calloc(1, sizeof(*k)))) {
         __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);

@@ -29,8 +29,8 @@ APLOG_USE_MODULE(websocket);
 /* Size of a piece, bytes. */
 #define PIECE (32 * 1024)
 
-/* How often to check for events that have no descriptor, milliseconds: the child is stopping, or
- * the HTTP/2 connection has ended. */
+/* How often to check for events that poll() does not report, milliseconds. There are two such
+ * events: the child is stopping, or the HTTP/2 connection has ended. */
 #define TICK 1000
 
 typedef struct relay {
@@ -40,10 +40,11 @@ typedef struct relay {
     apr_bucket_brigade *up;   /**< client input not yet written to the engine's socket */
     apr_bucket_brigade *down; /**< engine output not yet sent to the client; empty except in
                                * relay_carry_down() */
-    char *buf;                /**< memory for the data of down, PIECE bytes */
-    int headers_ended;        /**< the upgrade request has ended; the stream continues */
-    int up_ended;             /**< the client's input has ended; the engine's socket is shut down */
-    int down_broken;          /**< sending to the client has failed */
+    char *buf;                /**< memory for the data in `down`, PIECE bytes */
+    int headers_ended;        /**< 1: the upgrade request has ended; the stream continues */
+    /** 1: the client's input has ended, and the engine's socket is shut down. */
+    int up_ended;
+    int down_broken; /**< 1: sending to the client has failed */
     int over;
 } relay;
 
@@ -56,7 +57,7 @@ static void relay_end_up(relay *w)
     shutdown(w->pair, SHUT_WR);
 }
 
-/* @return 1: all of it was sent; 0: the engine's socket is full; -1: it is closed */
+/* @return 1: the whole bucket was sent; 0: the engine's socket is full; -1: the socket is closed */
 static int relay_send_bucket(relay *w, apr_bucket *b)
 {
     const char *data;
@@ -80,9 +81,9 @@ static int relay_send_bucket(relay *w, apr_bucket *b)
 }
 
 /*
- * Carry one piece from the filters. They may hold input that poll() does not report: decrypted
- * bytes, or half of an HTTP/2 frame. Therefore the caller repeats this until the filters return
- * EAGAIN.
+ * Carry one piece from the filters to the engine. The filters may hold input that poll() does not
+ * report: decrypted bytes, or half of an HTTP/2 frame. Therefore the caller repeats this until the
+ * filters return EAGAIN.
  * @return 1: repeat; 0: wait for events
  */
 static int relay_carry_up(relay *w)
@@ -140,8 +141,8 @@ static int relay_carry_down(relay *w)
     else if (!w->down_broken) {
         APR_BRIGADE_INSERT_TAIL(
             w->down, apr_bucket_transient_create(w->buf, (apr_size_t)n, w->c->bucket_alloc));
-        /* Without a flush bucket, filters may keep data. With it, this call blocks while the client
-         * is slow, for at most Timeout. */
+        /* Without a flush bucket, filters may keep data. With a flush bucket, this call blocks
+         * while the client is slow, but not longer than Timeout. */
         APR_BRIGADE_INSERT_TAIL(w->down, apr_bucket_flush_create(w->c->bucket_alloc));
         w->down_broken = ap_pass_brigade(w->c->output_filters, w->down) != APR_SUCCESS;
         apr_brigade_cleanup(w->down);
@@ -151,8 +152,8 @@ static int relay_carry_down(relay *w)
 
 /* ---- Both ---- */
 
-/* The descriptor to poll for input; -1: it is closed. Do not cache it, since a stopping MPM closes
- * the sockets of its threads. */
+/* Get the descriptor to poll for input, or -1 if it is closed. Do not cache it, since a stopping
+ * MPM closes the sockets of its threads. */
 static int relay_client_fd(conn_rec *c)
 {
     int fd = -1;
@@ -168,7 +169,7 @@ static int relay_client_fd(conn_rec *c)
     else if (p.desc_type == APR_POLL_SOCKET) {
         apr_os_sock_get(&fd, p.desc.s);
     }
-#else /* these versions have no WebSockets over HTTP/2 */
+#else /* these versions of httpd have no WebSockets over HTTP/2 */
     apr_os_sock_get(&fd, ap_get_conn_socket(c));
 #endif
     return fd;
@@ -273,8 +274,9 @@ int ws_relay(request_rec *r, ws_new_conn *n)
 
 /* ---- Responses, in one direction only ---- */
 
-/* Wait for the engine. @return whether the client is connected. Any input is the next request, so
- * check only for a closed connection, as httpd's other modules do */
+/* Wait for data from the engine. Any input of the client is the next request, so this only checks
+ * whether the client has closed the connection, as other modules of httpd do. @return whether the
+ * client is connected */
 static int relay_wait_for_engine(conn_rec *c, int pair)
 {
     struct pollfd p[2] = {{.fd = pair, .events = POLLIN},

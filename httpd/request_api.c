@@ -53,7 +53,7 @@ const char *ws_request_protocol(ws_request *rq)
     return rq->protocol;
 }
 
-/* Headers that the protocol reserves: a handler cannot set them. */
+/* Whether a handler cannot set a header, because the protocol reserves it. */
 static int request_api_reserved(const char *name)
 {
     static const char *const names[] = {"Connection", "Upgrade", "Content-Length",
@@ -66,7 +66,8 @@ static int request_api_reserved(const char *name)
     return !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "WebSocket-", 10);
 }
 
-/* RFC 9110, section 5.5: visible characters, spaces, tabs, and bytes above 127. */
+/* Whether a text is a valid field value (RFC 9110, section 5.5), which consists of visible
+ * characters, spaces, tabs and bytes above 127. */
 static int request_api_field_value(const char *value)
 {
     for (; *value; value++) {
@@ -98,7 +99,7 @@ apr_status_t ws_request_set_body(ws_request *rq, const char *type, const char *d
     return APR_SUCCESS;
 }
 
-/* An offer in the syntax of Sec-WebSocket-Extensions. */
+/* Write an offer in the syntax of Sec-WebSocket-Extensions. */
 static char *request_api_offer(apr_pool_t *p, const ws_offer *o)
 {
     char *text = apr_pstrdup(p, o->name);

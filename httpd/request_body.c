@@ -40,8 +40,7 @@ ws_type ws_body_type(request_rec *r)
     return WS_TEXT;
 }
 
-/* Maximum size of a message, bytes. *whose is set to the reason to give when a larger one is
- * refused. */
+/* Maximum size of a message, bytes. *whose is set to the error text for a larger message. */
 static apr_size_t body_max(request_rec *r, const char **whose)
 {
     const ws_settings *settings = ws_settings_of(r);

@@ -80,8 +80,8 @@ void ws_response_run_header_filters(request_rec *r)
     }
 }
 
-/* Collect all headers. Those that httpd's filter would set come first, and replace headers of the
- * same name from other modules. */
+/* Collect all headers. The headers that httpd's filter would set come first, and replace headers of
+ * the same name from other modules. */
 static apr_table_t *headers_all(request_rec *r)
 {
     static const char *const ours[] = {"Date",       "Server",         "Content-Type",

@@ -15,8 +15,8 @@
 
 #include "event/clock.h"
 
-/* How long a request waits for answers, and at which interval it checks whether the processes still
- * run, milliseconds. */
+/* How long a request waits for answers, and how often it checks whether the processes are still
+ * running, milliseconds. */
 #define PATIENCE 3000
 #define LOOK 200
 

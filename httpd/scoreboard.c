@@ -13,7 +13,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Whether the process may have WebSockets: such children own a slot. */
+/* Whether a process may have WebSockets, because it owns a slot of shm.h. */
 static int scoreboard_is_ours(pid_t pid)
 {
     for (unsigned i = 0; i < ws_shm_slots(); i++) {
@@ -28,7 +28,8 @@ static int scoreboard_is_ours(pid_t pid)
 /* The parent runs this hook every ten seconds. */
 static int scoreboard_monitor(apr_pool_t *p, server_rec *s)
 {
-    static int told; /* a reload loads the module again and resets this */
+    /* 1: the warning has been logged. A reload loads the module again and resets this. */
+    static int told;
     int limit = 0, generation = 0, taken = 0, old = 0;
 
     (void)p;

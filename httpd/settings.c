@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The directives and defaults for the settings of connections. Connections with equal settings
- * share one copy.
+ * Parses the directives for the settings of connections, and applies their defaults. Connections
+ * with equal settings share one copy.
  */
 
 #include "httpd/settings.h"
@@ -60,7 +60,7 @@ const char *ws_set_ping(cmd_parms *cmd, void *config, const char *interval, cons
         return ws_refused(cmd, interval, error, "; or off");
     }
     if (grace && !strcasecmp(grace, "off")) {
-        d->ping_grace = 0; /* a client that does not answer pings stays connected */
+        d->ping_grace = 0; /* 0 means that a client that does not answer pings stays connected */
         return NULL;
     }
     return grace ? ws_refused(
@@ -161,7 +161,7 @@ ws_token_rules ws_token_rules_of(const ws_dir_config *d)
 }
 
 /* A merged section is freed with its request, so connections need a copy of its settings. Equal
- * settings share one copy; the configuration bounds their number. */
+ * settings share one copy, so the number of copies is bounded by the configuration. */
 static struct interned {
     struct interned *next;
     ws_settings settings;
@@ -181,7 +181,7 @@ const ws_settings *ws_settings_of(request_rec *r)
     ws_token_rules rules;
     ws_settings s;
 
-    memset(&s, 0, sizeof(s)); /* clears the padding for memcmp() */
+    memset(&s, 0, sizeof(s)); /* also clear the padding, because memcmp() compares it */
     s.max_message = settings_or_default(d->max_message, DEFAULT_MESSAGE);
     s.max_frame = settings_or_default(d->max_frame, s.max_message);
     s.send_queue = settings_or_default(d->send_queue, DEFAULT_SEND_QUEUE);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Slots and tables in shared memory. Children only take slots; only the parent frees them. */
+/** Implements slots and tables in shared memory. Children take slots, and only the parent frees
+ *  them. */
 
 #include "httpd/shm.h"
 
@@ -21,17 +22,17 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Number of generations, each of ServerLimit children, that can have slots at the same time. More
- * than one full generation is rare, because an old child usually keeps its slot in the scoreboard
- * (for the exceptions see ap_register_extra_mpm_process()). Unused slots cost address space, but no
- * memory. */
+/* The number of slots is enough for this many generations with ServerLimit children each. More than
+ * one full generation is rare, because an old child usually keeps its slot in the scoreboard (for
+ * the exceptions see ap_register_extra_mpm_process()). Unused slots cost only address space. */
 #define GENERATIONS 4
 #define SLOTS_MIN 64
 
 /* Alignment of tables, bytes. apr_shm stores a length before the memory that it returns. */
 #define CACHE_LINE 64
 
-/* Keys in the process's pool and in the pool of the tables. They must be the same in all builds. */
+/* Keys of user data in the process's pool and in the pool of the tables. The keys must be the same
+ * in all builds. */
 #define POOL_KEY "mod_websocket shared memory"
 #define LAYOUT_KEY "mod_websocket layout"
 #define DESCRIPTORS_KEY "mod_websocket descriptors"
@@ -43,7 +44,7 @@ APLOG_USE_MODULE(websocket);
 WS_SHM_STRUCT(slot, {
     char shift[WS_SHM_SHIFT];
     pid_t pid; /* atomic; 0: free */
-    int ready; /* atomic; the fields below are valid */
+    int ready; /* atomic; 1: the fields below are valid */
     int generation;
     apr_uint32_t process;
     apr_int64_t started_at;
@@ -52,12 +53,12 @@ WS_SHM_STRUCT(slot, {
 WS_SHM_STRUCT(slots, {
     char shift[WS_SHM_SHIFT];
     apr_uint32_t processes; /* atomic; number of children that have been started so far */
-    int full_told;          /* atomic; the log has the warning */
+    int full_told;          /* atomic; 1: the warning that no slot is free has been logged */
     slot slot[];
 });
 
-/* Stored in the pool of the tables. Part of the layout, since the module reads it after a
- * reload. */
+/* A table. The pool of the tables holds this struct. It is part of the layout, since the module
+ * reads it after a reload. */
 WS_SHM_STRUCT(table, {
     void *start;
     apr_size_t size;
@@ -65,7 +66,7 @@ WS_SHM_STRUCT(table, {
 
 const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout, NULL};
 
-static apr_pool_t *pool; /* holds all tables of this layout; a child of the process's pool */
+static apr_pool_t *pool; /* holds all tables of this layout; its parent is the process's pool */
 static slots *memory;
 static unsigned slot_count;
 static int own_slot = -1;
@@ -74,8 +75,8 @@ static void (*reclaim_rows)(unsigned slot);
 
 /* ---- Tables ---- */
 
-/* Never use apr_pool_userdata_setn(): it does not copy the key, and a reload unloads the module
- * with the key's text. */
+/* Find user data in a pool. To store user data, never use apr_pool_userdata_setn(), because it does
+ * not copy the key, and a reload unloads the module with the text of the key. */
 static void *shm_find(apr_pool_t *in, const char *key)
 {
     void *data = NULL;
@@ -133,7 +134,8 @@ void ws_shm_keep_descriptors(int *count_and_fds)
     apr_pool_userdata_set(count_and_fds, DESCRIPTORS_KEY, NULL, pool);
 }
 
-/* The other build's children still have their own mappings and descriptors. */
+/* Abandon the tables of another build. Its children still have their own mappings and
+ * descriptors. */
 static void shm_give_up(apr_pool_t *theirs)
 {
     const int *fds = shm_find(theirs, DESCRIPTORS_KEY);
@@ -180,8 +182,8 @@ apr_status_t ws_shm_open(server_rec *s, const char *layout)
 
 /* ---- Slots ---- */
 
-/* All children use the same key, since they share tables. The key is random, so that clients cannot
- * predict hashes. */
+/* Set the key of ws_hash(). All children use the same key, since they share tables. The key is
+ * random, so that clients cannot predict hashes. */
 static apr_status_t shm_set_hash_key(void)
 {
     unsigned char *key = ws_shm_private("hash key", WS_HASH_KEY + 1);
@@ -225,8 +227,9 @@ static void shm_reclaim(unsigned i)
     __atomic_store_n(&sl->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* All MPMs run this hook after wait(2) has returned a child, whether it exited or was killed, even
- * if the child has lost its slot in the scoreboard. */
+/* Free the slot of a child that has ended. All MPMs run this hook after wait(2) has returned the
+ * child, whether it exited or was killed. They do so even if the child has lost its slot in the
+ * scoreboard. */
 static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
                              mpm_child_status state)
 {
@@ -239,7 +242,7 @@ static void shm_child_status(server_rec *s, pid_t pid, ap_generation_t generatio
 }
 
 /* Whether a child of this process is running, or is a zombie that the MPM will wait for. kill()
- * cannot tell, since another process may have the pid by now. */
+ * cannot find this out, since another process may have the pid by now. */
 static int shm_is_our_child(pid_t pid)
 {
     siginfo_t info;

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A lock in shared memory, taken by compare-and-swap. A lock whose holder has ended counts as
- *  free. */
+/** Implements a lock in shared memory with compare-and-swap. A lock whose holder has ended counts
+ *  as free. */
 
 #include "httpd/shm_lock.h"
 
 #include <apr_time.h>
 
-/* Attempts to take a lock, a millisecond apart. */
+/* Number of attempts to take a lock. Between two attempts, the caller sleeps for a millisecond. */
 #define ATTEMPTS 200
 
 int ws_shm_is_alive(apr_uint32_t process)

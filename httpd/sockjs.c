@@ -235,7 +235,8 @@ static int sockjs_receive(request_rec *r, const sockjs_url *url)
 
 /* ---- Requests with messages ---- */
 
-/* Get the messages: the argument d of a form, or the whole body. @return NULL: out of memory */
+/* Get the messages, which are the argument d of a form, or the whole body. @return NULL: out of
+ * memory */
 static const char *sockjs_payload(request_rec *r, int jsonp, const char *body, apr_size_t *len)
 {
     const char *type = apr_table_get(r->headers_in, "Content-Type"), *query = body;
@@ -245,7 +246,7 @@ static const char *sockjs_payload(request_rec *r, int jsonp, const char *body, a
     }
     value = apr_palloc(r->pool, *len + 1);
     if (ws_query_next(&query, "d", value, *len + 1) < 0) {
-        value = apr_pstrdup(r->pool, "%"); /* invalid JSON */
+        value = apr_pstrdup(r->pool, "%"); /* not valid JSON, so the request is refused */
     }
     *len = strlen(value);
     return value;
@@ -256,8 +257,8 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
-/* Back-pressure: the client gets the response, and can send more, only when the handler reads
- * again. */
+/* Respond later, for back-pressure. The client gets the response when the handler reads again, and
+ * can send more only then. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};

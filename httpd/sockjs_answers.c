@@ -19,7 +19,7 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Lifetime of cacheable responses: a year, seconds. */
+/* Lifetime of cacheable responses, seconds (a year). */
 #define YEAR 31536000
 
 int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text)
@@ -28,7 +28,7 @@ int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text
     r->status = status;
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (status == HTTP_NO_CONTENT) {
-        apr_table_setn(r->headers_out, "Content-Type", type); /* httpd would omit it */
+        apr_table_setn(r->headers_out, "Content-Type", type); /* httpd would omit this header */
         return OK;
     }
     ap_set_content_type(r, type);
@@ -70,7 +70,7 @@ void ws_sockjs_add_no_cache(request_rec *r)
 {
     apr_table_setn(r->err_headers_out, "Cache-Control",
                    "no-store, no-cache, must-revalidate, max-age=0");
-    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that buffer */
+    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* tells proxies not to buffer */
 }
 
 static void answers_may_be_kept(request_rec *r)
@@ -196,7 +196,7 @@ int ws_sockjs_iframe(request_rec *r)
 
 /* ---- Pages on other sites ---- */
 
-/* The origin of the page, from Referer; NULL: unknown. */
+/* Get the origin of the page from Referer; NULL: unknown. */
 static const char *answers_referer_origin(request_rec *r)
 {
     const char *referer = apr_table_get(r->headers_in, "Referer");

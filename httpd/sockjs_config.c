@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives WebSocketTransports and WebSocketSockJS. */
+/** Parses the directives WebSocketTransports and WebSocketSockJS. */
 
 #include "httpd/sockjs_config.h"
 
@@ -18,7 +18,8 @@
 #define DELAY_MAX (10 * 60 * 1000)
 #define SESSIONS_MAX 200000
 
-static ws_handler_line *sockjs_line; /* for WebSockets with SockJS frames; NULL: not used */
+/* The line for WebSockets with SockJS frames; NULL: no section uses SockJS. */
+static ws_handler_line *sockjs_line;
 
 void ws_sockjs_config_reset(apr_pool_t *pconf)
 {

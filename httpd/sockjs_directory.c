@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The directory of SockJS sessions in all children: a hash table in shared memory, without locks.
- * An entry names the process that has the session. The entries of a killed process need no cleanup:
- * they show that its sessions are lost, until new sessions reuse the entries.
+ * Implements the directory of the SockJS sessions in all children, as a hash table in shared memory
+ * without locks. An entry names the process that has the session. The entries of a killed process
+ * need no cleanup. They show that its sessions are lost, until new sessions reuse the entries.
  */
 
 #include "httpd/sockjs_directory.h"
@@ -54,7 +54,7 @@ static sockjs_entry *directory_bucket(const ws_sockjs_key *key)
     return directory + key->low % BUCKETS * BUCKET;
 }
 
-/* @param but  an entry to skip  @return the owner of a session; 0: not found */
+/* Get the owner of a session. @param but an entry to skip @return the owner; 0: not found */
 static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry *but)
 {
     sockjs_entry *bucket = directory_bucket(key);
@@ -79,7 +79,7 @@ ws_sockjs_owner ws_sockjs_directory_find(const ws_sockjs_key *key, unsigned *slo
     return directory ? directory_owner_slot(directory_owner(key, NULL), slot) : WS_SOCKJS_NO_ROOM;
 }
 
-/* Take a free entry, or if there is none, an entry of a process that has ended. */
+/* Take a free entry. If no entry is free, take the entry of a process that has ended. */
 static sockjs_entry *directory_take(const ws_sockjs_key *key)
 {
     for (int dead = 0; dead < 2; dead++) {

@@ -2,8 +2,9 @@
 
 /**
  * Routes SockJS requests to the child that has the session, since a client's requests can reach any
- * child. If a request waits for frames, its socket is passed to that child. A TLS connection cannot
- * be passed, so its bytes are relayed. Messages are sent through ipc.h, long ones in a memory file.
+ * child. The socket of a request that waits for frames is passed to that child. A TLS connection
+ * cannot be passed, so its bytes are relayed. Messages are sent through ipc.h. Long messages are
+ * sent in a memory file.
  */
 
 #include "httpd/sockjs_route.h"
@@ -23,8 +24,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Limit on the frames of one request, bytes. A body of WS_PUBLISH_MAX fits even if it consists of
- * short messages, each of which gets a frame header. */
+/* Maximum size of the frames of one request, bytes. A body of WS_PUBLISH_MAX fits even if it
+ * consists of short messages, each of which gets a frame header. */
 #define ROUTE_INPUT_MAX (128 * 1024 * 1024)
 
 WS_SHM_STRUCT(sockjs_attach, {
@@ -35,7 +36,9 @@ WS_SHM_STRUCT(sockjs_attach, {
 
 WS_SHM_STRUCT(sockjs_input, {
     apr_uint64_t high, low;
-    apr_uint64_t length; /* length of the frames in the passed descriptor; 0: they follow here */
+    /* Length of the frames in the file that the passed descriptor refers to; 0: the frames follow
+     * this struct. */
+    apr_uint64_t length;
 });
 
 WS_SHM_STRUCT(sockjs_answer, { apr_uint32_t status; });

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The sessions of SockJS in this child: their number, their connection to the handler, and the
- * WebSockets that carry SockJS frames.
+ * Counts the SockJS sessions in this child, connects them to the handler, and wraps WebSockets that
+ * carry SockJS frames.
  */
 
 #include "httpd/sockjs_session.h"
@@ -24,8 +24,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Defaults of WebSocketSockJS: bytes; milliseconds; milliseconds; sessions of a Location in each
- * child. */
+/* Defaults of WebSocketSockJS, in this order: bytes, milliseconds, milliseconds, number of sessions
+ * of a Location in each child. */
 #define DEFAULT_RESPONSE (128 * 1024)
 #define DEFAULT_HEARTBEAT 25000
 #define DEFAULT_DELAY 5000
@@ -103,7 +103,8 @@ int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_c
         if (ws_sockjs_open(engine, &seat->key, &options, pair[0], n->settings, &seat->ticket)
             == 0) {
             rv = ws_engine_add(engine, n);
-            return rv == APR_SUCCESS ? 0 : -1; /* the session ends: its socket pair is closed */
+            /* After an error, the session ends, because its socket pair is closed. */
+            return rv == APR_SUCCESS ? 0 : -1;
         }
     }
     else {
@@ -120,7 +121,7 @@ int ws_sockjs_connect(request_rec *r, ws_new_conn *n, ws_sockjs_seat *seat, ws_c
 
 /* Links a WebSocket to its SockJS session. */
 typedef struct session_link {
-    ws_ticket ticket; /* first; releases it */
+    ws_ticket ticket; /* must be first; frees the link */
     ws_sockjs_key key;
 } session_link;
 
@@ -129,8 +130,8 @@ static void session_unlink(ws_ticket *ticket)
     free(ticket);
 }
 
-/* Create a random key, for a session that no URL can refer to. If a loop is given, the session will
- * belong to it. */
+/* Create a random key for a session to which no URL can refer. If loop is not NULL, the key selects
+ * that loop for the session. */
 static ws_sockjs_key session_random_key(ws_engine *engine, const ws_loop *loop)
 {
     unsigned loops = ws_engine_loops(engine);

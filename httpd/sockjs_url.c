@@ -33,7 +33,7 @@ static sockjs_what url_transport(const char *name)
     return SOCKJS_NOTHING;
 }
 
-/* Protocol 0.3.3: the segments SERVER and SESSION contain no dots. */
+/* Whether a segment is valid as SERVER or SESSION. In protocol 0.3.3, these contain no dots. */
 static int url_segment_valid(const char *s)
 {
     return *s && !strchr(s, '.');
@@ -46,7 +46,7 @@ static int url_is_iframe(const char *name)
            && (len == 11 || name[6] == '-');
 }
 
-/* Remove the last segment. @return the segment, or NULL */
+/* Remove the last segment of a path. @return the segment, or NULL */
 static char *url_cut(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -57,15 +57,15 @@ static char *url_cut(char *path)
     return slash + 1;
 }
 
-/* httpd merges slashes in r->uri, but only a URL with at most one slash at its end gets the
- * greeting. */
+/* Whether the original URL ends in several slashes. httpd merges them in r->uri, but only a URL
+ * that ends in at most one slash gets the greeting. */
 static int url_ends_in_slashes(request_rec *r)
 {
     apr_size_t len = strcspn(r->unparsed_uri, "?");
     return len > 1 && !strncmp(r->unparsed_uri + len - 2, "//", 2);
 }
 
-/* /SERVER/SESSION/TRANSPORT */
+/* Parse /SERVER/SESSION/TRANSPORT. */
 static int url_parse_session(request_rec *r, char *rest, sockjs_url *url)
 {
     char *transport = url_cut(rest), *session = url_cut(rest), *server = url_cut(rest);
@@ -110,7 +110,8 @@ void ws_sockjs_url_parse(request_rec *r, sockjs_url *url)
 
 int ws_sockjs_url_key(request_rec *r, const sockjs_url *url, ws_sockjs_key *key)
 {
-    int status = ws_token_request_identify(r); /* a session belongs to its user */
+    /* The key depends on the user, to whom the session belongs. */
+    int status = ws_token_request_identify(r);
     const char *port = apr_itoa(r->pool, r->server->port);
     const char *host = r->server->server_hostname ? r->server->server_hostname : "";
     /* The text begins with the lengths, so that different parts never result in the same text. */

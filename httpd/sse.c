@@ -29,11 +29,11 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Timeout of a poll without wait=, and largest wait=, milliseconds. */
+/* Timeout of a poll without wait=, and maximum for wait=, milliseconds. */
 #define WAIT_DEFAULT 30000
 #define WAIT_MAX 120000
 
-/* Largest last=. */
+/* Maximum for last=, messages. */
 #define LAST_MAX 1000000
 
 static ws_handler_line *registration;
@@ -119,12 +119,12 @@ static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
 
 /* ---- The hint ---- */
 
-/* Maximum number of HTTP/1.1 connections from a browser to one server. With this many streams, its
- * other requests have to wait. */
+/* Maximum number of HTTP/1.1 connections from a browser to one server. If a browser has this many
+ * streams, its other requests have to wait. */
 #define BROWSER_CONNECTIONS 6
 
-/* Open streams of this process, by a hash of address and User-Agent. Two clients may share a
- * counter; the hint then comes too early. */
+/* Number of open streams in this process. A hash of address and User-Agent selects the counter of a
+ * client. If two clients share a counter, the hint comes too early. */
 static apr_uint32_t hint_counts[1024]; /* atomic */
 
 typedef struct hint_ticket {
@@ -222,7 +222,7 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
     }
     ap_set_content_type(r, s->polls ? "application/json" : "text/event-stream");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* for proxies that buffer */
+    apr_table_setn(r->headers_out, "X-Accel-Buffering", "no"); /* tells proxies not to buffer */
     if (r->header_only || r->main || ws_http2_unwanted(r)) {
         const char *what = s->polls ? "a poll" : "an event stream";
         ws_sse_stream_free(s);

@@ -18,10 +18,11 @@
 /* Interval between comment lines, milliseconds. They keep proxies from closing an idle response. */
 #define HEARTBEAT 15000
 
-/* A poll is answered when its messages exceed this size, bytes. */
+/* When the messages for a poll exceed this size, bytes, the poll is answered at once. */
 #define ANSWER_MAX (1024 * 1024)
 
-/* The form of an event for streams with only one channel: all of them send the same bytes. */
+/* The form (encoding) of an event for streams with only one channel. All such streams send the same
+ * bytes. */
 #define AS_EVENT 2
 
 /* ---- Positions ---- */

@@ -16,7 +16,7 @@
 /* Size limit of PEM files, bytes. */
 #define PEM_MAX (8 * 1024 * 1024)
 
-/* ---- Files. mod_ssl reports invalid files, so this code ignores errors. ---- */
+/* ---- Files. mod_ssl reports invalid files, so the code below ignores errors. ---- */
 
 static const char *ssl_proxy_read(apr_pool_t *p, const char *name)
 {
@@ -93,11 +93,11 @@ static void ssl_proxy_set_crl_check(apr_pool_t *p, ws_ssl_proxy *s, const char *
         !strcasecmp(ap_getword_conf(p, &args), "no_crl_for_cert_ok") ? WS_SSL_ON : WS_SSL_OFF;
 }
 
-/* The type of a directive's value. */
+/* The types of directives' values. */
 typedef enum ssl_proxy_kind { SSL_FILE, SSL_DIRECTORY, SSL_PATH, SSL_FLAG } ssl_proxy_kind;
 
 static const struct ssl_proxy_row {
-    const char *name; /* without SSLProxy */
+    const char *name; /* name of the directive without "SSLProxy" */
     ssl_proxy_kind kind;
     size_t field;
 } ssl_proxy_rows[] = {

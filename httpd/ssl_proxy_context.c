@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Creates an OpenSSL context from the SSLProxy directives. The defaults are mod_ssl's: without
- * SSLProxyVerify, a certificate from an unknown CA is accepted, but its name and dates are checked.
+ * Creates an OpenSSL context from the SSLProxy directives. The defaults are the same as in mod_ssl.
+ * Without SSLProxyVerify, a certificate from an unknown CA is accepted, but its name and dates are
+ * checked.
  */
 
 #include <httpd.h>
@@ -54,7 +55,7 @@ static int proxy_ignores(const ws_ssl_proxy *s, int error, int depth)
 {
     switch (error) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH: /* ssl_io_filter_handshake() in mod_ssl */
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: /* checked like in ssl_io_filter_handshake() of mod_ssl */
         return s->check_name == WS_SSL_OFF
                || (s->check_cn == WS_SSL_OFF && s->check_name != WS_SSL_ON);
     case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -93,8 +94,8 @@ static int proxy_is_issuer(const STACK_OF(X509_NAME) * names, const X509 *certif
     return 0;
 }
 
-/* Select a certificate when the server requests one: the first that was issued by a CA in the
- * server's list, or, if there is none, the first of all. */
+/* Select a client certificate when the server requests one. Select the first certificate that was
+ * issued by a CA in the server's list. If there is none, select the first of all certificates. */
 static int proxy_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
     const proxy_context *p = proxy_context_of(ssl);
@@ -160,8 +161,8 @@ static int proxy_add_chain(SSL_CTX *context, const char *text)
 
 /* ---- Versions ---- */
 
-/* SSLProxyProtocol: a list of words, each with an optional + or -. @return the OpenSSL options that
- * disable versions */
+/* Parse SSLProxyProtocol, which is a list of words, each with an optional + or -. @return the
+ * OpenSSL options that disable the other versions */
 static uint64_t proxy_versions_off(const char *words)
 {
     static const struct {

@@ -43,8 +43,8 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* Read a number into *n, limited to max. If the argument is missing, *n is unchanged. @return 0: it
- * is not a number */
+/* Read a numeric argument into *n, limited to max. If the argument is missing, *n is unchanged.
+ * @return 0: the argument is not a number */
 static int status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);
@@ -132,7 +132,7 @@ static void status_put_children(ws_strbuf *t)
                          (long)owner.pid, owner.generation);
         ws_strbuf_time(t, owner.started_at);
         ws_strbuf_puts(t, "\"");
-        status_put_number(t, "process", owner.process & 0xFFFF); /* as in ids */
+        status_put_number(t, "process", owner.process & 0xFFFF); /* the same number as in ids */
         status_put_number(t, "connections", ws_counters_open(s));
         ws_strbuf_puts(t, "}");
         comma = ",";
@@ -211,7 +211,7 @@ static int status_show(request_rec *r)
         status_make_json(r, &q, &t);
         return status_send_text(r, "application/json", &t);
     }
-    /* The page is self-contained. Framing is forbidden, against clickjacking. */
+    /* The page is self-contained. It must not be shown in a frame, which prevents clickjacking. */
     apr_table_setn(
         r->headers_out, "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -222,8 +222,9 @@ static int status_show(request_rec *r)
 
 /*
  * Protection against CSRF. A page on another site can send a POST with the user's credentials, but
- * not with a custom header: for that, the browser would first send a CORS preflight, which this
- * server refuses. Browsers also send the origin of a request.
+ * not with a custom header. For such a header, the browser would first send a CORS preflight
+ * request, which this server refuses. Browsers also send the origin of a request, which this
+ * function checks.
  */
 static const char *status_foreign(request_rec *r)
 {

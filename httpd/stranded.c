@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves stranded connections: those that a stopping child has accepted but not started to process.
- * After the MPM's threads have ended, it searches the descriptor table for them.
+ * Serves stranded connections, which a stopping child has accepted but not started to process.
+ * After the MPM's threads have ended, this code searches the descriptor table for such connections.
  * core_pre_connection() in core.c makes each socket non-blocking, but accept4(2) does not. A
  * blocking socket with a listener's port therefore belongs to a connection that was never started.
  * Each such connection gets a thread that blocks, as in an MPM without events.
@@ -35,11 +35,12 @@ APLOG_USE_MODULE(websocket);
 typedef struct stranded_conn {
     struct stranded_conn *next;
     apr_thread_t *thread;
-    apr_pool_t *pool; /**< used by its thread */
+    apr_pool_t *pool; /**< pool for the thread of the connection */
     server_rec *server;
     module *mpm;
-    int fd, serving; /**< both are the client's socket. fd is for shutdown(2); -1: the connection
-                      * has ended */
+    /** Both are the client's socket. The thread uses `serving`, and shutdown(2) uses `fd`, which is
+     *  -1 if the connection has ended. */
+    int fd, serving;
 } stranded_conn;
 
 /* Size of a dummy for the event MPM's private record of a connection, bytes (216 in httpd 2.4.71).
@@ -130,7 +131,8 @@ static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
             "process it: it is served now");
         ap_set_module_config(c->conn_config, s->mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
-        c->clogging_input_filters = 1; /* modules must block, since no MPM waits for events on c */
+        /* Force modules to block, since no MPM waits for events on c. */
+        c->clogging_input_filters = 1;
         ap_process_connection(c, socket);
         while (!c->aborted && c->keepalive == AP_CONN_KEEPALIVE
                && strncmp(ap_get_protocol(c), "h2", 2) == 0
@@ -169,7 +171,8 @@ static void stranded_start(server_rec *server, module *mpm, int from, apr_pool_t
     }
 }
 
-/* Find all connections. Call it before any of them is started, because that adds descriptors.
+/* Find all stranded connections. Call it before the first of them is served, because serving adds
+ * descriptors.
  * @return int * */
 static apr_array_header_t *stranded_find(apr_pool_t *p)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The table of all subsystems. It decides in which order they start and stop. */
+/** Defines the table of all subsystems, and starts and stops them in its order. */
 
 #include "httpd/subsystems.h"
 
@@ -51,8 +51,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Subsystems start in this order, and stop in the reverse order. The comments name what a line
- * depends on. */
+/* Subsystems start in this order, and stop in the reverse order. The comment on a line names the
+ * subsystems that must come before it, or another reason for its place. */
 static const ws_subsystem table[] = {
     {.name = "shm", /* first: all others use slots and the hash key */
      .layout = ws_shm_layouts,
@@ -82,7 +82,7 @@ static const ws_subsystem table[] = {
      .parent_init = ws_occupancy_init},
     {.name = "key_counts", .layout = ws_key_counts_layout}, /* layout of the tables of limit_table
                                                              * and interest */
-    {.name = "extensions",                                  /* shm: memory of zlib per child */
+    {.name = "extensions", /* shm: counts zlib's memory per child */
      .layout = ws_extensions_layout,
      .reset = ws_extensions_reset,
      .parent_init = ws_extensions_init,
@@ -190,7 +190,7 @@ static int subsystems_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t
     return OK;
 }
 
-/* The texts and sizes of all structs that processes share. */
+/* Get the texts and sizes of all structs that processes share. */
 static const char *subsystems_layout(apr_pool_t *p)
 {
     const char *text = apr_psprintf(p, "%d", (int)sizeof(void *));
@@ -266,13 +266,13 @@ static apr_status_t subsystems_start_all(apr_pool_t *pchild, server_rec *s,
         }
     }
     if (rv != APR_SUCCESS) {
-        started--; /* the failed one needs no stop */
+        started--; /* the subsystem that failed must not be stopped */
         subsystems_stop_all();
     }
     return rv;
 }
 
-/* Drain connections here, because httpd ends the child after the cleanup of pchild. */
+/* Drain connections in this cleanup, because httpd ends the child after it. */
 static apr_status_t subsystems_child_cleanup(void *pchild)
 {
     (void)pchild;

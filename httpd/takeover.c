@@ -34,7 +34,7 @@ typedef struct ws_resource {
     ws_new_conn newcomer;
     void (*give)(void *arg, int fd, SSL *ssl); /**< NULL: the engine gets the connection */
     void *arg;
-    int streams; /**< atomic: number of HTTP/2 streams that are WebSockets */
+    int streams; /**< atomic; number of HTTP/2 streams that are WebSockets */
 } ws_resource;
 
 static ap_filter_rec_t *gate_handle;
@@ -72,10 +72,10 @@ typedef struct gate_ctx {
 } gate_ctx;
 
 /**
- * An input filter directly above the core filter, for the time in which the module collects the
- * input that httpd has read. It passes the input that the core filter has read already, and then
- * returns EAGAIN instead of reading from the socket. Collecting therefore ends even if the client
- * sends fast; the loop reads the rest from the socket.
+ * An input filter directly above the core filter. It is present while the module collects the input
+ * that httpd has read. It passes the input that the core filter has already read, and then returns
+ * EAGAIN instead of reading from the socket. Collecting therefore ends even if the client sends
+ * fast; the loop reads the rest from the socket.
  */
 static apr_status_t takeover_gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
                                   apr_read_type_e block, apr_off_t readbytes)
@@ -198,8 +198,8 @@ int ws_takeover_filter_of_headers(const ap_filter_t *f)
 
 const char *ws_takeover_answer_obstacle(request_rec *r)
 {
-    /* Filters that a response can skip: httpd's filters for the format of a response, optional
-     * compression, and caching, which these responses forbid. */
+    /* Filters that a response can skip. These are httpd's filters for the format of a response,
+     * optional compression, and caching, which the headers of these responses forbid. */
     static const char *const harmless[] = {"http_header",   "content_length",    "byterange",
                                            "http_outerror", "old_write",         "deflate",
                                            "cache_save",    "cache_save_subreq", "cache_remove_url",
@@ -329,7 +329,7 @@ static int takeover_pre_close_connection(conn_rec *c)
     if (o->newcomer.ssl) {
         takeover_detach_ssl(c, o->newcomer.ssl);
     }
-    c->aborted = 1; /* httpd only closes its descriptor, without a shutdown */
+    c->aborted = 1; /* so httpd only closes its descriptor, without a shutdown */
     if (o->give) {
         o->give(o->arg, o->newcomer.fd, o->newcomer.ssl);
         return OK;

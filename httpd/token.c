@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Checks tokens (JWT) and what they permit. A token with any invalid part permits nothing. */
+/** Checks tokens (JWT) and what they permit. A token permits nothing if any part of it is
+ *  invalid. */
 
 #include "httpd/token.h"
 
@@ -18,7 +19,7 @@
  * expires. */
 #define REMIND_MAX apr_time_from_sec(60)
 
-/* Latest valid time, seconds since 1970. A larger value is probably in milliseconds. */
+/* Latest valid time, seconds since 1970. A larger value is probably a time in milliseconds. */
 #define TIME_MAX 1e11
 
 #define USER_MAX 255 /* bytes */
@@ -37,8 +38,8 @@ static int token_is_compact(const char *text, apr_size_t len)
                   == len;
 }
 
-/* cJSON would truncate a text at a NUL: the user "root\u0000x" would become root.
- * @return NULL: *why is the reason */
+/* Decode and parse a part of a token. This refuses strings with a NUL, because cJSON would truncate
+ * them: the user "root\u0000x" would become root. @return NULL: *why is set to the reason */
 static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len, const char *no_object,
                          const char **why)
 {
@@ -91,7 +92,7 @@ static int token_is_list(const cJSON *o)
     return cJSON_IsArray(o);
 }
 
-/* Whether fn accepts any text in a list. */
+/* Whether fn accepts at least one text in a list. */
 static int token_any(const cJSON *o, int (*fn)(const char *text, const void *arg), const void *arg)
 {
     const cJSON *item;
@@ -118,8 +119,8 @@ static int token_is_one_of(const char *text, const void *list)
     return 0;
 }
 
-/* RFC 7519, section 4.1.3. Without WebSocketTokenAudience, a token with aud is for another service,
- * and is refused too. */
+/* Check aud (RFC 7519, section 4.1.3). Without WebSocketTokenAudience, a token with aud is for
+ * another service, so it is refused too. */
 static const char *token_check_audience(const ws_token_rules *rules, const cJSON *claims)
 {
     const cJSON *aud = cJSON_GetObjectItemCaseSensitive(claims, "aud"),
@@ -168,7 +169,8 @@ static const char *token_check_times(const ws_token_rules *rules, ws_token *t)
     return NULL;
 }
 
-/* Restrict user names, since they appear in logs and are sent to other clients. */
+/* Whether a user name is valid. Names are restricted, since they appear in logs and are sent to
+ * other clients. */
 static int token_user_valid(const char *user)
 {
     apr_size_t len = strlen(user);
@@ -235,9 +237,9 @@ void ws_token_free(ws_token *t)
     }
 }
 
-/* A star matches any characters, including slashes, and channel names contain no star. Therefore a
- * pattern that matches the text of a wildcard ("news/" and a star) also matches all channels that
- * begin with "news/". */
+/* Whether a pattern matches the name of a channel or a wildcard. A star matches any characters,
+ * including slashes, and names of channels contain no star. Therefore a pattern that matches the
+ * text of a wildcard ("news/" and a star) also matches all channels that begin with "news/". */
 static int token_matches(const char *pattern, const void *arg)
 {
     const char *name = arg, *star = NULL, *again = NULL;

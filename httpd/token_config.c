@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives of tokens. Keys are read from their files when httpd reads the configuration,
- *  while it is still running as root. */
+/** Parses the directives for tokens. Keys are read from their files when httpd reads the
+ *  configuration, while it is still running as root. */
 
 #include "httpd/token_config.h"
 

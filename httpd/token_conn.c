@@ -16,22 +16,23 @@
 /* Longest timer, milliseconds. For a later time, several timers run one after another. */
 #define WAIT_MAX ((apr_time_t)24 * 3600 * 1000)
 
-/* A token for one channel. */
+/* A token that the client has sent for one channel. */
 typedef struct token_grant {
     struct token_grant *next;
     ws_token *token;
     char channel[];
 } token_grant;
 
-/* The tokens of a connection. Only its callbacks use it. */
+/* The tokens of a connection. Only the connection's callbacks use this struct. */
 typedef struct token_state {
     ws_ticket ticket;
-    ws_token *token; /* for the whole connection, or NULL */
+    ws_token *token; /* token for the whole connection, or NULL */
     token_grant *grants;
     unsigned count; /* number of grants */
     ws_timer *timer;
-    char *strings; /* the connection's strings from before it got a user: other threads may still
-                    * read them */
+    /* The connection's strings from before it got a user, since other threads may still read
+     * them. */
+    char *strings;
 } token_state;
 
 static void token_conn_release(ws_ticket *ticket)
@@ -125,7 +126,8 @@ static void token_conn_end_subscription(ws_conn *c, const char *channel)
     }
 }
 
-/* @return whether the handler was called, which may have changed the list of grants */
+/* Remind the handler of a token that will expire. @return whether the handler was called and may
+ * have changed the list of grants */
 static int token_conn_remind(ws_conn *c, const char *channel, ws_token *t, apr_time_t now)
 {
     if (t->reminded || t->soon > now) {
@@ -242,7 +244,8 @@ static void token_conn_lose(ws_conn *c, const ws_token *old)
     apr_pool_destroy(p);
 }
 
-/* token_conn_prune() drops the grants for channels without a subscription. */
+/* Add a channel to the set of channels with a subscription. token_conn_prune() drops the grants for
+ * all other channels. */
 static void token_conn_mark(const char *channel, void *arg)
 {
     apr_hash_set(arg, channel, APR_HASH_KEY_STRING, channel);
@@ -298,8 +301,8 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
     return NULL;
 }
 
-/* The user of a connection never changes. A connection without a user gets the token's. A token for
- * one channel may have no user. @return NULL, or the error */
+/* The user of a connection never changes. A connection without a user gets the user of the token. A
+ * token for one channel may have no user. @return NULL, or the error */
 static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_token *t, int whole)
 {
     const char *user = ws_user(c);

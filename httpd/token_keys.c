@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads keys of tokens and verifies signatures. Each key has one algorithm, and a token's header
- *  cannot select a different one. */
+/** Reads the keys for tokens and verifies signatures. Each key has one algorithm, and a token's
+ *  header cannot select a different one. */
 
 #include "httpd/token_keys.h"
 
@@ -36,7 +36,7 @@ static const char *const names[] = {"HS256", "RS256", "ES256", "EdDSA"};
 typedef struct token_key {
     int alg;
     const char *kid;  /* NULL: matches any kid */
-    cjose_jwk_t *jwk; /* for all algorithms except EdDSA */
+    cjose_jwk_t *jwk; /* key for all algorithms except EdDSA */
     EVP_PKEY *ed25519;
 } token_key;
 
@@ -82,7 +82,7 @@ static const char *token_keys_read(apr_pool_t *p, const char *path, char **data,
         rv = apr_file_info_get(&info, APR_FINFO_NORM, file);
     }
     if (rv == APR_SUCCESS && (info.filetype != APR_REG || info.size > FILE_MAX)) {
-        return "is not a file of at most 256 KiB";
+        return "must be a file of at most 256 KiB";
     }
     if (rv == APR_SUCCESS) {
         *len = (apr_size_t)info.size;
@@ -96,7 +96,8 @@ static const char *token_keys_read(apr_pool_t *p, const char *path, char **data,
                : apr_psprintf(p, "cannot be read: %s", apr_strerror(rv, text, sizeof(text)));
 }
 
-/* Warn once: httpd reads the configuration twice at start-up, and once with -t. */
+/* Warn only once. At start-up, httpd reads the configuration twice, so this skips the first time.
+ * With -t, httpd reads it only once. */
 static void token_keys_warn(cmd_parms *cmd, const char *path)
 {
     if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_CREATE_PRE_CONFIG
@@ -181,8 +182,8 @@ static EVP_PKEY *token_keys_public(const char *data, apr_size_t len)
     return pkey;
 }
 
-/* Convert a key to a JWK for the JOSE library. @return NULL: the key is not suitable for the
- * algorithm */
+/* Convert an OpenSSL key to a JWK for the JOSE library. @return NULL: the key is not suitable for
+ * the algorithm */
 static const char *token_keys_jwk(apr_pool_t *p, const EVP_PKEY *pkey, int alg)
 {
     char curve[32] = "";
@@ -235,8 +236,8 @@ static const char *token_keys_member(const cJSON *o, const char *name)
     return text ? text : "";
 }
 
-/* @return the algorithm; ALGORITHMS: skip the key, which is for another use (RFC 7517, section
- * 5) */
+/* @return the algorithm; ALGORITHMS: skip the key, because it is for another use (RFC 7517, section
+ *         5) */
 static int token_keys_jwk_algorithm(const cJSON *o)
 {
     const char *kty = token_keys_member(o, "kty"), *crv = token_keys_member(o, "crv"),
@@ -278,7 +279,7 @@ static const char *token_keys_add_one(apr_pool_t *p, apr_array_header_t *keys, c
         return token_keys_add_okp(p, keys, &k, o);
     }
     json = cJSON_PrintUnformatted(o);
-    wrong = json ? token_keys_add_jwk(p, keys, &k, json) : "is too large";
+    wrong = json ? token_keys_add_jwk(p, keys, &k, json) : "cannot be read: out of memory";
     cJSON_free(json);
     return wrong;
 }
@@ -289,7 +290,7 @@ static const char *token_keys_add_set(apr_pool_t *p, apr_array_header_t *keys, c
     cJSON *set = cJSON_ParseWithLength(data, len);
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(set, "keys"), *o;
     const char *wrong =
-        cJSON_IsArray(list) ? NULL : "is not a JWKS: a JSON object with an array \"keys\"";
+        cJSON_IsArray(list) ? NULL : "is not a JWKS, which is a JSON object with an array \"keys\"";
     int before = keys->nelts;
     cJSON_ArrayForEach(o, list)
     {
@@ -323,7 +324,7 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
             kind);
     }
     if (set && kid) {
-        return "WebSocketTokenKey: remove kid=: a JWKS has the kid of each key";
+        return "WebSocketTokenKey: remove kid=, since a JWKS contains the kid of each key";
     }
     wrong = path ? token_keys_read(p, path, &data, &len, &open) : "is not a valid path";
     if (!wrong) {

@@ -23,7 +23,7 @@
 #define SCHEME "Bearer "
 #define SUBPROTOCOL "bearer."
 
-/* A leeway so large that no token has expired, milliseconds. */
+/* A leeway that is so large that no token counts as expired, milliseconds. */
 #define ANY_TIME 100000000000000
 
 /* The token of a request. */
@@ -68,8 +68,8 @@ int ws_token_request_wanted(request_rec *r)
 
 /* ---- Query strings ---- */
 
-/* Remove all tokens from a query string; *token is set to the last one. @return NULL: the rest is
- * empty */
+/* Remove all tokens from a query string, and set *token to the last one. @return the rest; NULL:
+ * the rest is empty */
 static char *token_request_strip(apr_pool_t *p, const char *query, const char **token)
 {
     char *rest = NULL;
@@ -89,8 +89,8 @@ static char *token_request_strip(apr_pool_t *p, const char *query, const char **
     return rest;
 }
 
-/* The same for a text that contains a query string, which begins after "?" and ends at a space or
- * at the end of the text. */
+/* Remove all tokens from a text that contains a query string. The query string begins after "?" and
+ * ends at a space or at the end of the text. */
 static char *token_request_strip_text(apr_pool_t *p, char *text)
 {
     const char *begin = text ? strchr(text, '?') : NULL, *token = NULL;
@@ -102,8 +102,9 @@ static char *token_request_strip_text(apr_pool_t *p, char *text)
                  : text;
 }
 
-/* Runs before access control, since its refusals are logged too. If a rewrite rule has changed the
- * query string, the token is taken from the original one. */
+/* Hide the token of a request in logs. This hook runs before access control, since its refusals are
+ * logged too. If a rewrite rule has changed the query string, the token is taken from the original
+ * one. */
 static int token_request_hide(request_rec *r)
 {
     const char *rewritten = NULL, *sent = NULL;
@@ -160,7 +161,7 @@ static const char *token_request_subprotocol(request_rec *r)
 
 /* ---- Checking ---- */
 
-/* RFC 6750, section 3 */
+/* Refuse a request with 401 (RFC 6750, section 3). given: 1: the request has a token */
 static int token_request_refuse(request_rec *r, const char *why, int given)
 {
     ws_refusal_log(r, WS_REFUSAL_ACCESS, "refused with 401: %s (%s)", why,

@@ -47,7 +47,8 @@ static const char *upgrade_header(const request_rec *r, const char *name)
 static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
                                             const char **protocol);
 
-/* Get the WebSocketHandler line whose handler is asked with on_claim, or NULL. */
+/* Get the WebSocketHandler line whose handler has on_claim, which decides whether to take a
+ * request; or NULL. */
 static ws_handler_line *upgrade_asked(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
@@ -96,7 +97,7 @@ void ws_upgrade_restore_args(request_rec *r)
     }
 }
 
-/* Log arguments for refused handshakes, at level info. */
+/* The first arguments for logging a refused handshake, at level info. */
 #define REFUSED APLOG_MARK, APLOG_INFO, 0
 
 static void upgrade_require(request_rec *r, unsigned versions)
@@ -151,7 +152,7 @@ static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int vers
     return upgrade_refuse(WS_COUNT_REFUSED_ORIGIN, HTTP_FORBIDDEN);
 }
 
-/* RFC 6455, section 4.2.1. @return OK, or the status to refuse with */
+/* Check a handshake (RFC 6455, section 4.2.1). @return OK, or the status to refuse with */
 static int upgrade_check(request_rec *r, const ws_dir_config *d, int *version)
 {
     const ws_handshake h = {.method = r->method,
@@ -186,8 +187,8 @@ static int upgrade_check(request_rec *r, const ws_dir_config *d, int *version)
     return upgrade_check_origin(r, d, *version);
 }
 
-/* Find the line by subprotocol, in the client's order of preference. *protocol is set to the
- * selected one, or NULL. */
+/* Find the WebSocketHandler line for the offered subprotocols, in the client's order of preference.
+ * *protocol is set to the selected subprotocol, or NULL. */
 static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
                                             const char **protocol)
 {
@@ -254,9 +255,10 @@ static int upgrade_add_header(void *headers, const char *name, const char *value
 }
 
 /*
- * Send the 101, which mod_http2 changes to a 200. mod_http2 parses the text of interim responses
- * and merges headers with the same name, which breaks two Set-Cookie headers. Its filter for final
- * responses does not merge them. Any brigade makes that filter send the headers.
+ * Send the 101, which mod_http2 changes to a 200. If the response were sent as an interim response,
+ * mod_http2 would parse its text and merge headers with the same name, which breaks two Set-Cookie
+ * headers. The filter of mod_http2 for final responses does not merge headers. Any brigade makes
+ * that filter send the headers.
  */
 static void upgrade_send_answer(request_rec *r)
 {
@@ -275,7 +277,7 @@ static void upgrade_send_answer(request_rec *r)
     }
 }
 
-/* RFC 6455, section 4.2.2. @return whether all headers are valid */
+/* Build the headers of the 101 (RFC 6455, section 4.2.2). @return whether all headers are valid */
 static int upgrade_make_101(request_rec *r, const ws_request *rq, int version)
 {
     apr_table_t *first = apr_table_make(r->pool, 2), *others;
@@ -286,7 +288,7 @@ static int upgrade_make_101(request_rec *r, const ws_request *rq, int version)
     apr_table_clear(r->err_headers_out);
     apr_table_unset(others, "Upgrade");
     apr_table_unset(others, "Connection");
-    /* These headers must be the first ones in version 75 (hixie-75, section 3.1). */
+    /* In version 75, these headers must be the first ones (hixie-75, section 3.1). */
     apr_table_setn(first, "Upgrade", version > 13 ? "WebSocket" : "websocket");
     apr_table_setn(first, "Connection", "Upgrade");
     r->headers_out = apr_table_overlay(r->pool, first, others);
@@ -325,7 +327,8 @@ static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
         r->status_line = NULL;
         return upgrade_refuse(WS_COUNT_REFUSED_SERVER, HTTP_INTERNAL_SERVER_ERROR);
     }
-    /* mod_reqtimeout is meant to limit the time of requests, not of connections. */
+    /* Remove the filter of mod_reqtimeout, which is meant to limit the time of requests, not of
+     * connections. */
     ap_remove_input_filter_byhandle(c->input_filters, "reqtimeout");
     upgrade_send_answer(r);
     if (c->aborted || c->data_in_output_filters) {
@@ -511,7 +514,7 @@ static int upgrade_run(request_rec *r, ws_request *rq)
                   "websocket: version %d, handler %s, subprotocol %s", version, n.location->name,
                   rq->protocol ? rq->protocol : "none");
     if (rq->sockjs) {
-        rq->ticket = NULL; /* the session's */
+        rq->ticket = NULL; /* the session now owns the ticket */
         rq->pool = NULL;
         if (ws_sockjs_wrap(r, &n) < 0) {
             r->connection->aborted = 1;

@@ -488,7 +488,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
 
 for (
     ['HS256 nowhere', qr/nowhere cannot be read: /, 'a file that does not exist'],
-    ["HS256 $keys", qr/is not a file of at most 256 KiB/, 'a directory'],
+    ["HS256 $keys", qr/must be a file of at most 256 KiB/, 'a directory'],
     ["HS256 $keys/short", qr/fewer than 32 bytes: .*openssl rand/, 'a short secret'],
     ["HS256 $keys/empty", qr/fewer than 32 bytes/, 'no secret'],
     ["HS256 $keys/rsa.pub", qr/is a PEM file/, 'a public key as a secret'],

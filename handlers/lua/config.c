@@ -72,7 +72,7 @@ static const char *config_read(apr_pool_t *p, script_config *config)
     status = apr_file_info_get(&info, APR_FINFO_SIZE | APR_FINFO_TYPE, f);
     if (status == APR_SUCCESS && (info.filetype != APR_REG || info.size > SOURCE_MAX)) {
         apr_file_close(f);
-        return apr_psprintf(p, "%s is not a file of at most 1 MiB", config->file);
+        return apr_psprintf(p, "%s must be a file of at most 1 MiB", config->file);
     }
     text = apr_palloc(p, (apr_size_t)info.size + 1);
     if (status == APR_SUCCESS) {
