@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Selecting backends by name. A seccomp filter forbids io_uring, as in containers. */
+/** Backends are selected by name. Also tests a seccomp filter that forbids io_uring, as in
+ *  containers. */
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -33,7 +34,7 @@ static void names(void)
     ws_backend b;
     for (int i = 0; i < 3; i++) {
         is_int(ws_backend_parse(right[i], &b), 0, "\"%s\" is a backend", right[i]);
-        is_str(ws_backend_name(b), right[i], "the backend has the same name");
+        is_str(ws_backend_name(b), right[i], "the backend's name is the one that selects it");
     }
     is_int(ws_backend_parse("Auto", &b), 0, "the name of a backend can be written in any case");
     is_int(ws_backend_parse("kqueue", &b), -1, "kqueue is not a backend");
@@ -56,7 +57,7 @@ static void auto_works(void)
     rig_run((rig){0}, &handler, 1, tests);
 }
 
-/* From now on, io_uring_setup(2) fails with EPERM in this process. */
+/* Make io_uring_setup(2) fail with EPERM in this process from now on. */
 static int forbid_io_uring(void)
 {
     struct sock_filter filter[] = {
@@ -82,7 +83,7 @@ static void start_loops(ws_backend backend)
     if (ws_engine_create(&e, &o, pool) != APR_SUCCESS) {
         bail_out("no engine");
     }
-    ws_engine_stop(e); /* the loops have started, so the threads that start them have ended */
+    ws_engine_stop(e); /* returns when all loops have ended, so all their log lines are counted */
     ws_engine_destroy(e);
     apr_pool_destroy(pool);
 }
@@ -91,7 +92,7 @@ static void where_io_uring_is_forbidden(void)
 {
     char why[WS_BACKEND_TEXT] = "";
     if (forbid_io_uring() < 0) {
-        diag("no seccomp filter here: %s", strerror(errno));
+        diag("a seccomp filter cannot be set: %s", strerror(errno));
         return;
     }
     ok(ws_backend_check(WS_BACKEND_URING, why) != APR_SUCCESS,

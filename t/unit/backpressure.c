@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Clients that read too slowly: which messages the policies drop, and that no message is ever
- *  cut. */
+/** Clients that read too slowly. Tests which messages the policies drop, and that a client never
+ *  gets a part of a message. */
 
 #include "t/unit/rig.h"
 
@@ -38,7 +38,7 @@ static wire enter_version(rig *r, const char *name, const ws_settings *s, int ve
     n.settings = s;
     n.version = version;
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is(name, "open", "a connection");
     return (wire){.fd = fd[0]};
@@ -83,7 +83,7 @@ static order send_one(ws_id id, int number, apr_uint64_t key)
     return o;
 }
 
-/* Read whole messages until the one with this number. Stores the numbers of all. */
+/* Read messages up to the one with this number, and store the numbers of all. @return how many */
 static int read_until(wire *w, int last, int *numbers)
 {
     int n = 0, whole = 1;
@@ -153,7 +153,7 @@ static void the_newest_is_dropped(rig *r)
             bail_out("%zu bytes wait", o.queued);
         }
     }
-    is_int(taken + dropped, MANY, "drop-newest: a message is taken or dropped");
+    is_int(taken + dropped, MANY, "drop-newest: a message is accepted or dropped");
     ok(dropped > 0, "drop-newest: %d messages are dropped", dropped);
     n = read_until(&w, taken - 1, numbers);
     is_int(n, taken, "drop-newest: the accepted messages arrive, and no others");
@@ -235,7 +235,7 @@ static void the_latest_of_a_key_is_kept(rig *r)
     ok(most < 16 * SIZE, "keep-latest: one message of each key is queued, %zu bytes", most);
     is_int(send_one(id, last, 0).got, WS_QUEUED, "keep-latest: a message without a key is queued");
     n = read_until(&w, last, numbers);
-    /* The messages sent before the queue filled up, then the latest message of each key. */
+    /* The client gets the messages sent before the queue was full, then the latest of each key. */
     ok(n >= 8 && n < MANY, "keep-latest: %d messages arrive", n);
     for (int key = 0; key < 7; key++) {
         int found = 0;
@@ -296,7 +296,8 @@ static void a_part_that_finds_no_room_closes(rig *r)
     for (i = 1; got >= 0 && i < MANY; i++) {
         got = send_part(id, i, 0);
     }
-    is_int(got, WS_FULL, "a message in parts that grows too large for a slow client: WS_FULL");
+    is_int(got, WS_FULL,
+           "for a slow client, a part that does not fit into the queue returns WS_FULL");
     for (const char *text; strncmp(text = wire_next(&w), "close", 5);) {
         if (!strcmp(text, "eof")) {
             break;
@@ -474,7 +475,7 @@ static void many_small_messages_are_many(rig *r)
     turns(r, 0);
     on_loop_of(r, 0, count_places, &p);
     ok(p.count > 100 && p.count * WS_SEND_ENTRY_COST < QUEUE + WS_SEND_ENTRY_COST,
-       "%u messages of a byte wait: their places count, too", p.count);
+       "%u messages of a byte wait, because each entry of the queue counts, too", p.count);
     wire_free(&w);
     told_is("a", "close 1006 \"\"", "on_close");
     nobody_is_left(r);

@@ -5,9 +5,9 @@
 
 #include "t/unit/rig.h"
 
-static sem_t gate; /* the message "wait" blocks on it */
+static sem_t gate; /* callbacks for the message "wait" wait for this semaphore */
 
-static int inside, most_inside; /* callbacks of connection "one", now and at most; atomic */
+static int inside, most_inside; /* callbacks of "one" that run now, and their maximum; atomic */
 
 static void enter_callback(const ws_conn *c)
 {
@@ -106,7 +106,7 @@ static void meet(ws_conn *c, void *arg)
 {
     (void)c;
     sem_post(arg == &here ? &there : &here);
-    sem_must(arg, "two callbacks that wait for each other do not run at once");
+    sem_must(arg, "two callbacks that wait for each other do not run at the same time");
     note("met", "one");
 }
 
@@ -136,7 +136,7 @@ static void a_waiting_callback_holds_up_nobody(rig *r)
         block(&w[i], names[i]);
     }
     wire_text(&w[3], "hello");
-    told_is("3", "text \"hello\"", "three callbacks wait, a fourth runs");
+    told_is("3", "text \"hello\"", "while three callbacks wait, a fourth runs");
     block(&w[3], "3");
     late = rig_join(r, "late");
     wire_text(&late, "hello");
@@ -197,7 +197,8 @@ static void the_threads_are_shared(rig *r)
     told_is("b", "text \"the only one\"", "a connection with few callbacks is served");
     forget("a");
     ok(before < 60,
-       "a connection with few callbacks waits for only some of a busy one: %d ran before", before);
+       "a connection with few callbacks waits for only some callbacks of a busy one: %d ran before",
+       before);
     leave(&a, "a");
     leave(&b, "b");
 }
@@ -236,14 +237,14 @@ static void reading_waits_for_the_handler(rig *r)
     wire_send(&w, stream, n);
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "many queued messages: the engine stops reading");
-    ok(!s.wrong, "many queued messages: the loop sleeps meanwhile");
+    is_int(s.held, WS_HELD_JOBS, "when many messages are queued, the engine stops reading");
+    ok(!s.wrong, "when many messages are queued, the loop sleeps");
     unblock("a");
     for (int i = 0; i < MANY; i++) {
         sprintf(text, "text \"%d\"", i);
         right += !strcmp(told("a"), text);
     }
-    is_int(right, MANY, "many queued messages: all are delivered in order");
+    is_int(right, MANY, "many queued messages are delivered in order");
 
     block(&w, "a");
     for (int i = 0; i < 3; i++) {
@@ -251,7 +252,7 @@ static void reading_waits_for_the_handler(rig *r)
     }
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "a few long queued messages: the engine stops reading");
+    is_int(s.held, WS_HELD_JOBS, "when a few long messages are queued, the engine stops reading");
     unblock("a");
     describe(text, BINARY, payload, LONG);
     for (int i = 0; i < 3; i++) {
@@ -284,11 +285,12 @@ static void calls_of_others_count(rig *r)
     wire_text(&w, "waits in the socket");
     turns(r, 0);
     on_loop_of(r, 0, look, &s);
-    is_int(s.held, WS_HELD_JOBS, "many calls by ws_run(): the engine stops reading");
-    ok(!s.wrong, "many calls by ws_run(): the loop sleeps meanwhile");
+    is_int(s.held, WS_HELD_JOBS,
+           "when many calls by ws_run() are queued, the engine stops reading");
+    ok(!s.wrong, "when many calls by ws_run() are queued, the loop sleeps");
 
-    /* The handler catches up and the loop is about to resume reading, but does not know yet that
-     * more messages arrive. */
+    /* The handler catches up while the loop is blocked. The loop is about to resume reading, but
+     * many calls are queued again. */
     hold_loop(&h, r);
     for (int i = 0; i < 70; i++) {
         ws_run(id, take_permit, &permit);
@@ -391,7 +393,7 @@ static void a_handler_that_does_not_keep_pace_is_left(rig *r)
                  "too many queued calls close the connection");
     turns(r, 0);
     ok(called_with_nothing >= MORE,
-       "the calls beyond the limit run at once, without the connection");
+       "the calls beyond the limit run immediately, without the connection");
     wire_close(&w, 1011, "");
     unblock("a");
     told_is("a", "close 1011 \"too many callbacks wait for the handler\"", "on_close");
@@ -512,7 +514,7 @@ static void a_storm(rig *r)
 /* ---- A connection's data stay valid until its last callback has returned ---- */
 
 typedef struct pass {
-    ws_ticket ticket; /* must be the first field */
+    ws_ticket ticket; /* must be the first member */
     unsigned char text[200];
 } pass;
 
@@ -570,7 +572,7 @@ static wire join_with_pass(rig *r, const char *name)
     n = rig_newcomer(r, fd[1], name);
     n.ticket = &p->ticket;
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     return (wire){.fd = fd[0]};
 }

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribing, publishing and presence in one process, next to a second process that the test
- *  plays. */
+/** Subscribing, publishing and presence in one process. The test acts as a second process, which
+ *  sends and receives packets over the bus. */
 
 #include "channels/channels.h"
 #include "t/unit/supervisor.h"
 #include "t/unit/rig.h"
 
-/* ---- A bus with one other process, which the test plays ---- */
+/* ---- A bus with one other process, as which the test acts ---- */
 
 #define OTHER ((ws_node){1, 8})
 
@@ -93,7 +93,8 @@ static void other_says(ws_packet p)
 
 enum { RAW = 2 };
 
-/* Drops messages that begin with "no", and changes those that begin with "up" to capitals. */
+/* Drops messages that begin with "no", and sends "UP" instead of messages that begin with "up".
+ * Events other than messages are added to the record. */
 static int on_channel(ws_conn *c, const ws_event *e)
 {
     static const char *const kinds[] = {"?", "message", "live", "gap", "join", "leave"};
@@ -308,14 +309,14 @@ static void a_loop_that_is_behind_is_not_given_more(rig *r)
         n++;
     }
     is_int(n, 3, "three messages may wait for the bus");
-    is_int(publish("elsewhere", "x"), WS_QUEUED, "another channel is not affected");
+    is_int(publish("elsewhere", "x"), WS_QUEUED, "messages to another channel are still accepted");
     let_loop_go(&h);
     for (int i = 0; i < n; i++) {
         wire_next(&a);
     }
     turns(r, 0);
     is_int(publish("news", "next"), WS_QUEUED,
-           "when a waiting message is done, another is accepted");
+           "when the bus has processed a waiting message, another is accepted");
     wire_next_is(&a, "text \"next\"", "none of these messages is lost");
     leave(&a, "a");
 }
@@ -386,9 +387,9 @@ static void a_handler_sees_and_decides(rig *r)
     publish("news", "as it is");
     wire_next_is(&a, "binary \"UP\"",
                  "a gets the message in the form that on_channel makes, and not the dropped one");
-    wire_next_is(&a, "text \"as it is\"", "or as it is");
+    wire_next_is(&a, "text \"as it is\"", "a gets another message unchanged");
     wire_next_is(&b, "binary \"UP\"", "b gets the same form");
-    wire_next_is(&b, "text \"as it is\"", "likewise");
+    wire_next_is(&b, "text \"as it is\"", "b gets the other message unchanged, too");
     told_is("forms", "made", "the form is made once");
     if (ws_engine_loops(r->engine) == 1 && !(r->location.handler->flags & WS_BLOCKING)) {
         forget("other");
@@ -452,7 +453,7 @@ static void members_come_and_go(rig *r)
     told_is("a", "join room \"b\" 0/0", "a gets the join event of b");
     told_is("other", "gets join room \"b\" 0", "the other process gets the join event of b");
     p = from_other(WS_PACKET_JOIN, "room", "y");
-    p.len++; /* without a user */
+    p.len++; /* the data includes the NUL before an empty user */
     p.id = 2;
     other_says(p);
     told_is("a", "join room \"y\" 0/0", "a gets the join event of a member elsewhere");
@@ -470,7 +471,7 @@ static void members_come_and_go(rig *r)
     told_is("other", "is sent here room \"\" 0", "the other process gets the members when it asks");
     is_int(unsubscribe(r, "b", "room"), WS_QUEUED, "b unsubscribes");
     told_is("other", "gets leave room \"\" 0", "the other process gets the leave event of b");
-    told_is("a", "leave room \"b\" 0/0", "so is a");
+    told_is("a", "leave room \"b\" 0/0", "a gets the leave event of b");
 
     ws_channels_missed(ws_channels_current(), 1);
     told_is("a", "gap room \"\" 0/0", "when packets were lost, watching connections get a gap");
@@ -503,7 +504,7 @@ static ws_packet kept_by_other(const char *text, apr_uint64_t epoch, apr_uint64_
     return p;
 }
 
-/* The other process publishes; its message has not arrived here yet. */
+/* Store a message as the other process does when it publishes. The packet arrives later. */
 static void other_keeps(const char *text)
 {
     ws_message *m = ws_message_new("kept", WS_TEXT, text, strlen(text));
@@ -528,7 +529,7 @@ static void everybody_gets_everything_once(rig *r)
     publish("kept", "4");
     wire_next_is(&a, "text \"2\"", "an overtaken message is delivered first");
     wire_next_is(&a, "text \"3\"", "the message that overtook it is delivered next");
-    wire_next_is(&a, "text \"4\"", "the next message is delivered, and none twice");
+    wire_next_is(&a, "text \"4\"", "the next message follows, so no message is delivered twice");
     other_keeps("5");
     publish("kept", "6");
     wire_next_is(&a, "text \"5\"", "a lost message is read from the history");
@@ -675,7 +676,7 @@ static void many_are_resumed_in_pages(rig *r)
     forget("other");
 }
 
-/* ---- */
+/* ---- All tests ---- */
 
 static void start(rig *r, const ws_handler *handler, unsigned loops)
 {

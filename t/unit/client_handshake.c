@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The client's handshake, RFC 6455, section 4.1: the request written and the answers read. */
+/** The client's handshake, RFC 6455, section 4.1: writing the request and reading the answer. */
 
 #include "protocol/client_handshake.h"
 
@@ -83,7 +83,7 @@ static void keys(void)
     is_str(key, KEY, "section 1.3: the key of the example");
 }
 
-/* Read an answer. @return the result as a text */
+/* Read an answer. @return the result, formatted as a text */
 static const char *becomes(const ws_client_request *ask, const char *text)
 {
     static char result[256];

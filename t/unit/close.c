@@ -7,7 +7,7 @@
 #include "t/unit/fence.h"
 #include "t/unit/tap.h"
 
-/* The codes that may stand in a frame, from the RFC and the IANA registry, one by one. */
+/* @return whether a frame may contain the code, according to the RFC and the IANA registry */
 static int registered(int code)
 {
     switch (code) {
@@ -43,7 +43,7 @@ static void which_codes_may_be_sent(void)
     }
     ok(!ws_close_code_valid(1004) && !ws_close_code_valid(1005) && !ws_close_code_valid(1006)
            && !ws_close_code_valid(1015),
-       "section 7.4.1: 1004 is reserved; 1005, 1006 and 1015 never stand in a frame");
+       "section 7.4.1: 1004 is reserved, and 1005, 1006 and 1015 are not valid in a frame");
 }
 
 /* ---- Reading ---- */
@@ -54,14 +54,14 @@ static const struct {
     int status, code;
     const char *reason; /* NULL: the frame has no valid reason */
 } payloads[] = {
-    {"an empty one has no code", "", 0, 0, 1005, ""},
+    {"an empty payload has no code", "", 0, 0, 1005, ""},
     {"a code alone", "\x03\xE8", 2, 0, 1000, ""},
     {"a code and a reason",
      "\x03\xE9"
      "bye",
      5, 0, 1001, "bye"},
     {"a reason that is not ASCII", "\x0F\xA0gr\xC3\xBC\xC3\x9F", 8, 0, 4000, "gr\xC3\xBC\xC3\x9F"},
-    {"one byte is no code", "\x03", 1, 1002, 0, NULL},
+    {"one byte is not a code", "\x03", 1, 1002, 0, NULL},
     {"code 0", "\x00\x00", 2, 1002, 0, NULL},
     {"code 999", "\x03\xE7", 2, 1002, 0, NULL},
     {"code 1005 in a frame", "\x03\xED", 2, 1002, 0, NULL},
@@ -116,8 +116,8 @@ static void writing(void)
           "\x13\x87"
           "bye",
           "a code and a reason");
-    BUILT(1005, NULL, "", "1005 is a frame without code");
-    BUILT(1005, "why", "", "1005 is a frame without a reason");
+    BUILT(1005, NULL, "", "1005 becomes an empty payload");
+    BUILT(1005, "why", "", "1005 with a reason becomes an empty payload");
     BUILT(1006, "why",
           "\x03\xF3"
           "why",
@@ -138,9 +138,9 @@ static void a_long_reason_is_cut(void)
     is_int(ws_close_build(out, 1000, text, WS_REASON_MAX), WS_CONTROL_MAX,
            "a reason of 123 bytes is sent unchanged");
     is_int(ws_close_build(out, 1000, text, WS_REASON_MAX + 1), WS_CONTROL_MAX,
-           "a reason of 124 bytes is cut by one byte");
+           "a reason of 124 bytes is truncated by one byte");
 
-    /* Characters of each length, at each distance from the end. */
+    /* Try characters of each length at each distance from the limit. */
     for (size_t i = 0; i < 4; i++) {
         size_t size = strlen(characters[i]);
         for (size_t ahead = 0; ahead < size; ahead++) {
@@ -158,7 +158,7 @@ static void a_long_reason_is_cut(void)
                      || memcmp(reason, text, expected);
         }
     }
-    is_int(wrong, 0, "a reason is cut at the last possible end of a character");
+    is_int(wrong, 0, "a reason is truncated at the last possible end of a character");
 }
 
 int main(void)

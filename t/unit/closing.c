@@ -1,12 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** All ways in which a connection can end. on_close is called once, with the right code. */
+/** Tests all ways in which a connection can end. on_close must be called once with the right
+ *  code. */
 
 #include <sys/ioctl.h>
 
 #include "t/unit/rig.h"
 
-/* Carry out the message: "close CODE REASON" also sends the result; "send N" sends N bytes. */
+/* Execute a message: "close CODE REASON" closes and checks the results of further calls; "send N"
+ * sends N bytes. Other messages are added to the record. */
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     char text[TEXT_SIZE], reason[TEXT_SIZE] = "";
@@ -35,7 +37,7 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     }
 }
 
-/* In on_close every call fails without side effects. */
+/* Check that in on_close every call fails without side effects. */
 static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     int refused = ws_send(c, WS_TEXT, "x", 1) == WS_GONE && ws_ping(c, "x", 1) == WS_GONE
@@ -43,7 +45,7 @@ static void farewell(ws_conn *c, int code, const char *reason, apr_size_t len)
     ws_pause(c);
     ws_resume(c);
     if (!refused || ws_send_to(ws_conn_id(c), WS_TEXT, "x", 1) > WS_QUEUED) {
-        note(name_of(c), "something can be done in on_close");
+        note(name_of(c), "a call in on_close succeeds");
     }
     rec_close(c, code, reason, len);
 }
@@ -86,7 +88,8 @@ static void the_peer_closes(rig *r)
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         wire w = enter(r, "a");
         wire_close(&w, cases[i].code, cases[i].reason);
-        wire_next_is(&w, cases[i].answer, "the peer's Close %d is answered", cases[i].code);
+        wire_next_is(&w, cases[i].answer, "the peer's Close frame with %d is answered",
+                     cases[i].code);
         told_is("a", cases[i].told, "on_close");
         wire_next_is(&w, "eof", "the server closes first");
         end(r, &w);
@@ -99,7 +102,7 @@ static void the_peer_does_not_wait(rig *r)
     wire_close(&w, 1000, "gone");
     end(r, &w);
     told_is("a", "close 1000 \"gone\"",
-            "a Close frame and the end of the stream at once: on_close gets the peer's code");
+            "when the stream ends directly after a Close frame, on_close gets the peer's code");
 }
 
 static void what_comes_behind_close_is_ignored(rig *r)
@@ -111,9 +114,9 @@ static void what_comes_behind_close_is_ignored(rig *r)
     n += frame_put(stream + n, FIN | CONT, "more", 4);
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe9", 2);
     wire_send(&w, stream, n);
-    wire_next_is(&w, "close 1000", "two Close frames: one is answered");
-    told_is("a", "close 1000 \"\"", "two Close frames: on_close gets the code of the first");
-    wire_next_is(&w, "eof", "two Close frames: the connection ends after the answer");
+    wire_next_is(&w, "close 1000", "of two Close frames, one is answered");
+    told_is("a", "close 1000 \"\"", "of two Close frames, on_close gets the code of the first");
+    wire_next_is(&w, "eof", "after two Close frames and one answer, the connection ends");
     wire_send(&w, "\xff\xff\xff\xff", 4);
     end(r, &w);
 }
@@ -131,7 +134,7 @@ static void we_close(rig *r)
     for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         wire w = enter(r, "a");
         wire_text(&w, cases[i].command);
-        wire_next_is(&w, cases[i].frame, "the Close frame for \"%s\"", cases[i].command);
+        wire_next_is(&w, cases[i].frame, "\"%s\" sends the right Close frame", cases[i].command);
         wire_text(&w, "not delivered any more");
         wire_frame(&w, FIN | PING, "still", 5);
         wire_next_is(&w, "pong \"still\"", "a Ping after our Close frame is answered");
@@ -157,7 +160,7 @@ static void a_long_reason_is_cut(rig *r)
     strcat(command, "\xc3\xa4 and more");
     wire_text(&w, command);
     wire_next_is(&w, describe(text, CLOSE, payload, 124),
-                 "a reason that is too long is cut at the end of a character");
+                 "a reason that is too long is truncated at the end of a character");
     wire_close(&w, 3000, "");
     wire_next_is(&w, "eof", "the server closes");
     sprintf(text, "close 3000 \"%s\"", reason);
@@ -174,7 +177,7 @@ static void both_close(rig *r)
     wire_send(&w, stream, n);
     wire_next_is(&w, "close 3001 \"ours\"",
                  "our Close frame is sent when the peer has closed at the same time");
-    wire_next_is(&w, "eof", "it counts as the answer to the peer's Close frame");
+    wire_next_is(&w, "eof", "our Close frame counts as the answer to the peer's Close frame");
     told_is("a", "close 3001 \"ours\"",
             "on_close gets the code of the handler, which closed first");
     end(r, &w);
@@ -186,24 +189,25 @@ static void the_connection_breaks(rig *r)
     wire w = enter(r, "a");
     end(r, &w);
     told_is("a", "close 1006 \"\"",
-            "the end of the stream without a Close frame: on_close gets 1006");
+            "when the stream ends without a Close frame, on_close gets 1006");
 
     w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01", 3);
     end(r, &w);
-    told_is("a", "close 1006 \"\"", "the end inside a frame header: on_close gets 1006");
+    told_is("a", "close 1006 \"\"",
+            "when the stream ends inside a frame header, on_close gets 1006");
 
     w = enter(r, "a");
     wire_send(&w, "\x81\xfe\x01\x00\x00\x00\x00\x00half of it", 18);
     turns(r, 0);
     end(r, &w);
-    told_is("a", "close 1006 \"\"", "the end inside a message: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "when the stream ends inside a message, on_close gets 1006");
 
     tcp_pair(fd);
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a connection over TCP");
     wire_reset(&w);
-    told_is("a", "close 1006 \"\"", "a connection that is reset: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "when a connection is reset, on_close gets 1006");
     end(r, &w);
 
     w = enter(r, "a");
@@ -211,11 +215,11 @@ static void the_connection_breaks(rig *r)
     wire_next_is(&w, "close 1000", "the server sends a Close frame");
     end(r, &w);
     told_is("a", "close 1000 \"\"",
-            "the end of the stream instead of an answer: on_close gets the server's code");
+            "when the stream ends instead of an answer, on_close gets the server's code");
 }
 
-/* A client sends many messages and a reset while the loop is busy. The loop then finds both in one
- * turn. */
+/* A client sends many messages and a reset while the loop is blocked, so that the loop receives
+ * both in one iteration. */
 static void what_came_before_a_reset_is_delivered(rig *r)
 {
     enum { SIZE = 50000, FRAME = 8 + SIZE };
@@ -242,7 +246,7 @@ static void what_came_before_a_reset_is_delivered(rig *r)
     while (!strcmp(told("a"), "a long message")) {
         right++;
     }
-    diag("%d bytes lay in the socket", here);
+    diag("%d bytes were in the socket", here);
     ok(right > 0 && right >= here / FRAME, "messages in the socket before a reset are delivered");
     free(stream);
 }
@@ -255,7 +259,7 @@ static void our_close_is_not_answered(rig *r)
     wire_text(&w, "a message instead of an answer");
     wire_next_is(&w, "eof", "a peer that does not answer the Close frame is disconnected");
     told_is("a", "close 1000 \"tired\"",
-            "a peer that does not answer: on_close gets the server's code");
+            "when a peer does not answer, on_close gets the server's code");
     end(r, &w);
 }
 
@@ -346,10 +350,10 @@ static void rec_state(ws_conn *c, ws_state from, ws_state to)
          ws_conn_state(c) == to || name_of(c)[0] == 'b' ? "" : ", in a wrong state");
 }
 
-static ws_id later_id; /* the connection whose Close frame is answered later */
+static ws_id later_id; /* the connection whose Close frame the handler answers later */
 
-/* The reason decides: "own" answers immediately, "later" later, "never" never. The server answers
- * all others. */
+/* The reason of the peer's Close frame decides when the handler answers: "own" means immediately,
+ * "later" later, "never" never. For all other reasons, the server answers. */
 static int rec_closing(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     __atomic_store_n(&later_id, ws_conn_id(c), __ATOMIC_RELAXED);
@@ -433,7 +437,7 @@ static void the_handler_never_answers(rig *r)
     wire w = enter(r, "a");
     wire_close(&w, 1000, "never");
     told_is("a", "closing 1000 \"never\"", "on_closing that never answers is called");
-    wire_next_is(&w, "close 1000 \"never\"", "the server answers in the end");
+    wire_next_is(&w, "close 1000 \"never\"", "after the time limit, the server answers");
     states_and_end(r, &w, "a", "close 1000 \"never\"");
 }
 
@@ -486,7 +490,7 @@ static void a_blocking_handler_breaks_it(rig *r)
     the_handler_breaks_it(r, "b");
 }
 
-/* ws_abort() works on a client that does not read. Later messages are not delivered. */
+/* Call ws_abort() for a client that does not read. Later messages must not be delivered. */
 static void abort_from_a_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     rec_message(c, type, data, len);
@@ -532,7 +536,7 @@ static void time_is_over(ws_loop *loop, void *arg)
     }
 }
 
-/* The time limit for the peer's next step expires. @return whether the connection is still open */
+/* Let the time limit for the peer's next step expire. @return whether the connection is open */
 static int outlives(rig *r)
 {
     on_loop_of(r, 0, time_is_over, NULL);
@@ -540,7 +544,7 @@ static int outlives(rig *r)
     return ws_engine_count(r->engine) == 1;
 }
 
-/* The connection has been closing for 30 s, and its peer has sent data all the time. */
+/* Pretend that the connection has been closing for 30 s, while its peer has sent data. */
 static void half_a_minute_later(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
@@ -592,7 +596,7 @@ static void a_slow_reader_gets_all(rig *r)
     for (size_t n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
         ok(outlives(r),
-           "a client that still takes data after our Close frame is waited for: %zu bytes", n);
+           "the server waits for a client that still reads after our Close frame: %zu bytes", n);
     }
     wire_next_is(&w, describe(text, BINARY, some, sizeof(some)),
                  "the client gets the whole message");
@@ -633,7 +637,7 @@ static void a_slow_reader_is_lingered_for(rig *r)
     told_is("a", "open", "a client that reads slowly");
     n += frame_put(stream + n, FIN | CLOSE, "\x03\xe8", 2);
     wire_send(&w, stream, n);
-    told_is("a", "close 1000 \"\"", "the server has written all");
+    told_is("a", "close 1000 \"\"", "on_close is called when the kernel has accepted all data");
     for (n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
         ok(outlives(r), "the server lingers while the client reads: %zu bytes", n);
@@ -645,7 +649,7 @@ static void a_slow_reader_is_lingered_for(rig *r)
     end(r, &w);
 }
 
-/* Hundreds of connections: both sides close each of them at a random point. */
+/* Close hundreds of connections from both sides, each at a random point. */
 static void all_at_once(rig *r)
 {
     enum { MANY = 400 };
@@ -682,7 +686,7 @@ static void all_at_once(rig *r)
     }
     ok(1, "each of %d connections gets on_close", MANY);
     nobody_is_left(r);
-    forget("many"); /* the record of connections that ended earlier */
+    forget("many"); /* lines of connections that ended before they were closed */
 }
 
 int main(void)

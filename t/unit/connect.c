@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * ws_connect() on an engine: names and their addresses, connection attempts that are cancelled at
- * any time, and two connections of one loop that relay messages to each other. The test provides
- * the name service.
+ * ws_connect() on an engine. Tests names and their addresses, connection attempts that are
+ * cancelled at any time, and two connections of one loop that relay messages to each other. The
+ * test replaces getaddrinfo().
  */
 
 #include <arpa/inet.h>
@@ -13,7 +13,7 @@
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
 
-/* ---- A name service. It answers names that start with "slow" while the gate is open. ---- */
+/* ---- A name service, which answers names that start with "slow" only while the gate is open ---- */
 
 static sem_t asked;       /* posted for each lookup of a slow name for both families */
 static sem_t answered_v6; /* posted after each lookup for IPv6 only */
@@ -31,7 +31,7 @@ static void wait_at_gate(void)
     }
     pthread_mutex_unlock(&gate_lock);
     if (rv != 0) {
-        bail_out("nobody lets the name service answer");
+        bail_out("the test does not open the gate of the name service");
     }
 }
 
@@ -43,7 +43,7 @@ static void set_gate(int open)
     pthread_mutex_unlock(&gate_lock);
 }
 
-/* Addresses by name and family. The last field says which lookups are slow. */
+/* Names, their addresses, and which lookups wait for the gate. */
 static const struct service {
     const char *name, *v4[2], *v6;
     enum { NONE = 0, FOR_BOTH = 1, FOR_V4 = 2, FOR_V6 = 4, ALL = 7 } slow;
@@ -54,7 +54,7 @@ static const struct service {
     {"slow-a", {"127.0.0.1"}, "::1", FOR_BOTH | FOR_V4}, /* ::1 refuses connections */
     {"slow-aaaa-in-vain", {"127.0.0.2"}, NULL, FOR_BOTH | FOR_V6},
     {"slow-nothing", {NULL}, NULL, FOR_BOTH},
-    {"slow", {"127.0.0.1"}, NULL, ALL}, /* also all other names with this prefix */
+    {"slow", {"127.0.0.1"}, NULL, ALL}, /* the entry for all other names with this prefix, too */
 };
 
 static const struct service *service_of(const char *name)
@@ -73,7 +73,7 @@ static void add_address(struct addrinfo ***end, int family, const char *address,
     struct sockaddr_in *in = (struct sockaddr_in *)(a + 1);
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(a + 1);
     in->sin_family = (sa_family_t)family;
-    in->sin_port = htons((uint16_t)atoi(port)); /* same offset in both structures */
+    in->sin_port = htons((uint16_t)atoi(port)); /* sin6_port has the same offset */
     inet_pton(family, address, family == AF_INET ? (void *)&in->sin_addr : &in6->sin6_addr);
     a->ai_family = family;
     a->ai_socktype = SOCK_STREAM;
@@ -262,7 +262,7 @@ static void a_slow_name_service(rig *r)
 
     set_gate(0);
     attempt("slow", "slow");
-    sem_must(&asked, "no thread asks");
+    sem_must(&asked, "no thread looks up the name");
     turns(r, 0);
     other = connected("meanwhile", "127.0.0.1");
     ok(1, "the loop runs callbacks during a lookup");
@@ -282,7 +282,7 @@ static void a_slow_name_service(rig *r)
 
 #define SLOW_NAMES 100
 
-/* Many connections look up many names without an answer. Other lookups are not delayed. */
+/* Many attempts wait for lookups without an answer. Another lookup must not wait for these. */
 static void slow_names_are_alone(rig *r)
 {
     static char names[SLOW_NAMES][16];
@@ -295,7 +295,7 @@ static void slow_names_are_alone(rig *r)
         attempts[i][1] = attempt(names[i], names[i]);
     }
     for (int i = 0; i < SLOW_NAMES; i++) {
-        sem_must(&asked, "no thread asks");
+        sem_must(&asked, "no thread looks up the name");
     }
     fd = connected("another name", "two");
     ok(sem_trywait(&asked) < 0, "a name that is being looked up is not looked up again");
@@ -307,7 +307,7 @@ static void slow_names_are_alone(rig *r)
     leave_server(r, fd, "another name");
 }
 
-/* RFC 8305, section 3. */
+/* The answer for one address family is late: RFC 8305, section 3. */
 static void one_family_is_slow(rig *r)
 {
     char key[WS_KEY_SIZE];
@@ -317,7 +317,7 @@ static void one_family_is_slow(rig *r)
     set_gate(0);
     fd = connected("v4", "slow-aaaa");
     ok(1, "a missing answer for AAAA does not delay the connection");
-    sem_must(&asked, "no thread asks");
+    sem_must(&asked, "no thread looks up the name");
     attempt("again", "slow-aaaa");
     close(request_come(key));
     told_is("again", "failed 0 handshake: the connection was closed before an answer",
@@ -330,8 +330,8 @@ static void one_family_is_slow(rig *r)
     while (sem_trywait(&answered_v6) == 0) {
     }
     attempt("v6", "slow-a");
-    sem_must(&asked, "no thread asks");
-    sem_must(&answered_v6, "no thread asks for AAAA");
+    sem_must(&asked, "no thread looks up the name");
+    sem_must(&answered_v6, "no thread looks up AAAA");
     turns(r, 0);
     turns(r, 1);
     set_gate(1);
@@ -345,17 +345,17 @@ static void one_family_is_slow(rig *r)
     o.lookup_timeout = 300;
     ws_connect(NULL, &o);
     told_is("vain", "failed 0 connect: Connection refused",
-            "a missing answer for AAAA is waited for until the lookup's time limit");
-    sem_must(&asked, "no thread asks");
+            "the client waits for a missing answer for AAAA until the time limit of the lookup");
+    sem_must(&asked, "no thread looks up the name");
     attempt("nothing", "slow-nothing");
     told_is("nothing", "failed 0 lookup: Name or service not known",
             "a name without addresses of either family is reported");
-    sem_must(&asked, "no thread asks");
+    sem_must(&asked, "no thread looks up the name");
     set_gate(1);
     nobody_is_left(r);
 }
 
-/* RFC 8305, section 5: the next address is tried before the first one times out. */
+/* The next address is tried before the first one times out: RFC 8305, section 5. */
 static void a_silent_address(rig *r)
 {
     struct sockaddr_in in = {.sin_family = AF_INET,
@@ -383,7 +383,7 @@ static void a_silent_address(rig *r)
     close(hole);
 }
 
-/* Reconnect after the server closes, and after a failure; not after ws_close() on this side. */
+/* on_reconnect decides whether to connect again: not after the close code 4000. */
 static int again(void *data, apr_uint32_t delay, const char *reason, int status)
 {
     note(data, "again %s %d%s", reason, status, delay > 40 ? " late" : "");
@@ -450,7 +450,7 @@ static void given_up(rig *r)
 
     set_gate(0);
     a = attempt("slow", "slow");
-    sem_must(&asked, "no thread asks");
+    sem_must(&asked, "no thread looks up the name");
     ws_connect_cancel(a);
     nobody_is_left(r);
     set_gate(1);
@@ -510,7 +510,7 @@ static void nothing_is_tried(rig *r)
     is_int((int)ws_connect(NULL, &o), 0, "ws_connect() without the size of the options fails");
 }
 
-/* ---- Two connections of one loop: the client's handler acts on the server's connection ---- */
+/* ---- Two connections of one loop, of which one handler acts on the other connection ---- */
 
 static ws_conn *server_side;
 
@@ -608,7 +608,7 @@ static void one_speaks_for_the_other(rig *r)
     nobody_is_left(r);
 }
 
-/* ---- The engine stops while attempts are in all their stages ---- */
+/* ---- The engine stops while attempts are in different stages ---- */
 
 static void the_end(void)
 {
@@ -620,7 +620,7 @@ static void the_end(void)
     set_gate(0);
     rig_start(&r, &handler, 2);
     attempt("in the lookup", "slow");
-    sem_must(&asked, "no thread asks");
+    sem_must(&asked, "no thread looks up the name");
     attempt("in the handshake", "127.0.0.1");
     fd = request_come(key);
     o = to("delayed", url("127.0.0.1"));

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connections of protocol versions 76 and 75: handshake, messages, closing. */
+/** Tests the handshake, messages and closing of connections in protocol versions 76 and 75. */
 
 #include <netinet/tcp.h>
 
@@ -102,7 +102,7 @@ static wire join_by(rig *r, const char *name, int version, const int fd[2], cons
     n.early_len = early ? strlen(early) : 0;
     ws_hixie_numbers(KEY1, KEY2, n.numbers);
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     return (wire){.fd = fd[0]};
 }
@@ -114,7 +114,7 @@ static wire join(rig *r, const char *name, int version)
     return join_by(r, name, version, fd, NULL);
 }
 
-/* Check the next bytes. */
+/* Check the next bytes from the server. */
 static void comes(wire *w, const char *bytes, size_t len, const char *name)
 {
     wire_need(w, len);
@@ -132,7 +132,7 @@ static void ends(wire *w, const char *name)
     wire_free(w);
 }
 
-/* Open a connection and read the handshake's answer. */
+/* Open a connection, and read the answer to the handshake. */
 static wire come_in(rig *r, const char *name, int version)
 {
     wire w = join(r, name, version);
@@ -198,7 +198,7 @@ static void clients_that_go_before_they_are_there(rig *r)
     turns(r, 0);
     wire_free(&w);
     nobody_is_left(r);
-    is_int(untold(), 0, "a client that disconnects before its third key: no callback");
+    is_int(untold(), 0, "when a client disconnects before its third key, no callback is called");
 }
 
 static void nothing_is_sent_before_on_open(rig *r)
@@ -235,8 +235,9 @@ static void close_everybody(rig *r)
     ws_engine_close_all(r->engine, 1001, "server stops", 0);
     turns(r, 0);
     SAY(&w, KEY3);
-    COMES(&w, ANSWER "\xff\x00",
-          "a client that completes its third key while all are closed is closed at once");
+    COMES(
+        &w, ANSWER "\xff\x00",
+        "a client that completes its third key after ws_engine_close_all() is closed immediately");
     told_is("a", "open", "on_open");
     told_is("a", "version 76", "the handler gets the version");
     SAY(&w, "\xff\x00");
@@ -299,10 +300,11 @@ static void what_there_is_not(rig *r)
     SAY(&w, "\x00"
             "binary\xff\x00next\xff");
     told_is("a", "text \"binary\"", "the handler is told to send all kinds of messages");
-    told_is("a", "binary: unsupported", "ws_send() of a binary message: unsupported");
-    told_is("a", "binary part: unsupported", "ws_send_part() of a binary part: unsupported");
+    told_is("a", "binary: unsupported", "ws_send() of a binary message returns WS_UNSUPPORTED");
+    told_is("a", "binary part: unsupported",
+            "ws_send_part() of a binary part returns WS_UNSUPPORTED");
     told_is("a", "ping: unsupported", "ws_ping(): unsupported");
-    told_is("a", "by id: queued", "ws_send_to() of a binary message: queued");
+    told_is("a", "by id: queued", "ws_send_to() of a binary message returns WS_QUEUED");
     told_is("a", "text \"next\"", "the next text is delivered");
     COMES(&w, "\x00next\xff", "of these, only the text is sent");
     go(&w, "a");
@@ -518,7 +520,7 @@ typedef struct alarms {
     apr_uint32_t due;
 } alarms;
 
-/* Run housekeeping now, and count its runs. */
+/* Run the loop's housekeeping now, and count the runs. */
 static void hurry(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);

@@ -104,7 +104,7 @@ static void join(peer *p, rig *r, const char *name, int takeover)
     c.chain = ws_chain_new(1);
     ws_chain_add(c.chain, &use, &n);
     if (ws_engine_add(r->engine, &c) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is(name, "open", "a connection");
     *p = (peer){.w = {.fd = fd[0]}, .keeps = takeover};

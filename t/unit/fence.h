@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Memory between two inaccessible pages: reading or writing beyond its ends crashes the test. */
+/** Provides memory between two inaccessible pages. A test that reads or writes beyond the memory
+ *  crashes. */
 
 #ifndef WS_T_UNIT_FENCE_H
 #define WS_T_UNIT_FENCE_H
@@ -12,7 +13,7 @@
 
 #define FENCED_SIZE ((size_t)1 << 20)
 
-/** The first of FENCED_SIZE bytes. Each call returns the same memory. */
+/** @return the first of FENCED_SIZE bytes, the same in each call */
 static inline unsigned char *fenced(void)
 {
     static unsigned char *memory;
@@ -29,7 +30,7 @@ static inline unsigned char *fenced(void)
     return memory;
 }
 
-/** The last len bytes of the memory. */
+/** @return the last len bytes of the memory */
 static inline unsigned char *fenced_end(size_t len)
 {
     return fenced() + FENCED_SIZE - len;

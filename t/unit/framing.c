@@ -128,7 +128,7 @@ static wire join_by(rig *r, const ws_framing *framing)
     n.version = 0;
     n.framing = framing;
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is("a", "open", "a connection");
     on_loop_of(r, 0, find, NULL);

@@ -15,7 +15,7 @@ static wire enter_bounded(rig *r, const ws_settings *s, ws_ticket *ticket)
     n.settings = s;
     n.ticket = ticket;
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is("a", "open", "a connection");
     return (wire){.fd = fd[0]};

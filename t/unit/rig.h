@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A real engine for tests: two locations with one handler, connections with names, and a record of
- * their handler's callbacks. A test waits for an expected event, never for a fixed time.
+ * Runs a real engine for tests, with two locations, one handler, and connections that have names.
+ * The handler's callbacks add lines to the record, a list in memory. A test waits for an expected
+ * line or event, never for a fixed time.
  */
 
 #ifndef WS_T_UNIT_RIG_H
@@ -18,7 +19,7 @@
 #include "engine/engine.h"
 #include "t/unit/wire.h"
 
-/* ---- The record: lines of callbacks, by the name of their connection ---- */
+/* ---- The record: each line has the name of a connection and a text ---- */
 
 typedef struct line {
     struct line *next;
@@ -56,8 +57,8 @@ __attribute__((format(printf, 2, 3))) static inline void note(const char *name, 
     pthread_mutex_unlock(&record_lock);
 }
 
-/** Wait for the next line of a name, and remove it from the record. Valid until the thread's next
- *  call. */
+/** Wait for the next line of a name, and remove it from the record.
+ *  @return its text, valid until the thread's next call */
 static inline const char *told(const char *name)
 {
     static __thread char text[TEXT_SIZE + 32];
@@ -78,7 +79,7 @@ static inline const char *told(const char *name)
         }
         if (pthread_cond_timedwait(&record_more, &record_lock, &until) != 0) {
             pthread_mutex_unlock(&record_lock);
-            bail_out("\"%s\" is told nothing", name);
+            bail_out("the record gets no line of \"%s\"", name);
         }
     }
     pthread_mutex_unlock(&record_lock);
@@ -88,7 +89,7 @@ static inline const char *told(const char *name)
 /** told_is(name, text, name of the check...): check the next line of a name. */
 #define told_is(NAME, ...) is_str(told(NAME), __VA_ARGS__)
 
-/** Number of lines in the record; prints them. */
+/** Print the lines in the record. @return their number */
 static inline int untold(void)
 {
     int n = 0;
@@ -120,7 +121,7 @@ static inline void forget(const char *name)
 
 /* ---- Callbacks that write the record ---- */
 
-/** The connection's name, which is stored as its data. */
+/** @return the connection's name, which the test stores as the connection's data */
 static inline const char *name_of(const ws_conn *c)
 {
     return ws_data(c);
@@ -205,7 +206,7 @@ static inline int rig_logs(ws_log_level level, const ws_settings *settings)
     return 1;
 }
 
-/** Number of the process's open descriptors, plus a constant. */
+/** @return the number of the process's open descriptors, plus a constant */
 static inline int descriptors(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -228,7 +229,7 @@ static inline int descriptors(void)
         .close_timeout = NEVER, .ping_grace = NEVER                                                \
     }
 
-/** The environment variable WS_TEST_BACKEND=io_uring selects io_uring for all tests. */
+/** @return the backend; WS_TEST_BACKEND=io_uring in the environment selects io_uring */
 static inline ws_backend rig_backend(void)
 {
     const char *name = getenv("WS_TEST_BACKEND");
@@ -237,7 +238,7 @@ static inline ws_backend rig_backend(void)
         bail_out("WS_TEST_BACKEND=%s", name);
     }
     if (ws_backend_check(backend, NULL) != APR_SUCCESS) {
-        printf("1..0 # SKIP there is no io_uring\n");
+        printf("1..0 # SKIP io_uring is not available\n");
         exit(0);
     }
     return backend;
@@ -281,12 +282,12 @@ static inline void rig_stop(rig *r)
     ws_api_engine(NULL);
     ws_engine_destroy(r->engine);
     apr_pool_destroy(r->pool);
-    is_int(closes, opens, "one on_close for each on_open");
-    is_int(untold(), 0, "no callback was unexpected");
+    is_int(closes, opens, "on_close was called once for each on_open");
+    is_int(untold(), 0, "the record has no unexpected callbacks");
     is_int(descriptors(), r->descriptors, "no descriptor is left open");
 }
 
-/** The parameters for adding a connection of this name to the engine. */
+/** @return the parameters for ws_engine_add() of a connection with this name */
 static inline ws_new_conn rig_newcomer(rig *r, int fd, const char *name)
 {
     return (ws_new_conn){.fd = fd,
@@ -297,12 +298,12 @@ static inline ws_new_conn rig_newcomer(rig *r, int fd, const char *name)
                          .strings = {.uri = "/test", .peer = "127.0.0.1"}};
 }
 
-/** Add a connection over a pair of sockets. @return the client's end */
+/** Add a connection that uses a pair of sockets. @return the client's end */
 static inline wire rig_join_pair(rig *r, const char *name, const int fd[2])
 {
     ws_new_conn n = rig_newcomer(r, fd[1], name);
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     return (wire){.fd = fd[0]};
 }
@@ -322,7 +323,7 @@ static inline wire enter(rig *r, const char *name)
     return w;
 }
 
-/** The same with small socket buffers. */
+/** As enter(), with small socket buffers. */
 static inline wire enter_narrow(rig *r, const char *name)
 {
     int fd[2];
@@ -338,7 +339,7 @@ static inline wire enter_narrow(rig *r, const char *name)
 static inline void leave(wire *w, const char *name)
 {
     wire_close(w, 1000, "bye");
-    wire_next_is(w, "close 1000 \"bye\"", "its Close is answered");
+    wire_next_is(w, "close 1000 \"bye\"", "the client's Close frame is answered");
     wire_next_is(w, w->ssl ? "close_notify" : "eof",
                  "after its Close frame, the server ends the connection");
     told_is(name, "close 1000 \"bye\"", "on_close");
@@ -349,7 +350,7 @@ static inline void leave(wire *w, const char *name)
 static inline void nobody_is_left(rig *r)
 {
     if (!ws_engine_wait(r->engine, PATIENCE)) {
-        bail_out("a connection does not go");
+        bail_out("a connection does not end");
     }
 }
 
@@ -404,9 +405,9 @@ static inline void on_loop_of(rig *r, unsigned index, void (*fn)(ws_loop *loop, 
     e->arg = arg;
     e->done = &done;
     if (ws_loop_post(&r->engine->loops[index], &e->task) < 0) {
-        bail_out("the loop takes no task");
+        bail_out("the loop accepts no task");
     }
-    sem_must(&done, "a loop does not come back");
+    sem_must(&done, "the loop does not finish the task");
     sem_destroy(&done);
 }
 
@@ -422,7 +423,7 @@ static inline void turns(rig *r, unsigned index)
     on_loop_of(r, index, nothing, NULL);
 }
 
-/** A blocked loop. */
+/** A loop that hold_loop() has blocked. */
 typedef struct hold {
     rig *r;
     sem_t held, go;
@@ -434,7 +435,7 @@ static inline void stand_still(ws_loop *loop, void *arg)
     hold *h = arg;
     (void)loop;
     sem_post(&h->held);
-    sem_must(&h->go, "the test does not let the loop go on");
+    sem_must(&h->go, "the test does not release the loop");
 }
 
 static inline void *run_hold(void *arg)
@@ -450,7 +451,7 @@ static inline void hold_loop(hold *h, rig *r)
     sem_init(&h->held, 0, 0);
     sem_init(&h->go, 0, 0);
     pthread_create(&h->thread, NULL, run_hold, h);
-    sem_must(&h->held, "the loop does not stand still");
+    sem_must(&h->held, "the loop is not blocked");
 }
 
 static inline void let_loop_go(hold *h)
@@ -478,7 +479,7 @@ static inline void search_loop(ws_loop *loop, void *arg)
     }
 }
 
-/** The id of the connection with a name; 0: there is none. */
+/** @return the id of the connection with this name; 0: there is none */
 static inline ws_id id_of(rig *r, const char *name)
 {
     search s = {name, 0};
@@ -509,7 +510,7 @@ static inline ws_status as_callback(ws_id id, void (*fn)(ws_conn *c, void *arg),
     ws_status s;
     sem_init(&l.done, 0, 0);
     if ((s = ws_run(id, run_call, &l)) == WS_QUEUED) {
-        sem_must(&l.done, "ws_run() does not call");
+        sem_must(&l.done, "ws_run() does not call the function");
     }
     sem_destroy(&l.done);
     return s;
@@ -535,7 +536,7 @@ static inline void until(rig *r, unsigned index, void (*fn)(ws_loop *loop, void 
     for (on_loop_of(r, index, fn, arg); !*so; on_loop_of(r, index, fn, arg)) {
         clock_gettime(CLOCK_REALTIME, &now);
         if (now.tv_sec > deadline.tv_sec) {
-            bail_out("what is waited for does not come");
+            bail_out("the expected state is not reached");
         }
         usleep(1000);
     }

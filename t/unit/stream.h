@@ -92,7 +92,7 @@ __attribute__((format(printf, 2, 3))) static void say(transcript *t, const char 
     t->len += (size_t)vsnprintf(t->text + t->len, sizeof(t->text) - t->len, format, args);
     va_end(args);
     if (t->len >= sizeof(t->text)) {
-        bail_out("a transcript is too long");
+        bail_out("the transcript is too long");
     }
 }
 
@@ -120,7 +120,7 @@ static void say_frame(transcript *t, unsigned opcode, unsigned rsv, unsigned fla
     say(t, flags & WS_MESSAGE_LAST ? "." : flags & WS_FRAME_LAST ? "," : "...");
 }
 
-/* The frame that is being received in pieces. */
+/* The frame whose pieces the parser is delivering. */
 typedef struct assembly {
     unsigned char payload[FENCED_SIZE];
     size_t len, pieces;
@@ -239,7 +239,7 @@ static inline void is_taken_as(const char *expected, const char *name)
         got = parse(cut, in_len);
         wrong = strcmp(got, expected) ? cut : 0;
     }
-    if (!is_int((long long)wrong, 0, "%s: in every two pieces", name)) {
+    if (!is_int((long long)wrong, 0, "%s: the same for every cut into two pieces", name)) {
         diag("taken as: %s", got);
     }
     in_len = 0;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A history in memory for tests, with one channel. It calls done before the call returns. */
+/** A history in memory for tests, with one channel. Its functions call done before they return. */
 
 #ifndef WS_T_UNIT_KEEPER_H
 #define WS_T_UNIT_KEEPER_H
@@ -11,19 +11,19 @@
 #define KEEPER_MAX 10000
 
 typedef struct keeper {
-    ws_history store; /**< first */
+    ws_history store; /**< must be the first member */
     pthread_mutex_t lock;
     ws_position head;
     ws_message *kept[KEEPER_MAX + 1]; /**< indexed by offset */
     apr_uint64_t first;               /**< offset of the oldest message that is kept */
-    unsigned page;                    /**< maximum number of messages in a page; 0: no limit */
-    int broken;                       /**< reads and appends fail */
-    int full;                         /**< appends are refused */
+    unsigned page; /**< maximum number of messages that one read returns; 0: no limit */
+    int broken;    /**< reads and appends fail */
+    int full;      /**< appends are refused */
     unsigned reads;
     void (*between)(void); /**< called once, after a page is read and before done is called */
 } keeper;
 
-/** Channels whose name begins with "kept" have a history. */
+/** @return whether a channel has a history: its name begins with "kept" */
 static inline int keeper_keeps(ws_history *h, const char *channel)
 {
     (void)h;

@@ -34,7 +34,7 @@ static void diag(const char *format, ...)
     pthread_mutex_unlock(&tap_lock);
 }
 
-/** @return passed */
+/** Print the result of a check, and diagnostics if it has failed. @return passed */
 TAP_PRINTF(4, 0)
 static int tap_check(int passed, const char *file, int line, const char *format, va_list args)
 {

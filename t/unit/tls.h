@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS connections for tests of the engine: the server's SSL as httpd hands it over, and a client
- *  that uses OpenSSL directly. */
+/** TLS connections for tests of the engine. The server's end is an SSL object in the state in which
+ *  httpd hands it over. The client uses OpenSSL directly. */
 
 #ifndef WS_T_UNIT_TLS_H
 #define WS_T_UNIT_TLS_H
@@ -39,7 +39,7 @@ static inline void make_contexts(void)
         || SSL_CTX_use_PrivateKey(server_ctx, key) <= 0) {
         bail_out("no certificate");
     }
-    /* The same modes and options as mod_ssl. */
+    /* mod_ssl sets the same modes and options. */
     SSL_CTX_clear_mode(server_ctx, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_options(server_ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(client_ctx,
@@ -91,7 +91,7 @@ static inline wire tls_enter_pair(rig *r, const char *name, const int fd[2])
     n.secure = 1;
     SSL_set_bio(n.ssl, NULL, NULL);
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is(name, "open", "a connection");
     return w;

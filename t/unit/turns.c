@@ -239,7 +239,7 @@ static wire join_swelling(rig *r, const char *name)
     c.chain = ws_chain_new(1);
     ws_chain_add(c.chain, &use, &n);
     if (ws_engine_add(r->engine, &c) != APR_SUCCESS) {
-        bail_out("the engine takes no connection");
+        bail_out("the connection cannot be added to the engine");
     }
     told_is(name, "open", "a connection with an extension");
     return (wire){.fd = fd[0]};

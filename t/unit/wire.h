@@ -54,8 +54,8 @@ static inline int patience_ms(void)
 
 typedef struct wire {
     int fd;
-    SSL *ssl;          /**< or NULL */
-    unsigned char *in; /**< received and not yet consumed */
+    SSL *ssl;          /**< NULL: no TLS */
+    unsigned char *in; /**< received bytes that are not consumed yet */
     size_t pos, len, size;
     int discard_input; /**< do not read while writing */
     const char *end;   /**< "eof", "reset" ... after the end of the input; otherwise NULL */
@@ -80,7 +80,7 @@ static inline void unix_pair(int fd[2])
     nonblocking(fd[1]);
 }
 
-/** The same over loopback TCP. */
+/** As unix_pair(), with TCP sockets over the loopback interface. */
 static inline void tcp_pair(int fd[2])
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
