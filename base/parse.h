@@ -7,10 +7,11 @@
 
 #include "websocket_parse.h"
 
-/** Largest size of a directive that is limited only by memory, bytes. */
+/** Maximum size for directives that only the memory limits, bytes. */
 #define WS_SIZE_MAX ((apr_int64_t)1 << 40)
 
-/** Longest interval in a directive, milliseconds: the loops' clock has 32 bits. */
+/** Maximum interval in a directive, milliseconds. The limit exists because the loops' clock has 32
+ *  bits. */
 #define WS_INTERVAL_MAX (24 * 3600 * 1000)
 
 /**

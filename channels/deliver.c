@@ -73,7 +73,7 @@ static ws_event deliver_event_of(ws_event_kind kind, const ws_channel *ch, const
     return e;
 }
 
-/* @return a reference to the frames of a form; NULL: no frames to send */
+/* Get the frames of a form. @return a reference; NULL: no frames to send */
 static ws_frames *deliver_frames_of(int form, ws_event_kind kind, const ws_message *m,
                                     const struct ws_forms *forms)
 {
@@ -89,7 +89,7 @@ typedef struct late_call {
     ws_channels *h;
     ws_channel *ch;
     ws_event event;
-    ws_message *m; /* or NULL */
+    ws_message *m; /* the message of the event, or NULL */
 } late_call;
 
 static void deliver_call_late(ws_conn *c, void *arg)

@@ -32,7 +32,7 @@ typedef struct ws_history ws_history;
 typedef struct ws_history_page {
     apr_status_t status; /**< APR_SUCCESS, or an error: the other fields are not set */
     ws_message *const
-        *messages; /**< in order, with their positions; take a reference to keep one */
+        *messages; /**< the messages in order, with positions; take a reference to keep one */
     unsigned count;
     ws_position head; /**< position of the newest message; offset 0: none so far in this epoch */
     int gap;          /**< messages between `after` and the first message of the page are no longer

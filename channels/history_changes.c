@@ -152,7 +152,7 @@ static int changes_end_turn(change *c, int has_to_be, int *done)
     return t.offset ? changes_drop_first(c, t.id) : changes_forget_channel(c, &t);
 }
 
-/* Delete old messages until a record fits. cost: of the record, bytes */
+/* Delete old messages until a record fits. cost: the record's cost, bytes */
 static int changes_make_room(change *c, apr_uint64_t cost)
 {
     int rc = 0, done = 0;

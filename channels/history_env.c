@@ -38,7 +38,7 @@ struct ws_history_env {
         *lock;    /**< transactions hold it for reading; changing env holds it for writing */
     MDB_env *env; /**< NULL when reopening has failed */
     MDB_dbi base[WS_HISTORY_ENV_BASES];
-    dev_t device; /**< with inode: identify the data file, to detect its replacement */
+    dev_t device; /**< device and inode identify the data file, to detect its replacement */
     ino_t inode;
 };
 
@@ -264,7 +264,7 @@ int ws_history_env_begin(ws_history_env *m, int write, MDB_txn **txn)
                 mdb_reader_check(m->env, NULL);
             }
             apr_thread_rwlock_unlock(m->lock);
-            if (rc == MDB_MAP_RESIZED) { /* by a process with another size in its configuration */
+            if (rc == MDB_MAP_RESIZED) { /* a process with another configured size has resized it */
                 rc = env_open_again(m, 1);
             }
             else if (rc != MDB_READERS_FULL) {

@@ -42,7 +42,7 @@ typedef struct message_head {
 typedef struct turn {
     apr_uint64_t id, offset; /* offset 0: a channel without messages */
     apr_int64_t expires;
-    apr_uint64_t next; /* with offset 0: the channel's next offset when the turn was added */
+    apr_uint64_t next; /* used if offset is 0: the channel's next offset when the turn was added */
 } turn;
 
 typedef struct totals {

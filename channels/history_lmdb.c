@@ -29,7 +29,7 @@
 typedef struct job job;
 struct job {
     job *next;
-    ws_message *m; /**< to store; NULL: clear the channel */
+    ws_message *m; /**< the message to store; NULL: clear the channel */
     ws_append_done append_done;
     ws_clear_done clear_done;
     void *arg;

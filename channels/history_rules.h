@@ -22,11 +22,11 @@ typedef struct ws_keep {
 
 /** The limits of the channels whose names match a pattern. The first matching rule applies. */
 typedef struct ws_history_rule {
-    const char *pattern; /**< for apr_fnmatch() without flags: a star also matches slashes */
+    const char *pattern; /**< pattern of apr_fnmatch() without flags: a star also matches slashes */
     ws_keep keep;        /**< count 0: no history */
 } ws_history_rule;
 
-/** @return the limits of a channel's history; NULL: the channel has none  [any thread] */
+/** Get the limits of a channel's history. @return NULL: the channel has no history  [any thread] */
 WS_API const ws_keep *ws_history_rule_of(const ws_history_rule *rules, unsigned count,
                                          const char *channel);
 

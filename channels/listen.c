@@ -169,7 +169,7 @@ ws_status ws_listen(const char *channel, const ws_subscription *how, ws_listen_f
 
 void ws_listen_end(ws_listener *l)
 {
-    listen_post(l, listen_do_end); /* after the loop has ended, ws_listeners_end() does it */
+    listen_post(l, listen_do_end); /* if the loop has ended, ws_listeners_end() ends the listener */
 }
 
 void ws_listeners_end(ws_channels *h)

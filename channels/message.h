@@ -33,7 +33,7 @@ typedef struct ws_message_fields {
 typedef struct ws_message {
     apr_uint32_t refs; /**< atomic */
     ws_type type;
-    const char *data; /**< inside frames */
+    const char *data; /**< payload; points into frames */
     apr_size_t len;
     ws_frames *frames;               /**< one complete frame */
     ws_position position;            /**< epoch 0: none */
@@ -43,9 +43,9 @@ typedef struct ws_message {
     apr_uint32_t fate;               /**< atomic: see ws_message_take() */
     int once;                        /**< 1: the message has an id, so publish it only once */
     unsigned char id[WS_MESSAGE_ID]; /**< digest of the id and the channel's name */
-    apr_uint64_t number;             /**< with `once`: serial number in this process */
+    apr_uint64_t number;             /**< serial number in this process; used if `once` is set */
     ws_message_fields fields;        /**< texts are stored after the channel's name */
-    const char *user;                /**< for a member's event: the member's user, or NULL */
+    const char *user;                /**< the member's user in a member event; otherwise NULL */
     ws_id publisher;                 /**< the connection whose callback publishes it, or 0 */
     char *by;                        /**< the publisher's user; malloc'ed; or NULL */
     int trusted;                     /**< published by the application, so do not ask it */
@@ -135,7 +135,7 @@ WS_API int ws_channel_pattern_valid(const char *pattern);
 #define WS_CHANNEL_PATTERN                                                                         \
     "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
 
-/** Like ws_channel_valid(). */
+/** Like ws_channel_valid(), for a name that is not NUL-terminated. */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
 
 #endif

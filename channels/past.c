@@ -22,7 +22,7 @@ typedef struct past {
     ws_position at;     /* start of the read: read the messages after it */
     ws_position head;
     apr_uint32_t limit;
-    ws_message **messages; /* at most limit + 1 */
+    ws_message **messages; /* array of at most limit + 1 messages */
     apr_uint32_t count;
     apr_size_t bytes;
     int gap, more;

@@ -339,7 +339,7 @@ int ws_message_identify(ws_message *m, const char *id)
         return 0;
     }
     apr_sha1_init(&sha1);
-    apr_sha1_update(&sha1, m->channel, m->channel_len + 1); /* with its NUL */
+    apr_sha1_update(&sha1, m->channel, m->channel_len + 1); /* includes the NUL */
     apr_sha1_update(&sha1, id, (unsigned)len);
     apr_sha1_final(digest, &sha1);
     memcpy(m->id, digest, sizeof(m->id));

@@ -21,7 +21,7 @@ typedef struct ws_listing_state ws_listing_state;
 struct ws_sub {
     ws_sub *next;          /**< the next one of the same connection */
     ws_conn *c;            /**< NULL for a listener's subscription */
-    ws_listener *listener; /**< or NULL */
+    ws_listener *listener; /**< NULL for a connection's subscription */
     ws_loop *loop;
     ws_channel *ch;
     apr_uint32_t index;    /**< index in the list */
@@ -58,7 +58,7 @@ typedef struct ws_sub_list {
 } ws_sub_list;
 
 struct ws_channel {
-    ws_channel *next;  /**< in the table */
+    ws_channel *next;  /**< next in the same bucket of the table */
     apr_uint32_t refs; /**< protected by the lock */
     apr_uint64_t hash;
     int kept;           /**< the channel has a history */
@@ -175,7 +175,7 @@ struct ws_listener {
     ws_loop *loop;
     ws_channel *ch;            /**< one reference, until it is subscribed or ends */
     ws_sub *sub;               /**< [loop] */
-    ws_listener *next, **link; /**< in h->listeners */
+    ws_listener *next, **link; /**< links in h->listeners */
     ws_listen_fn fn;
     void *arg;
     int ended; /**< fn has been called for the last time  [loop] */

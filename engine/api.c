@@ -160,7 +160,7 @@ static void api_pause_or_resume(ws_conn *c, void *paused)
     if (ws_api_on_loop(c)) {
         api_hold(c, paused); /* the socket's watch is updated when the callback ends */
         if (c->loop->corked != c) {
-            ws_conn_mark_dirty(c); /* not in a callback of c: settle it later */
+            ws_conn_mark_dirty(c); /* no callback of c is running: settle c later */
         }
         return;
     }

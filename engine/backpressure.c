@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handles clients that read too slowly: checks the send queue's limits in bytes and in time,
- *  and applies the policy when a limit is reached. */
+/** Handles clients that read too slowly. Checks the send queue's limits in bytes and in time, and
+ *  applies the policy when a limit is reached. */
 
 #include "engine/conn.h"
 #include "engine/output.h"

@@ -51,7 +51,7 @@ struct ws_jobs {
     ws_conn *c;
     ws_thread_pool *threads;
     apr_thread_mutex_t *lock; /**< protects the fields from first to held */
-    apr_pool_t *pool;         /**< for the lock */
+    apr_pool_t *pool;         /**< pool of the lock */
     job *first, **last;
     apr_uint32_t count;
     apr_size_t bytes;

@@ -34,7 +34,7 @@ static inline void ws_cb_leave_channels(ws_conn *c)
 }
 /** The functions of a kind of resource: a handler's callback, and its cleanup. */
 typedef struct ws_cb_resource {
-    const char *name; /**< for the log */
+    const char *name; /**< what the log calls the callback */
     void (*call)(ws_conn *c, void *what,
                  unsigned events);        /**< runs the callback, unless what was stopped
                                                [the handler's thread] */

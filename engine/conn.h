@@ -50,8 +50,8 @@ struct ws_outgoing {
     ws_settings settings;
     /** Called when the connection has ended, after its last callback. May be NULL. */
     void (*ended)(struct ws_outgoing *o, const ws_conn *c);
-    void *owner; /**< for use by ended */
-    char host[]; /**< for settings.vhost */
+    void *owner; /**< argument for ended, set by the owner */
+    char host[]; /**< the text of settings.vhost */
 };
 
 /** An incomplete message, see partial.c. */
@@ -80,7 +80,7 @@ typedef enum {
 /** State that an idle plain connection does not need. ws_conn_rare() allocates it at its first
  *  use. */
 typedef struct ws_rare {
-    ws_parser parser;    /**< for received frames; without a ws_rare, no message is incomplete */
+    ws_parser parser;    /**< parses received frames; without a ws_rare, no message is incomplete */
     ws_partial *message; /**< an incomplete message, or NULL */
     ws_bytes *rest;      /**< input that is not parsed or not delivered yet */
     union {
@@ -92,7 +92,7 @@ typedef struct ws_rare {
     ws_resource *owned;         /**< timers, watches */
     ws_rate_limit *meter;       /**< NULL: the connection has no limits */
     ws_ticket *ticket;          /**< the tickets to release at the end, or NULL */
-    ws_jobs *jobs;              /**< for a WS_BLOCKING handler */
+    ws_jobs *jobs;              /**< callbacks of a WS_BLOCKING handler; otherwise NULL */
     ws_subscriptions *channels; /**< NULL: no subscriptions */
     ws_bytes *end_reason;       /**< reason in the Close frame with end_code; NULL: empty */
     ws_bytes *cipher_out;       /**< TLS records that the socket has not accepted yet */
@@ -110,7 +110,7 @@ struct ws_conn {
     ws_location *location;
     const ws_settings *settings;
     SSL *ssl;
-    ws_source source; /**< its socket */
+    ws_source source; /**< the connection's socket */
     ws_id id;         /**< 0 in a slab slot that was never used */
     ws_send_queue out;
     const ws_rare
@@ -164,7 +164,7 @@ struct ws_conn {
     unsigned tls_used : 3;      /**< number of recent uses of TLS, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned plain_in : 1;      /**< input.c can use its fast path; does not change once open */
-    unsigned plain_out : 1;     /**< likewise for ws_conn_gather_plain() */
+    unsigned plain_out : 1; /**< ws_conn_gather_plain() can be used; does not change once open */
 };
 
 /** State before WS_OPEN: version 76 waits for the client's third key. */
@@ -239,7 +239,7 @@ static inline apr_uint64_t ws_conn_sum(const ws_conn *c, ws_sum which)
 
 /* open.c */
 
-/** The handshake is complete: open the connection for messages. */
+/** Open the connection for messages, after its handshake. */
 void ws_conn_open(ws_conn *c);
 
 /** In state WS_CONNECTING: if the third key has arrived, answer it and open the connection.
@@ -296,7 +296,7 @@ void ws_conn_linger(ws_conn *c);
 /** Restart the timeout in which the peer has to receive some bytes. */
 void ws_conn_count_as_taken(ws_conn *c);
 
-/** A pinged peer has sent something: schedule the next ping after one interval. */
+/** Handle that a pinged peer has sent something: schedule the next ping. */
 void ws_conn_answered(ws_conn *c);
 
 /** Check whether the peer has received data since the last call. *waiting: set if some data is not
@@ -365,7 +365,7 @@ static inline void ws_partial_begin_time(ws_partial *m)
 /** Free the incomplete message, if any. */
 void ws_partial_free(ws_conn *c);
 
-/** The message is complete: record in c->large whether it was large. */
+/** Record in c->large whether the message, which is complete, was large. */
 void ws_partial_note_large(ws_conn *c);
 
 /** Free the buffers that the loop keeps for large messages. */

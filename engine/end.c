@@ -150,7 +150,7 @@ void ws_conn_end(ws_conn *c, const char *why)
         return;
     }
     c->freed = 1;
-    ws_stream_settle(&loop->event, &c->source); /* before the socket is closed */
+    ws_stream_settle(&loop->event, &c->source); /* must precede closing the socket */
     ws_cb_set_state(c, WS_CLOSED);
     if (c->rare->dropped) {
         ws_drop_over(c);
@@ -171,7 +171,7 @@ void ws_conn_end(ws_conn *c, const char *why)
     end_count_end(c, why);
     ws_stream_close(&loop->event, &c->source);
     SSL_free(c->ssl);
-    end_release_tickets(c); /* before close(): the peer may reconnect immediately */
+    end_release_tickets(c); /* must precede close(): the peer may reconnect immediately */
     close(c->source.fd);
     LIST_REMOVE(c, of_location);
     c->deferred_free.release = end_free;

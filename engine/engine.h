@@ -56,10 +56,10 @@ typedef struct ws_settings {
                                      ws_engine_options), 0: never */
     apr_uint32_t subscriptions; /**< greatest number of channels per connection */
     ws_bounds bounds[2];        /**< [0]: enforced limits; [1]: limits that are only logged */
-    const char *vhost;          /**< for ws_vhost(), or NULL */
+    const char *vhost;          /**< result of ws_vhost(), or NULL */
     /* The engine only passes the remaining pointers on, for use by the owner. */
-    const void *server;    /**< passed to the owner's log */
-    const void *log;       /**< for the owner's on_end; or NULL */
+    const void *server;    /**< used by the owner's log function */
+    const void *log;       /**< used by the owner's on_end; or NULL */
     const void *may[2];    /**< WebSocketSubscribe, WebSocketPublish */
     const void *wildcards; /**< WebSocketWildcards, or NULL */
     /** The accepted tokens; token_keys NULL: none. */
@@ -139,8 +139,8 @@ typedef struct ws_engine_options {
     /** Check whether the connection is still authorized. Called on its loop; must not block. May be
      *  NULL. */
     void (*recheck)(ws_conn *c);
-    /** A connection has opened; on_open follows. Called on its loop; must not block. May be NULL.
-     *  */
+    /** A connection has opened; on_open follows. Called on its loop; must not block. May be
+     *  NULL. */
     void (*opened)(ws_conn *c);
     /** A connection has ended; why is a text for the log. Called on its loop; must not block. May
      *  be NULL. */
@@ -198,7 +198,7 @@ typedef struct ws_new_conn {
     int connecting; /**< version 76: the third key has not been read yet from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
     void *data;               /**< ws_data() */
-    ws_ticket *ticket;        /**< or NULL; released when the connection is dropped, or has ended
+    ws_ticket *ticket;        /**< NULL: none; released when the connection is dropped, or has ended
                                    and its last callback has returned */
     apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine takes it over; or NULL */
     ws_chain *chain;          /**< extensions, the engine takes them over; or NULL */

@@ -21,12 +21,12 @@ typedef struct ws_chain_step {
 
 struct ws_chain {
     ws_conn *c;
-    ws_chain_deliver *deliver; /**< for the message being received */
+    ws_chain_deliver *deliver; /**< delivers the message being received */
     unsigned count;
     unsigned char opcode;   /**< opcode of the message being received */
     unsigned char type;     /**< type of the message being sent */
     unsigned char begun;    /**< a piece of the received message has been delivered */
-    unsigned char ended;    /**< its last piece has been delivered */
+    unsigned char ended;    /**< the last piece of the received message has been delivered */
     unsigned char passing;  /**< the received message goes through the chain */
     unsigned char opaque;   /**< RSV bits of messages that pass unchanged */
     apr_uint64_t delivered; /**< bytes of the received message */

@@ -39,7 +39,7 @@ static void handoff_drop(ws_handoff *h)
     free(h);
 }
 
-/* Runs on the loop. */
+/* Create the connection. Runs on the loop. */
 static void handoff_accept(ws_loop *loop, ws_task *task)
 {
     ws_handoff *h = (ws_handoff *)task;
@@ -65,7 +65,7 @@ static ws_framer *handoff_framer(const ws_framing *framing, const ws_new_conn *n
     return f;
 }
 
-/* @return NULL: out of memory, and n has been dropped */
+/* Prepare a handoff. @return NULL: out of memory, and n has been dropped */
 static ws_handoff *handoff_new(const ws_new_conn *n)
 {
     apr_size_t strings = ws_strings_size(&n->strings);

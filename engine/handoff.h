@@ -10,8 +10,8 @@
 typedef struct ws_handoff {
     ws_task task;
     ws_new_conn from;  /**< its strings and early are not valid: use the copies below */
-    ws_bytes *early;   /**< or NULL */
-    ws_framer *framer; /**< or NULL */
+    ws_bytes *early;   /**< copy of from.early; or NULL */
+    ws_framer *framer; /**< the connection's framer; NULL: frames of RFC 6455 */
     apr_size_t strings_size;
     char strings[]; /**< packed by ws_strings_pack(); the connection gets a copy */
 } ws_handoff;

@@ -9,7 +9,8 @@
 
 #include "engine/conn.h"
 
-/* An id: process 16 bits, loop 6, slot 20, generation 22. */
+/* The parts of an id: 16 bits for the process, 6 for the loop, 20 for the slot, and 22 for the
+ * generation. */
 #define GENERATION_BITS 22
 #define SLOT_BITS 20
 #define LOOP_BITS 6

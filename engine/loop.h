@@ -24,7 +24,7 @@
 /** Size of a loop's receive buffer, bytes. */
 #define WS_INPUT_SIZE (512 * 1024)
 
-/** Plaintext passed to OpenSSL in one call, bytes: four records. */
+/** Maximum plaintext that is passed to OpenSSL in one call, bytes. It makes four records. */
 #define WS_TLS_CHUNK (64 * 1024)
 
 /** Maximum number of bytes that handlers have posted to a loop and that it has not handled yet. */
@@ -52,7 +52,7 @@ struct ws_loop {
     ws_mask_keys masks;
     int close_code; /**< close new connections with this code; 0: accept them */
     const char *close_reason;
-    ws_alarm close_alarm; /**< while the loop closes its connections over time */
+    ws_alarm close_alarm; /**< set while the loop closes its connections over time */
     apr_uint32_t close_steps;
 
     unsigned char *input;    /**< WS_INPUT_SIZE */
@@ -90,7 +90,7 @@ struct ws_loop {
     struct {              /**< connections whose SSL objects keep their record buffers: tls.c */
         ws_id *ids;
         apr_uint32_t count, max;
-        apr_uint32_t ms; /**< they keep them for this time, or up to twice it, without a message */
+        apr_uint32_t ms; /**< minimum time without messages before they release the buffers */
         ws_alarm alarm;
     } warm;
 };
@@ -100,8 +100,8 @@ struct ws_engine {
     ws_engine_options options;
     ws_counters *own_counters; /**< used if the options contain none */
     ws_loop *loops;
-    ws_watchdog *watchdog;             /**< or NULL */
-    ws_thread_pool *threads;           /**< for WS_BLOCKING handlers, created on first use */
+    ws_watchdog *watchdog;             /**< NULL: callbacks are not checked */
+    ws_thread_pool *threads;           /**< runs WS_BLOCKING callbacks; created on first use */
     apr_thread_mutex_t *lock;          /**< protects threads and empty */
     apr_thread_cond_t *empty;          /**< signalled when a connection has ended */
     int stopping;                      /**< atomic */

@@ -15,8 +15,8 @@
 #include "protocol/close.h"
 #include "engine/output.h"
 
-/* Whether the framing has no such frame: versions 76 and 75 only have text messages and a closing
- * frame. */
+/* Whether the connection's framing cannot send a frame. first: its first byte. Versions 76 and 75
+ * only have text messages and a closing frame. */
 static int message_unsupported(const ws_conn *c, unsigned first)
 {
     return c->framed && !ws_framing_sends(c, first & 0xF);

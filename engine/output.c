@@ -15,7 +15,7 @@
 #include "engine/output.h"
 #include "engine/socket.h"
 
-/* Pieces are joined before they are written if their average length is at most this, bytes. */
+/* Maximum average length of pieces that are joined before they are written, bytes. */
 #define JOIN_MAX 1024
 
 /* Queue the rest of iov after the first `done` bytes.
@@ -49,7 +49,7 @@ static int output_write_now(ws_conn *c, struct iovec *iov, int n)
     apr_ssize_t done;
     int rest;
     if (c->loop->corked == c) {
-        ws_conn_count_corked(c); /* before the peer can receive the bytes */
+        ws_conn_count_corked(c); /* count before the peer can receive the bytes */
     }
     done = c->broken ? -1 : ws_send_queue_count(&c->out) ? 0 : ws_socket_write(c, iov, n);
     rest = done < 0 ? -1 : output_keep(c, iov, n, (apr_size_t)done);
@@ -339,7 +339,7 @@ void ws_conn_uncork(ws_conn *c)
     }
 }
 
-/* Join small pieces: one copy costs less than the kernel's work for many pieces. */
+/* Join small pieces, because one copy costs less than the kernel's work for many pieces. */
 static int output_join(ws_loop *loop, struct iovec *iov, int n, apr_size_t len)
 {
     apr_size_t at = 0;

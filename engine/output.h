@@ -15,8 +15,8 @@ ws_status ws_conn_send(ws_conn *c, unsigned first, const void *payload, apr_size
 
 /* output.c */
 
-/** Whether the send queue is so long that reading stops. A client never stops reading for this: if
- *  both ends stopped, they could deadlock. */
+/** Whether the send queue is so long that reading stops. A client never stops reading for this
+ *  reason, because both ends could deadlock if both stopped. */
 static inline int ws_conn_backs_up(const ws_conn *c)
 {
     return !ws_is_client(c) && ws_send_queue_bytes(&c->out) > ws_low_mark(c);

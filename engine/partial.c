@@ -13,10 +13,10 @@
 #define MESSAGE_MIN (4 * 1024)
 
 /* If the last message was large, the buffer for the next one starts with room for a message of that
- * size, but not with more than this, bytes. */
+ * size. This is the maximum size of that room, bytes. */
 #define RESERVE_MAX (4 * 1024 * 1024)
 
-/* A message of at least this length, bytes, is large: see ws_conn.large. */
+/* Minimum length of a large message, bytes: see ws_conn.large. */
 #define LARGE_MIN (128 * 1024)
 
 /* A loop keeps unused buffers of large messages: at most SPARE_MAX bytes, for SPARE_TIME

@@ -16,7 +16,7 @@
 
 #define READY_MAX 256
 
-/* Maximum rounds of ws_loop_catch_up(): a peer may never stop sending. */
+/* Maximum number of rounds of ws_loop_catch_up(), because a peer may never stop sending. */
 #define CATCH_UP_MAX 1000
 
 /* The model initial-exec makes each access cheap. With the default model of a shared object, each
@@ -172,7 +172,7 @@ static int loop_wait(ws_event_loop *loop, int timeout)
             r->source->ready(r->source, r);
             ws_ring_give_back(loop->ring, r);
         }
-        else if (r->source->watched >= 0) { /* not closed by an earlier event in this turn */
+        else if (r->source->watched >= 0) { /* an earlier event of this turn has not closed it */
             r->source->ready(r->source, r);
         }
     }

@@ -62,7 +62,7 @@ struct ws_task {
 typedef struct ws_deferred ws_deferred;
 struct ws_deferred {
     STAILQ_ENTRY(ws_deferred) next;
-    /** @return whether the object is released; if not, the next turn calls this again */
+    /** Release the object. @return 0: not possible yet; the next turn calls this again */
     int (*release)(ws_loop *loop, ws_deferred *d);
 };
 

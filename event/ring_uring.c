@@ -103,8 +103,8 @@ void ws_ring_submit(ws_ring *r)
 /* Maximum number of pieces in all sends of one system call. */
 #define IOVECS 2048
 
-/* Pieces are copied into one buffer if their average length is at most this, bytes: one copy is
- * cheaper than many pieces. */
+/* Maximum average length of pieces that are copied into one buffer, bytes. One copy is cheaper than
+ * many pieces. */
 #define JOIN_MAX 1024
 
 /* Maximum number of retries when the kernel is out of memory. */

@@ -12,7 +12,7 @@
 #include "event/poller.h"
 #include "event/ring.h"
 
-/* A stream becomes direct when this much input arrives at a time, bytes. For less input, reading
+/* Minimum input, bytes, that must arrive at a time to make a stream direct. For less input, reading
  * directly is not cheaper. */
 #define DIRECT_MIN (8 * 1024)
 

@@ -19,7 +19,7 @@ struct ws_alarm {
     ws_alarm **link; /**< the pointer to this alarm, NULL while it is not set */
     void (*fn)(ws_alarm *a);
     apr_uint32_t due; /**< milliseconds on the loop's clock, which wraps */
-    apr_uint32_t arg; /**< for the owner's use */
+    apr_uint32_t arg; /**< free for use by the owner */
 };
 
 #define WS_TIMER_WHEEL_SLOTS 1024

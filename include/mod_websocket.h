@@ -42,7 +42,7 @@
 #ifndef MOD_WEBSOCKET_H
 #define MOD_WEBSOCKET_H
 
-/** The release that these headers belong to: the file VERSION. */
+/** The release of these headers, as in the file VERSION. */
 #ifndef WS_VERSION
 #define WS_VERSION "1.0.0"
 #endif
@@ -716,16 +716,16 @@ typedef struct ws_connect_options {
     const char *source; /**< local address to connect from; NULL: any */
     unsigned redirects; /**< maximum number of redirects; 0: a redirect is a failure */
 
-    apr_uint32_t lookup_timeout; /**< to resolve the name of the server or proxy; 5 s */
+    apr_uint32_t lookup_timeout; /**< time to resolve the name of the server or proxy; 5 s */
     apr_uint32_t
-        connect_timeout; /**< to connect to one address; after 250 ms, the next address is tried in
-                          *   parallel (RFC 8305); 5 s */
-    apr_uint32_t handshake_timeout; /**< from the connection to the end of the handshake; 10 s */
-    apr_uint32_t close_timeout;     /**< for the closing handshake; c's value, or 5 s */
+        connect_timeout; /**< time to connect to one address; after 250 ms, the next address is
+                          *   tried in parallel (RFC 8305); 5 s */
+    apr_uint32_t handshake_timeout; /**< time from the connect to the handshake's end; 10 s */
+    apr_uint32_t close_timeout;     /**< time for the closing handshake; c's value, or 5 s */
     apr_uint32_t
         ping_interval;       /**< time without input after which a ping is sent; WS_NEVER: no pings;
                         *   c's value, or 20 s */
-    apr_uint32_t ping_grace; /**< for the answer to a ping; c's value, or 10 s */
+    apr_uint32_t ping_grace; /**< time for the answer to a ping; c's value, or 10 s */
 
     apr_size_t max_answer;    /**< maximum size of the answer's head, bytes; 16 KiB */
     apr_uint64_t max_message; /**< maximum size of a received message, bytes; WS_NEVER: no limit;
@@ -929,7 +929,7 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 /** How to subscribe. */
 typedef struct ws_subscription {
     unsigned flags;
-    ws_position after;     /**< with WS_RESUME; epoch 0: the whole history */
+    ws_position after;     /**< with WS_RESUME: position; epoch 0: the whole history */
     const char *member;    /**< with WS_MEMBER: data for others, UTF-8; copied */
     apr_size_t member_len; /**< bytes, at most WS_MEMBER_MAX */
     apr_uint32_t last;     /**< with WS_RESUME_LAST: number of messages, at least 1 */
@@ -1013,8 +1013,8 @@ WS_API apr_uint32_t ws_subscribers(const char *channel);
 /** A member of a channel. */
 typedef struct ws_member {
     apr_uint64_t server; /**< see ws_server() */
-    ws_id id;            /**< its connection's id */
-    const char *data;    /**< as ws_subscription.member */
+    ws_id id;            /**< id of the member's connection */
+    const char *data;    /**< the member's data, see ws_subscription.member */
     apr_size_t len;
 } ws_member;
 
@@ -1095,8 +1095,8 @@ WS_API int ws_event_form(const ws_event *event, int form, ws_type type, const ch
  *  NUL-terminated and copied. */
 typedef struct ws_publication {
     apr_size_t size; /**< sizeof(ws_publication) */
-    ws_id except;    /**< as for ws_publish() */
-    const char *id;  /**< as for ws_publish_once(), or NULL */
+    ws_id except;    /**< a connection to exclude, as for ws_publish() */
+    const char *id;  /**< the message's id, as for ws_publish_once(), or NULL */
     /** The subject of the message: 1 to WS_PUBLISH_FIELD_MAX bytes of UTF-8 without control
      *  characters, or NULL. With WebSocketSlowReader keep-latest, a newer message replaces those
      *  with the same key in the queues of slow clients. */
@@ -1208,7 +1208,7 @@ WS_API void ws_ticker_stop(ws_ticker *ticker);
 /** A channel that has subscribers. */
 typedef struct ws_listed_channel {
     const char *channel;
-    apr_uint32_t subscribers; /**< in all processes, and on all machines that have answered */
+    apr_uint32_t subscribers; /**< total of all processes and of machines that have answered */
 } ws_listed_channel;
 
 /** Receives channels in the order of their names. Must not block.

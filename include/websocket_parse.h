@@ -77,7 +77,7 @@ WS_API int ws_query_next(const char **query, const char *name, char *value, apr_
  *  @return whether it is valid; if not, *id is unchanged */
 WS_API int ws_parse_id(const char *text, apr_size_t len, ws_id *id);
 
-/** Longest text of a position, with its NUL, bytes. */
+/** Maximum size of a position's text, with the NUL, bytes. */
 #define WS_POSITION_SIZE 40
 
 /**

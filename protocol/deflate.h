@@ -19,7 +19,7 @@
 /** The memory limit for zlib states, shared by all connections in all processes. */
 typedef struct ws_deflate_memory {
     apr_uint64_t limit;         /**< bytes */
-    apr_uint64_t *mine;         /**< in use by this process, bytes; atomic */
+    apr_uint64_t *mine;         /**< memory that this process uses, bytes; atomic */
     apr_uint64_t (*used)(void); /**< returns the memory in use in all processes, bytes */
 } ws_deflate_memory;
 

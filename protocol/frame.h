@@ -58,7 +58,7 @@ typedef enum {
 
 typedef struct ws_parse_error {
     int code;         /**< 1002, or 1009 for a frame or message that exceeds its limit */
-    const char *text; /**< for the log and the Close frame's reason, a static string */
+    const char *text; /**< error text for the log and the Close frame's reason; static */
 } ws_parse_error;
 
 /** State between calls, initialized by ws_parser_init(). Private, except left. */
@@ -73,7 +73,7 @@ typedef struct ws_parser {
     unsigned char opcode;   /**< the current message's opcode, 0 between messages */
     unsigned char rsv;      /**< the current message's WS_RSV bits */
     unsigned char fin;      /**< the current frame is the message's last */
-    unsigned char in_frame; /**< inside a data frame: header read, payload incomplete */
+    unsigned char in_frame; /**< a data frame's header has been read, but not its whole payload */
     unsigned char first;    /**< no piece of the current message has been returned yet */
 } ws_parser;
 

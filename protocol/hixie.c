@@ -11,7 +11,7 @@
 #define TEXT 0x00
 #define END 0xFF
 
-/* Maximum number of length bytes: each has 7 bits, and a length has at most 63. */
+/* Maximum number of length bytes: each contains 7 bits, and a length has at most 63 bits. */
 #define DIGITS_MAX 9
 
 /* U+FFFD replaces a byte that is invalid in UTF-8. */

@@ -45,7 +45,7 @@ typedef struct ws_hixie {
     unsigned char type;                      /**< type byte of the current frame */
     unsigned char digits;                    /**< length bytes read */
     unsigned char first;                     /**< no piece of the current text has been returned */
-    unsigned char numbers[WS_HIXIE_NUMBERS]; /**< for the caller, until the third key arrives */
+    unsigned char numbers[WS_HIXIE_NUMBERS]; /**< set by the caller for ws_hixie_answer() */
 } ws_hixie;
 
 /**

@@ -197,7 +197,7 @@ static inline size_t utf8_skip(const unsigned char *data, size_t len)
 ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size_t len)
 {
     while (len > 0 && state != REJECT) {
-        size_t n = 1; /* to the end of the current character */
+        size_t n = 1; /* bytes to the end of the current character */
         if (state == START) {
             n = utf8_skip(data, len);
             if (n == BAD) {

@@ -169,7 +169,7 @@ static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
 static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     (void)b, (void)channel, (void)len, (void)hash;
-    return 0; /* not known without asking all machines */
+    return 0; /* unknown: all machines would have to be asked */
 }
 
 static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,

@@ -133,7 +133,7 @@ static int reply_is_temporary(const redisReply *reply)
     int later = 0;
     for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof(why) / sizeof(*why); i++) {
         later |= strstr(reply->str, why[i])
-                 != NULL; /* before Redis 7, the error of a script only contains the word */
+                 != NULL; /* before Redis 7, a script's error does not begin with the word */
     }
     return later;
 }

@@ -10,7 +10,7 @@
 
 #include "redis/bus.h"
 
-/** Longest name of a list or stream, bytes. */
+/** Maximum length of the name of a list or stream, bytes. */
 #define WS_REDIS_LOG_KEY_MAX 512
 
 typedef struct ws_redis_log ws_redis_log;

@@ -14,7 +14,7 @@ typedef struct ws_sockjs_decoder {
     unsigned char head[WS_HEADER_MAX], head_len;
     unsigned char first;  /**< first byte of the frame */
     unsigned char inside; /**< the head is complete */
-    apr_uint64_t left;    /**< remaining bytes of its payload */
+    apr_uint64_t left;    /**< remaining bytes of the frame's payload */
     unsigned char control[WS_CONTROL_MAX], control_len;
 } ws_sockjs_decoder;
 
@@ -71,7 +71,7 @@ void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, 
  */
 int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);
 
-/* Called while decoding: */
+/* ws_sockjs_decode() calls the following functions. */
 
 void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len);
 

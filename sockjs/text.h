@@ -10,14 +10,14 @@
 
 #include "base/strbuf.h"
 
-/** Longest name of a JavaScript callback, bytes. */
+/** Maximum length of a JavaScript callback's name, bytes. */
 #define WS_SOCKJS_CALLBACK_MAX 120
 
 /** The results of parsing a client's messages. */
 typedef enum {
     WS_SOCKJS_PARSED,
     WS_SOCKJS_EMPTY,  /**< empty, or not an array: "Payload expected." */
-    WS_SOCKJS_BROKEN, /**< not JSON, or not only strings: "Broken JSON encoding." */
+    WS_SOCKJS_BROKEN, /**< invalid JSON, or not only strings: "Broken JSON encoding." */
     WS_SOCKJS_MEMORY
 } ws_sockjs_parsed;
 
