@@ -88,7 +88,8 @@ static int changes_drop_first(change *c, apr_uint64_t id)
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-/* Epochs increase even when the system clock is set back, so that no position is assigned twice. */
+/* Get the next epoch. Epochs increase even when the system clock is set back, so that no position
+ * is assigned twice. */
 static apr_uint64_t changes_next_epoch(change *c)
 {
     apr_uint64_t now = (apr_uint64_t)c->now;
@@ -202,7 +203,7 @@ static int changes_trim(change *c, const channel *ch, const ws_keep *keep)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Size of a stored message, bytes: its fields, then its data. */
+/* Get the size of a stored message, bytes: its fields and its data. */
 static apr_size_t changes_size_of(const ws_message *m)
 {
     unsigned char fields[WS_FIELDS_MAX];

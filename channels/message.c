@@ -13,7 +13,7 @@
 #include "protocol/frame.h"
 #include "protocol/utf8.h"
 
-/* Characters that need no escaping in a URL path and have no special meaning in patterns. */
+/* Whether a character needs no escaping in a URL path and has no special meaning in patterns. */
 static int message_allowed(unsigned char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')

@@ -58,7 +58,8 @@ static int packet_has_channel(const ws_packet *p)
     return ws_channel_valid_len(p->channel, p->channel_len);
 }
 
-/* A message for a wildcard names its original channel in the field `source`. */
+/* Whether the fields and the channel's name are valid. A message for a wildcard names its original
+ * channel in the field `source`. */
 static int packet_has_fields(const ws_packet *p)
 {
     ws_message_fields fields;

@@ -156,9 +156,9 @@ static void publish_log_loss(const keeping *k, apr_status_t status)
     ws_engine_log(
         k->h->options.engine, WS_LOG_WARNING, NULL,
         status == APR_INCOMPLETE
-            ? "channel %s: unknown whether a message was stored (status %d): it is not published "
-              "from this process"
-            : "channel %s: cannot store a message, status %d: it is not published",
+            ? "channel %s: it is unknown whether a message was stored (status %d), so this process "
+              "does not publish it"
+            : "channel %s: cannot store a message (status %d), so it is not published",
         k->m->channel, (int)status);
 }
 
@@ -366,7 +366,7 @@ static void publish_note_publisher(ws_message *m)
     }
 }
 
-/* Names of the events that the event stream itself sends. */
+/* Whether the event stream itself sends events of this name. */
 static int publish_is_reserved(const char *event)
 {
     return !strcmp(event, "gap") || !strcmp(event, "live") || !strcmp(event, "binary");
@@ -470,7 +470,7 @@ apr_uint32_t ws_subscribers(const char *channel)
 
 /* ---- Sending to a connection or a location ---- */
 
-/* The process number in an id: see engine/ids.c. */
+/* Get the process number in an id: see engine/ids.c. */
 static apr_uint32_t publish_process_of(ws_id id)
 {
     return (apr_uint32_t)(id >> 48);

@@ -6,9 +6,9 @@
 #include "engine/conn.h"
 #include "engine/output.h"
 
-/* Unsent bytes of the message that is being sent, which can no longer be dropped. Policies that
- * drop messages do not count these bytes: otherwise one long message would cause all new ones to be
- * dropped. */
+/* Get the number of unsent bytes of the message that is being sent. This message can no longer be
+ * dropped. Policies that drop messages do not count these bytes, because otherwise one long message
+ * would cause all new ones to be dropped. */
 static apr_size_t backpressure_in_transit(const ws_conn *c)
 {
     const ws_send_queue *q = &c->out;

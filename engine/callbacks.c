@@ -38,7 +38,7 @@ struct job {
     job *next;
     job_kind kind;
     ws_type type;
-    unsigned where; /* WS_FIRST...; watch: events; STATE: from << 8 | to */
+    unsigned where; /* FRAME: WS_FIRST...; RESOURCE: events; STATE: from << 8 | to */
     const ws_cb_resource *resource;
     void (*fn)(ws_conn *c, void *arg);
     void *arg;
@@ -58,9 +58,9 @@ struct ws_jobs {
     job *close;        /**< allocated in advance, so that closing cannot fail */
     int running;       /**< a thread runs this connection's jobs, or the pool has queued them */
     int held;          /**< WS_HELD_JOBS is set or will be */
-    apr_size_t posted; /**< bytes, see ws_cb_posted(); atomic */
+    apr_size_t posted; /**< bytes counted by ws_cb_posted(); atomic */
     int over;          /**< on_close has been called; loop thread only */
-    ws_task last_task; /**< sets over; posted after all the jobs' tasks */
+    ws_task last_task; /**< task that sets over; posted after all tasks of the jobs */
 };
 
 typedef struct release_task {
@@ -99,7 +99,7 @@ static void cb_call_closing(ws_conn *c)
     }
 }
 
-/* Record the running callback for the watchdog. Only on the loop. */
+/* Record the running callback for the watchdog. Call these functions only on the loop. */
 
 static inline void cb_enter(const ws_conn *c, const char *what)
 {
@@ -117,7 +117,7 @@ static void cb_release(ws_loop *loop, ws_task *task)
     int held = 0;
     if (c) {
         apr_thread_mutex_lock(c->rare->jobs->lock);
-        held = c->rare->jobs->held; /* reading has been held again since this task was posted */
+        held = c->rare->jobs->held; /* whether reading was held again after this task was posted */
         apr_thread_mutex_unlock(c->rare->jobs->lock);
     }
     if (c && !held) {
@@ -230,7 +230,7 @@ static void cb_do_jobs(ws_work *work)
     }
 }
 
-/* The engine's thread pool, created on first use. */
+/* Get the engine's thread pool, which the first call creates. */
 static ws_thread_pool *cb_threads(ws_engine *e)
 {
     ws_thread_pool *t;
@@ -533,7 +533,7 @@ void ws_cb_closing(ws_conn *c)
     cb_leave(c);
 }
 
-/* ws_close() may call this within another callback. */
+/* Call on_state. ws_close() may do this inside another callback. */
 static void cb_state(ws_conn *c, ws_state from, ws_state to)
 {
     ws_call *call = &c->loop->call;

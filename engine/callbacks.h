@@ -13,7 +13,7 @@
 int ws_cb_init(ws_conn *c);
 void ws_cb_open(ws_conn *c);
 void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len);
-/** on_frame; where: WS_FIRST, WS_LAST */
+/** Call on_frame. where: WS_FIRST, WS_LAST */
 void ws_cb_frame(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len,
                  unsigned where);
 void ws_cb_pong(ws_conn *c, const unsigned char *data, apr_size_t len);

@@ -10,7 +10,7 @@
 #include "engine/output.h"
 #include "protocol/close.h"
 
-/* Set the reason for the end; it is empty if memory is exhausted. */
+/* Set c->rare->end_reason. If memory is exhausted, the reason is empty. */
 static void closing_set_reason(ws_conn *c, const void *reason, apr_size_t len)
 {
     ws_rare *rare = len || c->rare->end_reason ? ws_conn_rare(c) : NULL;
@@ -78,7 +78,7 @@ static void closing_take_reason(ws_conn *c, int code, const char *reason, apr_si
     closing_set_reason(c, reason, reason_len);
 }
 
-/* RFC 6455, section 5.5.1, suggests to echo the code. Test suites of browsers also expect the
+/* RFC 6455, section 5.5.1, suggests echoing the code. Test suites of browsers also expect the
  * reason. */
 void ws_conn_answer_close(ws_conn *c)
 {

@@ -38,9 +38,9 @@ typedef struct ws_jobs ws_jobs;
 typedef struct ws_resource ws_resource;
 struct ws_resource {
     ws_resource *next;
-    /** Stop its events. on_close may still stop the resource itself. */
+    /** Stop the resource's events. on_close may still stop the resource itself. */
     void (*end)(ws_conn *c, ws_resource *o);
-    /** Free it, after the connection's last callback. */
+    /** Free the resource, after the connection's last callback. */
     void (*free)(ws_resource *o);
 };
 
@@ -151,14 +151,14 @@ struct ws_conn {
     unsigned pinged : 1;        /**< a ping has not been answered yet */
     unsigned ask_queued : 1;    /**< unsent bytes preceded the frame that needs an answer */
     unsigned peer_closed : 1;   /**< the peer's Close frame has been received */
-    unsigned aborted : 1;       /**< ws_abort() */
+    unsigned aborted : 1;       /**< ws_abort() has been called */
     unsigned write_blocked : 1; /**< the socket did not accept all bytes */
     unsigned want_drain : 1;    /**< on_drain is to be called */
     unsigned freed : 1;         /**< ended; freed at the end of the turn */
     unsigned closed_told : 1;   /**< on_close has been called, or its call is a pending job */
     unsigned broken : 1;        /**< end after the current callback: write error or abort */
     unsigned parting : 1;       /**< a frame without FIN has been sent: the message is incomplete */
-    unsigned resume : 1;        /**< deliver c->rest at the end of the turn */
+    unsigned resume : 1;        /**< deliver rare->rest at the end of the turn */
     unsigned missed : 1;        /**< a ping was not answered in time */
     unsigned tls_warm : 1;      /**< the connection is in loop->warm */
     unsigned tls_used : 3;      /**< number of recent uses of TLS, at most WARM_USES (tls.c) */
@@ -373,8 +373,8 @@ void ws_partial_free_spares(ws_loop *loop);
 
 /* input.c */
 
-/** Read and deliver input. Call when the socket is readable, or when c->rest or OpenSSL may hold
- *  input. */
+/** Read and deliver input. Call when the socket is readable, or when c->rare->rest or OpenSSL may
+ *  hold input. */
 void ws_conn_read(ws_conn *c);
 
 /** Handle received bytes, or the end of receiving: WS_STREAM_RECEIVED, see stream.h. */

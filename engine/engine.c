@@ -22,8 +22,7 @@
 /* How long ws_engine_stop() waits for WS_BLOCKING callbacks that do not return, milliseconds. */
 #define STOP_WAIT 5000
 
-/* Milliseconds between two groups of connections while ws_engine_close_all() spreads the Close
- * frames. */
+/* Time between two groups of Close frames that ws_engine_close_all() sends, milliseconds. */
 #define CLOSE_STEP 100
 
 static void engine_loop_started(ws_loop *loop, ws_backend backend, apr_status_t failure)
@@ -118,7 +117,8 @@ typedef struct close_task {
     apr_uint32_t spread;
 } close_task;
 
-/* Close up to `most` open connections of a loop. @return the number of open connections before */
+/* Close up to `most` open connections of a loop. @return the number of connections that
+ * were open before the call */
 static apr_uint32_t engine_close_first(ws_loop *loop, apr_uint32_t most)
 {
     apr_uint32_t open = 0;

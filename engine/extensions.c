@@ -12,7 +12,7 @@
 
 #include "engine/conn.h"
 
-/* A loop's scratch buffer that has grown beyond this size, bytes, is freed. */
+/* Maximum size of a loop's scratch buffer between two messages, bytes; a larger buffer is freed. */
 #define KEEP_MAX (256 * 1024)
 
 ws_chain *ws_chain_new(unsigned count)

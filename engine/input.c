@@ -17,21 +17,21 @@
 #include "protocol/close.h"
 #include "protocol/frame_whole.h"
 
-/* If at least this many bytes of a frame's payload are missing, they are read straight into the
+/* Minimum number of missing bytes of a frame's payload at which they are read straight into the
  * message. */
 #define DIRECT_MIN (16 * 1024)
 
 /* Maximum number of bytes of one such read. */
 #define DIRECT_SIZE (64 * 1024)
 
-/* Input that passes through extensions to a handler with on_frame is parsed in steps of this size,
- * bytes. */
+/* Input that passes through extensions to a handler with on_frame is parsed in steps. This is the
+ * size of a step, bytes. */
 #define EXTENDED_STEP 4096
 
 /* Maximum number of reads from one connection before the loop serves others. */
 #define ROUNDS 4
 
-/* The message did not arrive in time: WebSocketMessageTimeout. */
+/* Fail the connection, because a message did not arrive in time: WebSocketMessageTimeout. */
 static void input_late(ws_conn *c)
 {
     ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
@@ -101,7 +101,7 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     }
 }
 
-/* A ws_chain_deliver. */
+/* Implements ws_chain_deliver. */
 static void input_deliver_extended(ws_conn *c, unsigned opcode, const unsigned char *data,
                                    apr_size_t len, unsigned where, apr_uint64_t total)
 {
@@ -112,7 +112,7 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
                    && WS_FRAME_LAST == WS_FRAME_END,
                "the parser's flags are those of the API");
 
-/* total: bytes of the message announced so far */
+/* Handle a piece of a message. total: bytes of the message announced so far */
 static void input_take_data(ws_conn *c, const ws_piece *p, apr_uint64_t total)
 {
     if (!ws_conn_accepts_input(c)) {
@@ -134,7 +134,7 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
 
     switch (p->opcode) {
     case WS_OP_PING:
-        ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* even after our own Close */
+        ws_conn_send(c, WS_FIN | WS_OP_PONG, p->data, p->len); /* also sent after our own Close */
         if (ws_state_of(c) == WS_OPEN) {
             ws_cb_ping(c, p->data, p->len);
         }
@@ -374,8 +374,8 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     return c->loop->input;
 }
 
-/* Bytes of c->rare->rest to put before new input: usually an incomplete header. Nothing is kept if
- * input is discarded. */
+/* Get the number of bytes of c->rare->rest that precede new input. They are usually an incomplete
+ * header. @return 0 if input is discarded */
 static apr_size_t input_to_put_before(const ws_conn *c)
 {
     return c->rare->rest && !c->discard_input ? c->rare->rest->len : 0;

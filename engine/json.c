@@ -25,7 +25,7 @@ static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
     }
 }
 
-/* The number of leading bytes that need no escape. < is escaped for use in HTML pages. */
+/* Count the leading bytes that need no escape. < is escaped for use in HTML pages. */
 static apr_size_t json_plain(const char *s, apr_size_t len)
 {
     apr_size_t n = 0;

@@ -185,7 +185,7 @@ static void format_write_value(ws_strbuf *t, value v)
     }
 }
 
-/* The query with its question mark; nothing if there is no query. */
+/* Append the query with its question mark, or nothing if there is no query. */
 static void format_write_query(ws_strbuf *t, const ws_conn *c)
 {
     const char *query = ws_args(c);

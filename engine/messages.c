@@ -337,7 +337,7 @@ static ws_status message_send(ws_conn *c, unsigned first, const void *data, apr_
         return message_defer(c, ws_frames_build(first, data, len));
     }
     ws_conn_count_sent(c, first, len);
-    /* no extensions, no fragmentation: skip message_send_cut() */
+    /* without extensions and fragmentation, message_send_cut() is not needed */
     s = (c->rare->chain || c->settings->fragment ? message_send_cut : ws_conn_send)(c, first, data,
                                                                                     len);
     if (c->rare->deferred) {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers' timers that belong to no connection. */
+/** Implements ws_ticker: timers that belong to no connection. */
 
 #include "engine/ticker.h"
 
@@ -11,7 +11,7 @@
 struct ws_ticker {
     ws_alarm alarm;
     ws_loop *loop;
-    ws_ticker *next, **link; /* in the engine's list; protected by its lock */
+    ws_ticker *next, **link; /* links in the engine's list; protected by the engine's lock */
     ws_ticker_fn fn;
     void *arg;
     apr_uint32_t interval;

@@ -208,7 +208,7 @@ void ws_tls_adopt(ws_conn *c)
 }
 
 /* Append records that OpenSSL itself has added to the records waiting for the socket.
- * @return NULL: no memory, or too much waits */
+ * @return NULL: no memory, or too many bytes are waiting */
 static ws_bytes *tls_add_to_kept(ws_conn *c, const unsigned char *data, apr_size_t len)
 {
     ws_bytes *kept = c->rare->cipher_out, *grown;
@@ -286,7 +286,8 @@ int ws_tls_pending(ws_conn *c)
     return tls_give(c);
 }
 
-/* Receive up to size bytes of TLS records for the next SSL_read(). @return as recv(2), or -2 */
+/* Receive up to size bytes of TLS records for the next SSL_read(). @return as recv(2), or
+ * -2: the connection is broken */
 static apr_ssize_t tls_receive(ws_conn *c, apr_size_t size)
 {
     ws_loop *loop = c->loop;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Log lines for received and sent frames, at level trace4. At trace6 they include the payload. */
+/** Logs received and sent frames, at level trace4. At trace6 the lines include the payload. */
 
 #include <stdio.h>
 

@@ -35,7 +35,7 @@ static const char *backend_remedy(apr_status_t rv)
     if (APR_STATUS_IS_ENOMEM(rv)) {
         return "Raise the limit of locked memory (ulimit -l): a loop takes 128 KiB of it";
     }
-    return "It takes Linux 6.1 or newer";
+    return "Linux 6.1 or newer is required";
 }
 
 void ws_backend_explain(apr_status_t rv, char why[WS_BACKEND_TEXT])

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* A due time is rounded up to a tick's end, so that no alarm fires early. */
+/* Round a due time up to the end of a tick, so that no alarm fires early. */
 static apr_uint32_t tick_of(apr_uint32_t due)
 {
     return (due + (1u << WS_TIMER_WHEEL_TICK_SHIFT) - 1) >> WS_TIMER_WHEEL_TICK_SHIFT;

@@ -24,7 +24,7 @@ struct stream {
     z_stream z;
     stream *next;
     apr_size_t cost; /* bytes */
-    int level, bits; /* its parameters */
+    int level, bits; /* parameters of z */
     int ended;       /* the input so far ends with a BFINAL block */
 };
 
@@ -270,7 +270,7 @@ static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t l
     if (!result && (where & WS_LAST) && !s->ended) {
         result = pmd_inflate_piece(x, s, sh, tail, sizeof(tail), &out);
         if (!result && !pmd_between_blocks(s)) {
-            result = WS_CLOSE_BAD_DATA; /* truncated */
+            result = WS_CLOSE_BAD_DATA; /* the message is truncated */
         }
     }
     if (!result && (where & WS_LAST)) {

@@ -12,8 +12,9 @@
 
 /* ---- Memory ---- */
 
-/* zlib's deflate does not support a window of 256 bytes; it uses 512. But it never refers back
- * further than its window size minus 262 bytes, so its output is valid for a window of 256. */
+/* Get the window bits to request from zlib. zlib's deflate does not support a window of 256 bytes;
+ * it uses 512. But it never refers back further than its window size minus 262 bytes, so its output
+ * is valid for a window of 256. */
 int ws_pmd_bits(int bits)
 {
     return bits < 9 ? 9 : bits;
@@ -24,7 +25,8 @@ int ws_pmd_memory_level(int bits)
     return bits < 10 ? 3 : bits > 15 ? 8 : bits - 7;
 }
 
-/* From zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state itself. */
+/* Memory according to zconf.h: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), plus the state
+ * itself. */
 apr_size_t ws_pmd_deflate_cost(int bits)
 {
     return ((apr_size_t)1 << (ws_pmd_bits(bits) + 2))

@@ -136,7 +136,7 @@ static ws_parse_result frame_take_payload(ws_parser *p, unsigned char **data, si
  * text */
 static inline const char *frame_check_mask(const unsigned char *in, int masked)
 {
-    if ((in[1] & 0x80) != (masked ? 0x80 : 0)) { /* section 5.1 */
+    if ((in[1] & 0x80) != (masked ? 0x80 : 0)) {
         return masked ? "frame is not masked" : "frame is masked";
     }
     return NULL;

@@ -159,7 +159,7 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
     const char *unspoken, *wrong;
     unsigned bit = hs_version_of(h, &unspoken);
 
-    /* In the order of section 4.2.1. */
+    /* The order is that of section 4.2.1. */
     if (strcmp(h->method, "GET")) {
         *problem = "the method is not GET";
     }

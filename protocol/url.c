@@ -81,7 +81,8 @@ static const char *url_read_user(ws_url *url, char **out, const char *s, size_t 
     return NULL;
 }
 
-/* Characters beyond ASCII are allowed: IDNA converts them. */
+/* Whether a host may contain a character. Characters beyond ASCII are allowed, because IDNA
+ * converts them. */
 static int url_is_host_char(char c)
 {
     return (unsigned char)c > 127 || (c && strchr(LETTERS DIGITS "-._", c));

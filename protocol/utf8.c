@@ -58,7 +58,7 @@ static inline ws_utf8_state utf8_step(ws_utf8_state state, const unsigned char *
 
 #define BAD SIZE_MAX
 
-/* The number of leading ASCII bytes, or fewer. */
+/* Count leading ASCII bytes. @return their number, or a lower number */
 static inline size_t utf8_ascii(const unsigned char *data, size_t len)
 {
     const uint64_t high = 0x8080808080808080u;

@@ -239,7 +239,7 @@ static apr_status_t history_message(const ws_redis_job *j, const redisReply *ent
 typedef struct reading {
     ws_history_page page;
     ws_message **messages;
-    apr_uint64_t last; /* offset */
+    apr_uint64_t last; /* offset of the last entry */
 } reading;
 
 /* Add an entry. Offsets that do not increase are rejected, because a reader might otherwise never
