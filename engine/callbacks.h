@@ -49,7 +49,7 @@ apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
 int ws_cb_over(const ws_conn *c);
 void ws_cb_free(ws_conn *c);
 
-/* Greatest number of pending callbacks of a WS_BLOCKING handler, per connection. */
+/* Maximum number of pending callbacks of a WS_BLOCKING handler, per connection. */
 #define WS_CALLBACKS_MAX 4096
 
 /* resources.c */

@@ -34,16 +34,16 @@ typedef enum {
 typedef struct ws_bounds {
     apr_uint64_t messages, message_burst; /**< received frames: per second, and burst */
     apr_uint64_t bytes, byte_burst;       /**< received payload: per second, and burst */
-    apr_uint32_t lifetime, idle;          /**< milliseconds */
+    apr_uint32_t lifetime, idle;          /**< maximum lifetime and idle time, milliseconds */
 } ws_bounds;
 
 /** Settings of a Location for its connections. Shared by many connections and never changed. Zero
  *  the struct before you fill it, because memcmp() compares two of them. */
 typedef struct ws_settings {
-    apr_uint64_t max_frame;     /**< bytes */
-    apr_uint64_t max_message;   /**< bytes */
+    apr_uint64_t max_frame;     /**< maximum payload of a received frame, bytes */
+    apr_uint64_t max_message;   /**< maximum size of a received message, bytes */
     apr_uint64_t send_queue;    /**< queued bytes above which a client is too slow */
-    apr_uint64_t fragment;      /**< greatest payload of a sent frame, bytes; 0: unlimited */
+    apr_uint64_t fragment;      /**< maximum payload of a sent frame, bytes; 0: unlimited */
     apr_uint32_t ping_interval; /**< milliseconds without input before a ping, 0: no pings */
     apr_uint32_t ping_grace;    /**< milliseconds that the peer has to answer a ping */
     apr_uint32_t
@@ -54,14 +54,14 @@ typedef struct ws_settings {
     apr_uint32_t max_delay; /**< maximum time of a message in the queue, milliseconds, 0: none */
     apr_uint32_t recheck;   /**< milliseconds between two calls to recheck (see
                                      ws_engine_options), 0: never */
-    apr_uint32_t subscriptions; /**< greatest number of channels per connection */
+    apr_uint32_t subscriptions; /**< maximum number of channels per connection */
     ws_bounds bounds[2];        /**< [0]: enforced limits; [1]: limits that are only logged */
     const char *vhost;          /**< result of ws_vhost(), or NULL */
     /* The engine only passes the remaining pointers on, for use by the owner. */
     const void *server;    /**< used by the owner's log function */
     const void *log;       /**< used by the owner's on_end; or NULL */
-    const void *may[2];    /**< WebSocketSubscribe, WebSocketPublish */
-    const void *wildcards; /**< WebSocketWildcards, or NULL */
+    const void *may[2];    /**< rules of WebSocketSubscribe and WebSocketPublish */
+    const void *wildcards; /**< patterns of WebSocketWildcards, or NULL */
     /** The accepted tokens; token_keys NULL: none. */
     const void *token_keys, *token_audiences, *token_issuers;
     apr_int64_t token_leeway; /**< milliseconds */
@@ -119,7 +119,7 @@ typedef void ws_log_fn(ws_log_level level, const ws_settings *settings, const ws
 typedef struct ws_engine_options {
     ws_backend backend; /**< requested backend */
     unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
-    unsigned blocking;  /**< greatest number of threads for WS_BLOCKING handlers */
+    unsigned blocking;  /**< maximum number of threads for WS_BLOCKING handlers */
     unsigned watchdog;  /**< a callback is logged if it runs longer, milliseconds; 0: no limit */
     unsigned process;   /**< 16 bits that make connection ids unique among processes */
     ws_location **locations;
@@ -197,11 +197,11 @@ typedef struct ws_new_conn {
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: the version's */
     int connecting; /**< version 76: the third key has not been read yet from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
-    void *data;               /**< ws_data() */
+    void *data;               /**< initial value of ws_data() */
     ws_ticket *ticket;        /**< NULL: none; released when the connection is dropped, or has ended
                                    and its last callback has returned */
-    apr_pool_t *pool;         /**< ws_pool(), unmanaged, the engine takes it over; or NULL */
-    ws_chain *chain;          /**< extensions, the engine takes them over; or NULL */
+    apr_pool_t *pool;         /**< unmanaged, for ws_pool(); the engine takes it over; or NULL */
+    ws_chain *chain;          /**< extensions; the engine takes them over; or NULL */
     ws_strings strings;
     const void *early; /**< bytes received after the handshake; copied */
     apr_size_t early_len;
@@ -326,7 +326,7 @@ ws_engine *ws_api_engine_now(void);
  */
 int ws_engine_stop(ws_engine *engine);
 
-/** Free everything; after ws_engine_stop. */
+/** Free the engine. Call after ws_engine_stop(). */
 void ws_engine_destroy(ws_engine *engine);
 
 #endif

@@ -19,7 +19,7 @@ typedef struct ws_extension_use {
     unsigned index; /**< index in ws_engine_options.extensions */
 } ws_extension_use;
 
-/** Greatest number of different extensions in one process. */
+/** Maximum number of different extensions in one process. */
 #define WS_EXTENSIONS_MAX 8
 
 /** Create an empty chain for up to count extensions. Free it with ws_chain_free(), or pass it on in

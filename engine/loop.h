@@ -46,7 +46,7 @@ struct ws_loop {
 
     ws_slab slab;
     LIST_HEAD(ws_conn_list, ws_conn)
-    *heads;           /**< connections by location; the last list: outgoing ones */
+    *heads;           /**< connections by location; the last list contains outgoing ones */
     ws_conn *dirty;   /**< connections to write or settle at the end of the turn */
     ws_conn *senders; /**< async: connections whose queues are sent at the end of the turn */
     ws_mask_keys masks;
@@ -67,7 +67,7 @@ struct ws_loop {
     int lending;               /**< WS_LENDING_...; NO at the start of each callback */
     ws_conn *reading;          /**< connection whose input is being delivered, or NULL */
     apr_size_t spent;          /**< bytes of ws_conn_share_of_turn() that `reading` has used */
-    ws_conn *later;            /**< connections that wait for the next turn, to be handled then */
+    ws_conn *later;            /**< connections to continue with in the next turn */
     struct ws_partial *spares; /**< unused buffers of large messages: partial.c */
     apr_size_t spare_bytes;
     ws_alarm spare_alarm;
