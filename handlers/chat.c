@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A chat with rooms: an example of the use of channels, to read or to build on.
+ * A chat with rooms. It is an example of a handler that uses channels.
  *
  *     WebSocketHandler ws_chat.so
  *
@@ -36,13 +36,13 @@
 #define NICK_MAX 40
 #define WORDS_MAX 4000
 
-#define JSON 2 /* index of the JSON form for ws_event_form() */
+#define JSON 2 /* index for ws_event_form() of the JSON form of an event */
 
 typedef struct guest {
     reading reading; /* must be first */
-    int entering;    /* entering is in progress */
+    int entering;    /* 1: the client is entering a room */
     char name[NICK_MAX + 1];
-    char channel[WS_CHANNEL_MAX + 1]; /* empty: in no room */
+    char channel[WS_CHANNEL_MAX + 1]; /* channel of the room; "": the client is in no room */
 } guest;
 
 /* ---- JSON ---- */
@@ -90,7 +90,7 @@ static void chat_complain(ws_conn *c, const char *text)
 
 /* ---- Events of a room ---- */
 
-/* The list of a room's members, while it is sent to a client that has entered. */
+/* The list of a room's members on its way to a client that has entered the room. */
 typedef struct guest_list {
     ws_id id;
     apr_size_t count;
@@ -114,7 +114,7 @@ static void chat_send_list(ws_conn *c, void *arg)
     }
 }
 
-/* Called on any thread. The list includes the client itself. */
+/* Collect the members of a room. The list includes the client itself.  [any thread] */
 static void chat_list_guests(const char *channel, const ws_member *members, apr_size_t count,
                              int complete, void *arg)
 {
@@ -176,7 +176,7 @@ static int chat_on_channel(ws_conn *c, const ws_event *e)
         }
         o = chat_object(e->kind == WS_EVENT_JOIN ? "here" : "left", e->id, e->data, e->len);
     }
-    /* Printed once for all clients. */
+    /* Print the JSON text once for all clients. */
     text = cJSON_PrintUnformatted(o);
     form = ws_event_has_form(e, JSON) ? JSON
            : text                     ? ws_event_form(e, JSON, WS_TEXT, text, strlen(text))
@@ -205,8 +205,8 @@ static void chat_enter(ws_conn *c, guest *g, const char *room, const char *name)
     if (!name || !*name || strlen(name) > NICK_MAX || strlen(room) > NICK_MAX
         || !ws_channel_valid(channel)) {
         chat_complain(
-            c, "A room's name has letters, digits and - _ . only; yours is not empty; both have "
-               "at most 40 bytes.");
+            c, "A room's name may have only letters, digits, - _ and . characters. Your name must "
+               "not be empty. Each may have at most 40 bytes.");
         return;
     }
     chat_leave(c, g);
@@ -214,7 +214,7 @@ static void chat_enter(ws_conn *c, guest *g, const char *room, const char *name)
     how.member_len = strlen(name);
     o = chat_object("room", ws_conn_id(c), NULL, 0);
     cJSON_AddStringToObject(o, "room", room);
-    chat_tell(c, o); /* followed by earlier messages, then new ones */
+    chat_tell(c, o); /* the client then receives earlier messages, and after them new ones */
     if (ws_subscribe(c, channel, &how) < 0) {
         chat_complain(c, "This room is closed to you.");
         return;
@@ -238,7 +238,7 @@ static void chat_say(ws_conn *c, const guest *g, const char *words)
         chat_complain(c, "You may not say anything here.");
     }
     else if (!text || ws_publish(g->channel, WS_TEXT, text, strlen(text), 0, NULL, NULL) < 0) {
-        chat_complain(c, "Too much is being said; say that again later.");
+        chat_complain(c, "Too many messages are waiting. Send yours again later.");
     }
     cJSON_free(text);
     cJSON_Delete(o);

@@ -8,7 +8,7 @@
 
 #include "mod_websocket.h"
 
-/* The result of ws_send() is ignored: a client that does not read its echoes fills its send queue,
+/* The result of ws_send() is ignored. If a client does not read its echoes, its send queue fills,
  * and WebSocketSendQueue applies. */
 static void echo_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {

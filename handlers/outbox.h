@@ -12,7 +12,7 @@
 
 #include <apr.h>
 
-/** Initialized with zeroes. */
+/** A queue. The caller sets all members to zero before the first use. */
 typedef struct outbox {
     char *data;
     apr_size_t len, pos;
@@ -29,7 +29,7 @@ static inline void outbox_clear(outbox *o)
     memset(o, 0, sizeof(*o));
 }
 
-/** Append bytes. @return 0; -1: out of memory */
+/** Append len bytes to the queue. @return 0; -1: out of memory */
 static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
 {
     char *more;
@@ -37,8 +37,9 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
     if (len == 0) {
         return 0;
     }
-    if (o->pos > o->len / 2) { /* reuse the space of written bytes, even if the queue is never
-                                * empty */
+    /* Reuse the space of the bytes that have been written, because the queue may never become
+     * empty. */
+    if (o->pos > o->len / 2) {
         o->len -= o->pos;
         memmove(o->data, o->data + o->pos, o->len);
         o->pos = 0;
@@ -53,8 +54,9 @@ static inline int outbox_add(outbox *o, const void *data, apr_size_t len)
 }
 
 /**
- * Write until the descriptor accepts no more. httpd ignores SIGPIPE. @return 0, or the errno of a
- * failed write
+ * Write queued bytes until the queue is empty or the descriptor accepts no more. A write to a
+ * closed pipe causes no signal, since httpd ignores SIGPIPE.
+ * @return 0, or the errno of a failed write
  */
 static inline int outbox_write(outbox *o, int fd)
 {

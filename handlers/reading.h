@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Back-pressure for requests whose replies are larger than the request, or arrive later. While
- * replies are pending or queued, the handler reads no further requests from the connection. A
+ * Back-pressure for requests whose replies are larger than the request, or arrive later. While too
+ * many replies are pending or too much data is queued, the connection reads no further requests. A
  * client's queue therefore stays bounded even if the client sends faster than it reads.
  *
  * A `reading` must be the first member of the structure at ws_data(). Call all functions in
@@ -21,9 +21,10 @@
 #define READING_QUEUE_MAX (16 * 1024)
 
 typedef struct reading {
-    unsigned answers; /**< pending replies */
-    unsigned alone;   /**< how many of these are large: read nothing while there are any */
-    int full;         /**< waiting for the send queue to drain */
+    unsigned answers; /**< number of pending replies */
+    /** Number of pending replies that may be large. If it is not 0, nothing is read. */
+    unsigned alone;
+    int full; /**< 1: waiting for the send queue to drain */
 } reading;
 
 static inline void reading_update(ws_conn *c, const reading *r)
@@ -36,7 +37,8 @@ static inline void reading_update(ws_conn *c, const reading *r)
     }
 }
 
-/* Either the previous callback's output has been sent, or on_drain has been or will be called. */
+/* Resume reading if the output of the previous callback has been sent. If it has not, on_drain has
+ * been called or will be called. */
 static inline void reading_after_flush(ws_conn *c, void *arg)
 {
     reading *r = c ? ws_data(c) : NULL;
@@ -47,7 +49,7 @@ static inline void reading_after_flush(ws_conn *c, void *arg)
     }
 }
 
-/** Call after each request and each reply. */
+/** Pause or resume reading. The handler must call this after each request and each reply. */
 static inline void reading_settle(ws_conn *c, reading *r)
 {
     if (!r->full && ws_queued(c) > READING_QUEUE_MAX) {
@@ -56,21 +58,22 @@ static inline void reading_settle(ws_conn *c, reading *r)
     reading_update(c, r);
 }
 
-/** A reply is pending. */
+/** Note that a reply is pending. alone: 1: the reply may be large */
 static inline void reading_expect(reading *r, int alone)
 {
     r->answers++;
     r->alone += alone != 0;
 }
 
-/** The reply has been sent or has failed. Call reading_settle() afterwards. */
+/** Note that a reply has been sent or has failed. The caller must call reading_settle()
+ *  afterwards. */
 static inline void reading_answered(reading *r, int alone)
 {
     r->answers--;
     r->alone -= alone != 0;
 }
 
-/** For ws_handler.on_drain. */
+/** Resume reading when the send queue has drained. The handler calls this in on_drain. */
 static inline void reading_drained(ws_conn *c)
 {
     reading *r = ws_data(c);

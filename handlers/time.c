@@ -24,10 +24,10 @@ typedef struct {
 
 static const time_config defaults = {"%Y-%m-%dT%H:%M:%S%z", 1000};
 
-/* Longest text of the time, with its NUL, bytes. */
+/* Maximum size of the text of the time, including the NUL, bytes. */
 #define TEXT_SIZE 128
 
-/** @return the text's length; 0: empty or too long */
+/** Print the current time. @return the text's length; 0: the text is empty or too long */
 static apr_size_t time_print_time(const time_config *config, char text[TEXT_SIZE])
 {
     struct timespec now;
@@ -61,11 +61,11 @@ static const char *time_configure(apr_pool_t *pconf, const char *key, const char
 
         config->format = apr_pstrdup(pconf, value);
         if (time_print_time(config, text) == 0) {
-            return "takes a format of strftime that makes 1 to 127 bytes";
+            return "takes a format of strftime that produces 1 to 127 bytes";
         }
         return NULL;
     }
-    return "unknown key; there are interval and format";
+    return "unknown key; the keys are interval and format";
 }
 
 /* WS_FULL is ignored, because the module closes a client that is too slow. */
@@ -83,7 +83,8 @@ static void time_open_clock(ws_conn *c)
     struct timespec now;
 
     time_tell(c, NULL);
-    /* Wait until shortly after a full second: a tick before it would send the old second again. */
+    /* Wait until shortly after a full second. The time of a tick shortly before it would be the old
+     * second again. */
     clock_gettime(CLOCK_REALTIME, &now);
     ws_timer_start(c, config->interval - (apr_uint32_t)(now.tv_nsec / 1000000), config->interval,
                    time_tell, NULL);

@@ -346,7 +346,7 @@ for (['ES256', 'ec2'], ['EdDSA', 'ed'], ['RS256', 'rsa']) {
         'the token belongs to another user (sub)', 'the token of a subscription cannot change the user');
     is(ask($client, type => 'subscribe', channel => 'team/1', token => mint({ sub => undef }), id => 'f')->{type},
         'subscribed', 'the token of a subscription may have no user');
-    is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh has a member token', 'refresh without a token is an error');
+    is(ask($client, type => 'refresh', id => 'g')->{error}, 'refresh needs a member token', 'refresh without a token is an error');
     is(ask($client, type => 'refresh', channel => 'no name', token => mint({}), id => 'h')->{error}, 'no such channel', 'refresh with an invalid channel is an error');
 }
 

@@ -1,19 +1,19 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Publish and subscribe for applications in any language.
+ * Lets clients publish and subscribe without a handler of the application's own.
  *
  *     WebSocketHandler ws_channel.so channel=news channel=user:%{user}
  *
- * Keys: channel=NAME, repeatable, expands %{user}, %{path:N} (Nth segment of the path) and
- * %{arg:NAME} (argument in the query string); publish=on lets clients publish to their channels;
- * echo=off does not send clients their own messages; presence=on makes clients members, under their
- * user name or the argument "name"; heartbeat=INTERVAL sends the text in the key beat= at this
- * interval.
+ * The key channel=NAME can be repeated. Its value can contain %{user}, %{path:N} (Nth segment of
+ * the path) and %{arg:NAME} (argument in the query string). With publish=on, clients may publish to
+ * their channels. With echo=off, clients do not receive their own messages. With presence=on,
+ * clients are members, under their user name or the argument "name". With heartbeat=INTERVAL, the
+ * handler sends the text of the key beat= at this interval.
  *
  * A client without a subprotocol receives published messages unchanged, and publishes each of its
  * messages to all its channels. With ?after=POSITION it first receives the messages that it missed.
- * Clients with the subprotocol channel.v1.json can do more: see docs/channels.md.
+ * Clients with the subprotocol channel.v1.json can do more, as docs/channels.md describes.
  */
 
 #include "history.h"
@@ -28,10 +28,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Largest value of `last=`. */
+/* Maximum for `last=`, messages. */
 #define LAST_MAX 1000000
 
-/* Index of the JSON form for ws_event_form(). */
+/* Index for ws_event_form() of the JSON form of an event. */
 #define JSON 2
 
 /* ---- JSON ---- */
@@ -59,7 +59,7 @@ static void channel_subscribed(client *me)
     }
 }
 
-/* The application has refused a subscription. */
+/* Handle the application's refusal of a subscription. */
 static void channel_refused(ws_conn *c, client *me, const ws_event *e)
 {
     int answers = me && me->subscribing && !strcmp(me->subscribing, e->channel);
@@ -93,7 +93,7 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
     if (!channel_speaks_json(c)) {
         return WS_FORM_AS_IS;
     }
-    if (answers) { /* specific to this connection */
+    if (answers) { /* this object answers a request of this connection only */
         number = me->number;
     }
     else if (ws_event_has_form(e, JSON)) {
@@ -111,8 +111,8 @@ static int channel_on_channel(ws_conn *c, const ws_event *e)
 
 /* ---- Clients' requests ---- */
 
-/* Set while ws_publish() is running: a result that arrives in the meantime is already on the
- * connection's thread. */
+/* The request for which ws_publish() is running. If its result arrives during this call, the result
+ * is already on the connection's thread. */
 static __thread request *being_published;
 
 static void channel_has_been_published(const ws_published *what, void *arg)
@@ -135,7 +135,7 @@ static void channel_has_been_published(const ws_published *what, void *arg)
         q->text = json_print(o, q->number);
     }
     if (being_published == q && !q->text) {
-        being_published = NULL; /* channel_publish() frees it */
+        being_published = NULL; /* so that channel_publish() frees the request */
     }
     else {
         channel_answer_later(q);
@@ -243,7 +243,7 @@ static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSO
     ws_status status;
     ws_subscriptions_of(c, channel_is_it, &here);
     if (!here.found) {
-        return WS_GONE; /* only members may see the members */
+        return WS_GONE; /* only members may list the members */
     }
     q = channel_request_new(c, channel, number, 1);
     if ((status = q ? ws_presence(channel, channel_has_members, q) : WS_FULL) < 0) {
@@ -252,7 +252,8 @@ static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSO
     return status;
 }
 
-/* The channels of the directive are always allowed; WebSocketSubscribe must allow all others. */
+/* Whether a client may subscribe to a channel. The channels of the directive are always allowed.
+ * WebSocketSubscribe must allow all others. */
 static int channel_may_subscribe(ws_conn *c, const char *channel)
 {
     search here = {channel, 0};
@@ -263,7 +264,8 @@ static int channel_may_subscribe(ws_conn *c, const char *channel)
     return says < 0 ? here.found : says;
 }
 
-/* "after": a position, "all" or "last"; or "last": a number. @return whether it is one of them */
+/* Parse where a subscription starts: "after" with a position, "all" or "last"; or "last" with a
+ * number. @return whether the value is valid */
 static int channel_start_of(const cJSON *o, ws_subscription *how)
 {
     const cJSON *after = cJSON_GetObjectItemCaseSensitive(o, "after");
@@ -328,7 +330,7 @@ static const char *channel_text(const cJSON *o, const char *name)
 static void channel_do_refresh(ws_conn *c, const char *channel, const cJSON *o, const cJSON *number)
 {
     const char *token = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "token"));
-    const char *why = !token ? "refresh has a member token"
+    const char *why = !token ? "refresh needs a member token"
                       : channel && !ws_channel_valid(channel) && !channel_is_wildcard(channel)
                           ? status_words(WS_BAD_NAME)
                           : ws_use_token(c, channel, token);
@@ -353,7 +355,7 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     apr_size_t len;
     char *data = NULL;
     if (ttl && !json_count(ttl, &how.ttl)) {
-        channel_send_json(c, json_error(channel, "ttl is a number of seconds"), number);
+        channel_send_json(c, json_error(channel, "ttl must be a number of seconds"), number);
     }
     else if (!json_bytes(o, &type, &data, &len)) {
         channel_send_json(c, json_error(channel, "no base64"), number);
@@ -364,7 +366,8 @@ static void channel_do_publish(ws_conn *c, const char *channel, const cJSON *o, 
     free(data);
 }
 
-/* Process a request about a channel. @return a negative status is an error to report */
+/* Process a request about a channel. @return a status; if it is negative, the caller reports it as
+ * an error */
 static ws_status channel_do(ws_conn *c, const char *type, const char *channel, const cJSON *o,
                             const cJSON *number)
 {
@@ -465,11 +468,12 @@ static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_s
 static int channel_on_request(ws_request *rq, void *config)
 {
     (void)config;
-    ws_request_choose_protocol(rq, PROTOCOL); /* ignored if the client does not offer it */
+    /* This has no effect if the client does not offer it. */
+    ws_request_choose_protocol(rq, PROTOCOL);
     return 0;
 }
 
-/* The member's name: the user name, or the argument "name". */
+/* Make a client a member. Its name is the user name, or the argument "name". */
 static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
 {
     const char *args = ws_args(c), *name = ws_user(c);

@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The request "history": returns a page of stored messages, newest first. */
+/** Answers the request "history" with a page of stored messages, newest first. */
 
 #include "history.h"
 
 #include "websocket_parse.h"
 
-/* Messages per page, unless the request sets a number. */
+/* Number of messages per page if the request does not set it. */
 #define LIMIT 100
 
 static void history_read(const char *channel, const ws_history_part *part, void *arg)

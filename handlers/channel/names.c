@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Expands placeholders in channel names. A value with characters that a name cannot contain
- * is refused.
+ * Expands placeholders in channel names. It refuses a value with characters that a channel name
+ * cannot contain.
  */
 
 #include "names.h"
@@ -36,8 +36,8 @@ static int names_segment(ws_conn *c, int n, char *out, apr_size_t size)
 #define ARGUMENT "arg:"
 #define SEGMENTS_MAX 100
 
-/* Set out to a placeholder's value; without a connection, to a sample value. @return 0: unknown
- * placeholder, or its value is invalid in a channel name */
+/* Set `out` to a placeholder's value. Without a connection, set it to a sample value. @return 0:
+ * the placeholder is unknown, or its value is invalid in a channel name */
 static int names_fill_in(ws_conn *c, const char *name, char *out, apr_size_t size)
 {
     apr_int64_t n;

@@ -11,7 +11,7 @@
 int channel_argument(ws_conn *c, const char *name, char *out, apr_size_t size);
 
 /**
- * Expand %{...} for a connection, or with sample values if c is NULL.
+ * Expand %{...} for a connection. If c is NULL, use sample values.
  * @return whether the name is valid and fits
  */
 int channel_expand(ws_conn *c, const char *pattern, char *out, apr_size_t size);

@@ -10,14 +10,14 @@
 #include "names.h"
 #include "websocket_parse.h"
 
-/* Shortest and longest interval of heartbeats, milliseconds. */
+/* Minimum and maximum interval of heartbeats, milliseconds. */
 #define HEARTBEAT_MIN 1000
 #define HEARTBEAT_MAX (3600 * 1000)
 
 static const char *settings_set_flag(const char *value, int *flag)
 {
     *flag = !strcmp(value, "on");
-    return *flag || !strcmp(value, "off") ? NULL : "say on or off";
+    return *flag || !strcmp(value, "off") ? NULL : "takes on or off";
 }
 
 static const char *settings_add_channel(apr_pool_t *pconf, settings *s, const char *value)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The keys of a WebSocketHandler line. */
+/** Holds the values of the keys on a WebSocketHandler line. */
 
 #ifndef WS_HANDLERS_CHANNEL_SETTINGS_H
 #define WS_HANDLERS_CHANNEL_SETTINGS_H
@@ -9,17 +9,17 @@
 
 typedef struct names {
     struct names *next;
-    const char *pattern; /**< see channel_expand() */
+    const char *pattern; /**< channel name with placeholders, see channel_expand() */
 } names;
 
 typedef struct settings {
     names *channels, **last;
     int publish, echo, presence;
-    apr_int64_t heartbeat; /**< milliseconds, 0: none */
+    apr_int64_t heartbeat; /**< milliseconds; 0: no heartbeat */
     const char *beat;      /**< text for clients without a subprotocol */
 } settings;
 
-/** For ws_handler.configure. */
+/** The handler's configure function. */
 const char *channel_configure(apr_pool_t *pconf, const char *key, const char *value, void **config);
 
 #endif

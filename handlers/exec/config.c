@@ -73,10 +73,10 @@ static const char *config_set_stop(apr_pool_t *pconf, exec_config *config, const
         after = config->stop_at[n++];
     }
     return n == EXEC_STEPS ? NULL
-                           : "takes three times from 1ms to 60s, none before the last: 1s,3s,5s";
+                           : "takes three times from 1ms to 60s, in ascending order: 1s,3s,5s";
 }
 
-/* @return the value's index in a list of words, or -1 */
+/* Find a value in a list of words. @return its index, or -1 */
 static int config_word(const char *value, const char *const *words)
 {
     for (int i = 0; words[i]; i++) {
@@ -107,7 +107,8 @@ static const char *config_set_lines(apr_pool_t *pconf, exec_config *config, cons
         || !(error = config_set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
         return NULL;
     }
-    return apr_pstrcat(pconf, error, ", of lines a second that are logged; or off", NULL);
+    return apr_pstrcat(pconf, error, ", which is the number of lines a second to log; or off",
+                       NULL);
 }
 
 static const char *config_set(apr_pool_t *pconf, exec_config *config, const char *key,
@@ -149,12 +150,12 @@ static const char *config_set(apr_pool_t *pconf, exec_config *config, const char
     if (!strcmp(key, "stop")) {
         return config_set_stop(pconf, config, value);
     }
-    return "unknown key; there are command, directory, framing, type, shared, max, longest, stderr "
-           "and stop";
+    return "unknown key; the keys are command, directory, framing, type, shared, max, longest, "
+           "stderr and stop";
 }
 
-/* The same command with the same options gets the same name in the next generation of child
- * processes. */
+/* Build the name of a shared program's server. The same command with the same options gets the same
+ * name in the next generation of child processes. */
 static const char *config_name_of(apr_pool_t *pconf, const exec_config *config)
 {
     const char *name =
@@ -185,13 +186,13 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         return "command= is missing: name the program";
     }
     if (config->programs && config->shared) {
-        return "shared= is for one program: name it in command=";
+        return "shared= needs a single program: name it in command=";
     }
     if (!config->directory) {
         config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);
     }
     if (!(config->slots = exec_slots_new(pconf, config->max))) {
-        return "there is not enough memory for max=";
+        return "not enough memory for max=";
     }
     if (config->shared == EXEC_SERVER
         && !(config->server = exec_server_new(pconf, config_name_of(pconf, config)))) {

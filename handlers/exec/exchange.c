@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passes messages between a shared program and its connections. Decides which process runs the
- * program: this one, or with shared=server, the owner. */
+/** Passes messages between a shared program and its connections, and decides which process runs the
+ *  program. With shared=server, that is the owner. Otherwise it is this process. */
 
 #include "shared_private.h"
 
@@ -17,10 +17,11 @@
 #include "line.h"
 #include "websocket_parse.h"
 
-/* Minimum time between two starts of a program that ends immediately, microseconds. */
+/* Minimum time between two starts of the program, microseconds. It matters if the program ends
+ * immediately. */
 #define PAUSE APR_USEC_PER_SEC
 
-/* How long to retry a failed start while connections are waiting, microseconds. */
+/* How long to repeat a failed start while connections are waiting, microseconds. */
 #define RETRY_MAX (5 * APR_USEC_PER_SEC)
 
 void exec_close_fd(int *fd)
@@ -33,7 +34,8 @@ void exec_close_fd(int *fd)
 
 /* ---- To the program; called with the lock held ---- */
 
-/* Between processes, messages follow their length, so any message can be sent. */
+/* Get the framing. Between processes, each message follows its length, so that any message can be
+ * sent. */
 static exec_framing exchange_framing_of(const exec_shared *h)
 {
     return h->linked ? EXEC_LENGTH : h->config->framing;
@@ -153,7 +155,7 @@ static void exchange_announce(exec_shared *h)
     outbox_clear(&early);
 }
 
-/* Handle a line about the owner itself. @return whether it was one */
+/* Handle a line about the owner itself. @return whether the line is about the owner */
 static int exchange_take_word_of_owner(exec_shared *h, const exec_line *l)
 {
     char words[160];
@@ -173,7 +175,7 @@ static int exchange_take_word_of_owner(exec_shared *h, const exec_line *l)
     return exec_line_is(l, "end") || exec_line_is(l, "hello");
 }
 
-/* As the owner, pass a line to the other processes. @return whether one of them may have that
+/* Pass a line to the other processes, as the owner. @return whether another process may have the
  * connection */
 static int exchange_pass_on(exec_shared *h, ws_id id, const char *data, apr_size_t len)
 {

@@ -1,17 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Runs a program for each connection, with messages on its standard input and output; or one
- * program for all connections.
+ * Runs a program for each connection, or one program for all connections. The program reads and
+ * writes messages on its standard input and output.
  *
  *     WebSocketHandler ws_exec.so "command=/path/program argument ..." [directory=/path]
  *         [framing=line|nul|length] [type=text|binary] [shared=on|server] [max=N] [longest=SIZE]
  *         [stderr=N|off] [stop=TIME,TIME,TIME]
  *
- * Reference: docs/bridges.md. Programs are started in on_request, on an httpd thread, which may
- * wait for the disk. The client therefore gets an HTTP status if the program cannot be started. The
- * connection's loop watches the program's pipes; supervisor.h does the rest. shared.h handles
- * shared programs.
+ * Reference: docs/bridges.md. The handler starts programs in on_request, on an httpd thread, which
+ * may wait for the disk. The client therefore gets an HTTP status if the program cannot be started.
+ * The connection's loop watches the program's pipes. supervisor.h waits for programs and stops
+ * them, and shared.h handles shared programs.
  */
 
 #include <errno.h>
@@ -32,26 +32,26 @@
 #include "shared.h"
 #include "supervisor.h"
 
-/* Bytes per read from a program, and maximum number of reads before other connections get their
- * turn. */
+/* Size of a read from a program, bytes, and maximum number of reads before other connections are
+ * processed. */
 #define READ_SIZE (32 * 1024)
 #define ROUNDS 4
 
-/* Maximum number of reads after the program has ended: processes that it has started may continue
- * to write. */
+/* Maximum number of reads after the program has ended. It is limited, because processes that the
+ * program has started may continue to write. */
 #define LAST_ROUNDS 64
 
 typedef struct session {
     exec_program *program;
-    int in, out; /* -1: closed */
+    int in, out; /* ends of the program's pipes; -1: closed */
     ws_watch *in_watch, *out_watch;
     outbox to;  /* input that the program has not read */
-    int waits;  /* waiting for the pipe to accept the bytes in `to` */
-    char *from; /* output without a complete message */
+    int waits;  /* 1: waiting for the pipe to accept the bytes in `to` */
+    char *from; /* output that is not yet a complete message */
     apr_size_t from_len;
-    int full;  /* the client's queue is full: on_drain continues */
-    int ended; /* the program has ended */
-    int over;  /* the connection is being closed */
+    int full;  /* 1: the client's queue is full, so on_drain continues the output */
+    int ended; /* 1: the program has ended */
+    int over;  /* 1: the connection is being closed */
     exec_config *config;
 } session;
 
@@ -86,8 +86,8 @@ static void exec_child_stop(void *data)
 
 /* ---- The handshake ---- */
 
-/* Set the path variables of a program, as for mod_cgi: httpd maps the part of the path after the
- * program's name to a file. */
+/* Set the path variables of a program as mod_cgi does. For PATH_TRANSLATED, httpd maps the part of
+ * the path after the program's name to a file. */
 static void exec_locate(request_rec *r, const exec_choice *choice)
 {
     char *path_info = r->path_info;
@@ -125,7 +125,7 @@ static char **exec_environment(request_rec *r, ws_request *rq, const exec_choice
     return ap_create_environment(r->pool, r->subprocess_env);
 }
 
-/* Choose the program for this path. @return 0, or the status to refuse with */
+/* Choose the program for the request's path. @return 0, or the status to refuse with */
 static int exec_choose(const exec_config *config, request_rec *r, ws_request *rq,
                        exec_choice *choice)
 {
@@ -155,7 +155,7 @@ static int exec_choose(const exec_config *config, request_rec *r, ws_request *rq
     return 0;
 }
 
-/* Create the arguments of a program; the first is its file. */
+/* Create the arguments of a program. The first argument is its file. */
 static char **exec_with_file(apr_pool_t *pool, char *const *argv, const char *file)
 {
     char **copy;
@@ -169,7 +169,8 @@ static char **exec_with_file(apr_pool_t *pool, char *const *argv, const char *fi
     return copy;
 }
 
-/* Runs when the session's pool is destroyed: after on_close, or after a failed handshake. */
+/* Release the session. This runs when the connection's pool is destroyed, after on_close or after a
+ * failed handshake. */
 static apr_status_t exec_end_session(void *data)
 {
     session *s = data;
@@ -254,7 +255,7 @@ static void exec_give(ws_conn *c, session *s)
 {
     int waited = s->waits, error = outbox_write(&s->to, s->in);
 
-    if (error) { /* the program has stopped reading, but may still write */
+    if (error) { /* the program has closed its standard input, but may still write */
         ws_conn_log(c, WS_LOG_DEBUG, "the program has closed its standard input");
         outbox_clear(&s->to);
         exec_close_watched(c, &s->in_watch, &s->in);
@@ -344,7 +345,7 @@ static void exec_deliver(ws_conn *c, session *s, int over)
     }
 }
 
-/* @return the same as read(2) */
+/* Read more output. @return the same as read(2) */
 static ssize_t exec_read_more(session *s)
 {
     char *more = realloc(s->from, s->from_len + READ_SIZE);
@@ -372,8 +373,8 @@ static void exec_take(ws_conn *c, session *s)
     while (s->out >= 0 && !s->full && !s->over && rounds-- > 0 && (n = exec_read_more(s)) > 0) {
         exec_deliver(c, s, 0);
     }
-    /* Other processes may still have the pipe open, so do not wait for its end after the program
-     * has ended. */
+    /* After the program has ended, do not wait for the end of the pipe, because other processes may
+     * still have it open. */
     if (s->out >= 0 && !s->full && !s->over
         && (s->ended || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))) {
         exec_close_watched(c, &s->out_watch, &s->out);

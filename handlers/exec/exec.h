@@ -14,7 +14,8 @@
 #include "spawn.h"
 
 /**
- * Steps of stopping a program after its standard input has been closed: SIGINT, SIGTERM, SIGKILL.
+ * Number of steps to stop a program after its standard input has been closed. The steps are SIGINT,
+ * SIGTERM and SIGKILL.
  */
 #define EXEC_STEPS 3
 
@@ -22,24 +23,27 @@ typedef struct exec_supervisor exec_supervisor;
 typedef struct exec_shared exec_shared;
 
 typedef struct exec_config {
-    char **argv;                  /**< argv[0] ends in "/" and "*" for a directory of programs */
-    apr_array_header_t *programs; /**< its programs, see programs.h; NULL: a single one */
-    const char *folder;           /**< the directory's path */
+    char **argv; /**< argv[0] ends in "/" and "*" for a directory of programs */
+    /** Programs in the directory, see programs.h; NULL: command= names a single program. */
+    apr_array_header_t *programs;
+    const char *folder; /**< path of the directory of programs */
     const char *directory;
     exec_framing framing;
     ws_type type;
     enum { EXEC_EACH, EXEC_CHILD, EXEC_SERVER } shared; /**< which connections share a program */
-    exec_server *server;                                /**< only with EXEC_SERVER */
+    exec_server *server;                                /**< used only with EXEC_SERVER */
     apr_uint32_t max;                                   /**< maximum number of running programs */
     apr_uint32_t longest;                               /**< longest message of a program, bytes */
-    apr_uint32_t lines;               /**< lines of standard error to log per second; 0: none */
-    apr_uint32_t stop_at[EXEC_STEPS]; /**< milliseconds after standard input has been closed */
-    int *slots;                       /**< `max` slots, see slots.h */
-    exec_supervisor *supervisor;      /**< this child process's */
-    exec_shared *shared_program;      /**< this child process's, if the program is shared */
+    apr_uint32_t lines; /**< lines of standard error to log per second; 0: none */
+    /** Times of the steps, milliseconds after standard input has been closed. */
+    apr_uint32_t stop_at[EXEC_STEPS];
+    int *slots;                  /**< `max` slots, see slots.h */
+    exec_supervisor *supervisor; /**< supervisor of this child process */
+    /** Shared program of this child process; NULL: the program is not shared. */
+    exec_shared *shared_program;
 } exec_config;
 
-/** The handler's configure: config.c. */
+/** The handler's configure function, in config.c. */
 const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value, void **data);
 
 #endif

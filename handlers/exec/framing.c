@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Bytes per read. */
+/* Size of a read, bytes. */
 #define READ_SIZE (64 * 1024)
 
 #define PREFIX 4 /* size of the length field, in network byte order */
@@ -94,8 +94,8 @@ void exec_input_clear(exec_input *in)
     *in = (exec_input){NULL, 0};
 }
 
-/* Get the length of the first character, bytes; 0: invalid. See table 3-7 of the Unicode
- * standard. */
+/* Get the length of the first character, bytes. 0: the character is invalid (table 3-7 of the
+ * Unicode standard). */
 static apr_size_t framing_character(const unsigned char *s, apr_size_t len)
 {
     apr_size_t n = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;

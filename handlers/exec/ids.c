@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A list of connection ids in an array. */
+/** Implements a list of connection ids as an array. */
 
 #include "ids.h"
 

@@ -10,19 +10,19 @@
 
 typedef struct exec_id {
     ws_id id;
-    char *text; /**< owned by the list, or NULL */
+    char *text; /**< text that the list owns, or NULL */
 } exec_id;
 
-/** Initialized with zeroes. */
+/** The list. The caller sets all members to zero before the first use. */
 typedef struct exec_ids {
     exec_id *all;
     apr_size_t count, size;
 } exec_ids;
 
-/** @return NULL: not in the list; valid until the list changes */
+/** Find an id. @return the entry, valid until the list changes; NULL: the id is not in the list */
 exec_id *exec_ids_find(const exec_ids *l, ws_id id);
 
-/** @param text  copied; or NULL. @return 0; -1: out of memory */
+/** Add an id. @param text a text that is copied, or NULL @return 0; -1: out of memory */
 int exec_ids_add(exec_ids *l, ws_id id, const char *text);
 
 void exec_ids_remove(exec_ids *l, ws_id id);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Starts a program if fewer than `max` of the WebSocketHandler line's programs are running. */
+/** Starts a program if fewer than max= programs of the WebSocketHandler line are running. */
 
 #include "launch.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lines of a shared program: ID TAB kind TAB text. */
+/** Parses the lines of a shared program. A line has the form ID TAB kind TAB text. */
 
 #ifndef WS_EXEC_LINE_H
 #define WS_EXEC_LINE_H
@@ -8,7 +8,7 @@
 #include "mod_websocket.h"
 
 typedef struct exec_line {
-    ws_id id; /**< 0: all connections */
+    ws_id id; /**< connection; 0: all connections */
     const char *kind, *text;
     apr_size_t kind_len, len;
 } exec_line;

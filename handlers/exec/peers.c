@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The owner's connections to the other child processes. Queues are bounded: if a peer does not
- * read, the owner stops reading from the program, and closes the peer after 10 seconds.
+ * Implements the owner's connections to the other child processes (peers). Queues are bounded. If a
+ * peer does not read, the owner stops reading from the program, and closes the peer's connection
+ * after 10 seconds.
  */
 
 #include "peers.h"
@@ -47,7 +48,8 @@ void exec_peer_add(exec_peer **all, int fd)
 void exec_peer_put(exec_peer *p, const char *line, apr_size_t len)
 {
     if (exec_put(&p->to, EXEC_LENGTH, line, len) < 0) {
-        shutdown(p->fd, SHUT_RDWR); /* a truncated line must not be sent */
+        /* Out of memory: close, because a truncated line must not be sent. */
+        shutdown(p->fd, SHUT_RDWR);
     }
     else if (!p->stalled) {
         p->stalled = apr_time_now();

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists a directory of programs when the configuration is read, and chooses one of them for a
+ * Lists a directory of programs when httpd reads the configuration, and chooses a program for a
  * request.
  */
 
@@ -26,7 +26,7 @@ static int programs_name_valid(const char *name)
                && strspn(name, ALPHANUMERIC "-_.") == len && name[len - 1] != '.');
 }
 
-/* Skip hidden files and editors' backup files. */
+/* Add a file to the list. Skip hidden files and editors' backup files. */
 static const char *programs_add(apr_pool_t *pool, apr_array_header_t *programs,
                                 const char *directory, const char *name)
 {

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Elects the owner of a program that all child processes share, with a record lock. The other
- * processes connect to the owner over a unix socket.
+ * Elects the owner of a program that all child processes share. The owner is the process that holds
+ * a record lock. The other processes connect to the owner over a unix socket.
  */
 
 #include "server.h"
@@ -17,14 +17,15 @@
 
 #include <apr_strings.h>
 
-/* Backlog of the socket: more than the number of child processes, because the socket keeps their
- * connections for the next owner. */
+/* Backlog of the socket. It is larger than the number of child processes, because the socket keeps
+ * their connections for the next owner. */
 #define BACKLOG 1024
 
-/* Allocated from the parent's process pool, because this object is unloaded at each reload. */
+/* The server of a shared program. It is allocated from the parent's process pool, because a reload
+ * unloads this shared object with its data. */
 struct exec_server {
-    int lock;     /* a memfd, locked by the owner; contains the time of the last start */
-    int listener; /* with a name chosen by the kernel */
+    int lock;     /* memfd that the owner locks, and that contains the time of the last start */
+    int listener; /* unix socket, whose name the kernel has chosen */
 };
 
 static int server_listener_new(void)
@@ -80,7 +81,8 @@ exec_server *exec_server_new(apr_pool_t *pconf, const char *name)
     return s;
 }
 
-/* A record lock belongs to the process, not to the descriptor that the processes have inherited. */
+/* Set or release a record lock. It belongs to the process, not to the descriptor that the processes
+ * have inherited. */
 static int server_set_lock(exec_server *s, short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
@@ -124,8 +126,8 @@ int exec_server_accept(const exec_server *s)
     socklen_t len = sizeof(peer);
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    /* Accept only connections from httpd's own user, since the socket's name is visible in
-     * /proc. */
+    /* Accept only connections from httpd's own user, because other users can find the socket's name
+     * in /proc. */
     if (fd >= 0
         && (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != geteuid())) {
         close(fd);
@@ -145,6 +147,6 @@ apr_time_t exec_server_started(const exec_server *s)
 void exec_server_set_started(exec_server *s, apr_time_t when)
 {
     if (pwrite(s->lock, &when, sizeof(when), 0) < 0) {
-        return; /* without the time, there is no pause before the next start */
+        return; /* if the time cannot be stored, there is no pause before the next start */
     }
 }

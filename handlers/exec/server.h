@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Selects the child process that owns a program shared by all of them (shared=server), and connects
- * the others to it.
+ * Selects the owner of a program that all child processes share (shared=server), and connects the
+ * other processes to the owner.
  *
  * The parent creates a lock and a listening unix socket, which all children inherit, including
  * those of later generations. The child that holds the lock owns the program and accepts on the
- * socket. The kernel frees the lock when that process ends for any reason. Connections that it has
- * not accepted wait in the socket for the next owner.
+ * socket. The kernel frees the lock when that process ends for any reason. Connections that the
+ * process has not accepted wait in the socket for the next owner.
  */
 
 #ifndef WS_EXEC_SERVER_H
@@ -19,8 +19,9 @@
 typedef struct exec_server exec_server;
 
 /**
- * Call in the parent. Finds the server of an earlier configuration by its name, or creates one.
- * @return NULL: no descriptors, or out of memory
+ * Find the server that an earlier configuration created under this name, or create one. The parent
+ * must call this.
+ * @return NULL: no descriptors are left, or out of memory
  */
 exec_server *exec_server_new(apr_pool_t *pconf, const char *name);
 
@@ -31,12 +32,12 @@ void exec_server_disown(exec_server *s);
 /** Connect to the owner. @return a non-blocking descriptor, or -1 */
 int exec_server_connect(const exec_server *s);
 
-/** The first returns the descriptor that the owner polls; the second accepts a connection, or
- *  returns -1. */
+/** exec_server_listener() returns the descriptor that the owner polls. exec_server_accept() accepts
+ *  a connection, or returns -1. */
 int exec_server_listener(const exec_server *s);
 int exec_server_accept(const exec_server *s);
 
-/** Time when any process last started the program. */
+/** Get the time when any process last started the program. */
 apr_time_t exec_server_started(const exec_server *s);
 void exec_server_set_started(exec_server *s, apr_time_t when);
 

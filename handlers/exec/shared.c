@@ -75,7 +75,7 @@ static void shared_act_on(exec_shared *h, const struct pollfd *fd)
     }
     else if (fd->fd == h->in) {
         if (fd->revents && outbox_write(&h->to, h->in) != 0) {
-            exec_close_fd(&h->in); /* the program has stopped reading */
+            exec_close_fd(&h->in); /* the program has closed its standard input */
             outbox_clear(&h->to);
         }
     }
@@ -144,7 +144,7 @@ static void shared_ended(void *data, const exec_program *p)
 
 /* ---- Called for connections ---- */
 
-/* Variables that do not depend on a request. */
+/* Create the environment variables of a shared program, which do not depend on a request. */
 static char **shared_environment(apr_pool_t *pool)
 {
     apr_table_t *e = apr_table_make(pool, 4);
@@ -181,8 +181,8 @@ int exec_shared_ready(exec_shared *h, request_rec *r)
     return status;
 }
 
-/* Replace control characters, because a decoded path may contain them. TABs separate the fields of
- * a tag; others separate messages. */
+/* Replace control characters, because a decoded path may contain them. A TAB would separate the
+ * fields of a tag, and other control characters would separate messages. */
 static char *shared_printable(apr_pool_t *pool, const char *text)
 {
     char *copy = apr_pstrdup(pool, text);
@@ -226,8 +226,8 @@ void exec_shared_message(exec_shared *h, ws_conn *c, const char *data, apr_size_
 
     if (!exec_fits(h->config->framing, data, len)) {
         ws_close(c, WS_CLOSE_UNSUPPORTED,
-                 h->config->framing == EXEC_LINE ? "only one line per message, please"
-                                                 : "no NUL in a message, please");
+                 h->config->framing == EXEC_LINE ? "each message must be one line"
+                                                 : "a message must not contain a NUL");
         return;
     }
     pthread_mutex_lock(&h->lock);
@@ -291,7 +291,7 @@ void exec_shared_stop(exec_shared *h)
     }
     exec_close_fd(&h->out);
     h->linked = 0;
-    exec_peers_close(&h->peers); /* each peer then tries to become the owner */
+    exec_peers_close(&h->peers); /* so each peer tries to become the owner */
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -18,17 +18,18 @@
 
 #include "exec.h"
 
-/** @param pool  of the child process. @return NULL: out of memory */
+/** Create the state of a shared program. @param pool pool of the child process @return NULL: out of
+ *  memory */
 exec_shared *exec_shared_new(exec_config *config, ws_location *here, apr_pool_t *pool);
 
-/** Stop using the program. Call before exec_supervisor_stop(). */
+/** Stop using the program. Must be called before exec_supervisor_stop(). */
 void exec_shared_stop(exec_shared *h);
-/** Call after exec_supervisor_stop(). */
+/** Free the state. Must be called after exec_supervisor_stop(). */
 void exec_shared_free(exec_shared *h);
 
 /**
- * Call in on_request: start the program if it is not running. @return 0, or the status to refuse
- * with
+ * Start the program if it is not running. on_request must call this. @return 0, or the status to
+ * refuse with
  */
 int exec_shared_ready(exec_shared *h, request_rec *r);
 

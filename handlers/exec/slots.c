@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counts the programs running in all child processes, in shared memory, without locks. */
+/** Counts the programs that run in all child processes. The counter is in shared memory and needs
+ *  no locks. */
 
 #include "slots.h"
 
@@ -35,7 +36,8 @@ int *exec_slots_new(apr_pool_t *pool, apr_uint32_t count)
     return m->slots;
 }
 
-/* Negative: the pid of the httpd process that is about to start a program. */
+/* Whether the owner of a slot has ended. A negative owner is the pid of an httpd process that is
+ * about to start a program. */
 static int slots_gone(int owner)
 {
     return owner != 0 && kill(owner < 0 ? -owner : owner, 0) < 0 && errno == ESRCH;

@@ -1,11 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Starts a program. fork() would copy httpd's page tables, and in a process with threads its
- * child may make only async-signal-safe calls. posix_spawn() avoids both problems, but cannot set
- * limits. So this file does what posix_spawn() does internally. The child shares our memory while
- * this thread waits (CLONE_VM and CLONE_VFORK), makes only system calls, and ends with execve(2) or
- * _exit(2). Meanwhile all signals are blocked, so that none of httpd's signal handlers runs in the
- * child. Other threads continue, and the child takes no locks. */
+/**
+ * Starts a program. fork() would copy httpd's page tables, and the child of a process with threads
+ * may make only async-signal-safe calls. posix_spawn() avoids both problems, but cannot set limits.
+ * So this file does what posix_spawn() does internally. The child shares httpd's memory while this
+ * thread waits (CLONE_VM and CLONE_VFORK). It makes only system calls, takes no locks, and ends
+ * with execve(2) or _exit(2). During this time all signals are blocked, so that none of httpd's
+ * signal handlers runs in the child. Other threads continue.
+ */
 
 #include "spawn.h"
 
@@ -22,8 +24,8 @@
 
 #define STACK_SIZE (64 * 1024)
 
-/* The module raises the limit of descriptors to its maximum. Programs that close all possible
- * descriptors, or use select(2), need the usual limit. */
+/* Limit of descriptors for programs. The module raises its own limit to the maximum, but programs
+ * that close all possible descriptors or use select(2) need the usual limit. */
 #define DESCRIPTORS 1024
 
 typedef struct {
@@ -41,8 +43,8 @@ static void spawn_limit(int which, const struct rlimit *to)
     }
 }
 
-/* Runs in the child. AddressSanitizer must not instrument it, because it does not know this
- * stack. */
+/* Run the program. This function runs in the child. It must not be instrumented, because
+ * AddressSanitizer does not know its stack. */
 __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
 {
     child_arg *c = arg;
@@ -56,18 +58,18 @@ __attribute__((no_sanitize_address)) static int spawn_run(void *arg)
             goto failed;
         }
     }
-    /* Our descriptors are close-on-exec, but other modules' may not be. */
+    /* The descriptors of this module are close-on-exec, but those of other modules may not be. */
     syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
     c->what = c->start->directory;
     if (chdir(c->start->directory) < 0) {
         goto failed;
     }
     spawn_limit(RLIMIT_CPU, c->start->cpu);
-    spawn_limit(RLIMIT_AS, c->start->mem); /* RLimitMEM sets this limit in APR on Linux */
+    spawn_limit(RLIMIT_AS, c->start->mem); /* on Linux, APR also applies RLimitMEM to this limit */
     spawn_limit(RLIMIT_NPROC, c->start->nproc);
     spawn_limit(RLIMIT_NOFILE, &c->descriptors);
     for (int i = 1; i < NSIG; i++) {
-        sigaction(i, &normal, NULL); /* httpd ignores some signals; the program must not */
+        sigaction(i, &normal, NULL); /* httpd ignores some signals, but the program must not */
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -9,20 +9,20 @@
 #include <sys/types.h>
 
 typedef struct exec_start {
-    char *const *argv; /**< argv[0] is its file */
+    char *const *argv; /**< argv[0] is the program's file */
     char *const *env;
     const char *directory;
-    const struct rlimit *cpu, *mem, *nproc; /**< or NULL */
+    const struct rlimit *cpu, *mem, *nproc; /**< resource limits, or NULL */
 } exec_start;
 
-/** A running program, and our ends of its pipes: non-blocking, close-on-exec. */
+/** A running program, and httpd's ends of its pipes, which are non-blocking and close-on-exec. */
 typedef struct exec_process {
-    pid_t pid; /**< leads a new session and process group */
+    pid_t pid; /**< pid of the program, which leads a new session and process group */
     int pidfd;
     int in, out, err;
 } exec_process;
 
-/** @return 0, or an error; *what is then set to the failed operation */
+/** Start a program. @return 0, or an errno, and *what is set to the operation that failed */
 int exec_spawn(const exec_start *start, exec_process *process, const char **what);
 
 #endif

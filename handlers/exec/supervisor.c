@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Waits for programs, logs their standard error at a limited rate, and stops them in steps:
- * SIGINT, SIGTERM, SIGKILL.
+ * Waits for programs, logs their standard error at a limited rate, and stops them in the steps
+ * SIGINT, SIGTERM and SIGKILL.
  */
 
 #include "supervisor.h"
@@ -22,7 +22,7 @@
 /* Longest line from standard error that is logged, bytes. */
 #define LINE_SIZE 1024
 
-/* Bytes per read from standard error, or of output to discard. */
+/* Size of a read from standard error, or from output that is discarded, bytes. */
 #define READ_SIZE 4096
 
 /* When the child process ends, programs get SIGTERM immediately, and SIGKILL after this time,
@@ -30,17 +30,17 @@
  * takes most of that time. */
 #define CLOSE_GRACE 1000
 
-/* Stands for exit status 255, if another module has waited for the program. */
+/* The status (exit status 255) that is reported if another module has waited for the program. */
 #define UNKNOWN_STATUS 0xFF00
 
 struct exec_supervisor {
     const exec_config *config;
     exec_side side;
-    pthread_mutex_t lock; /* protects all below */
+    pthread_mutex_t lock; /* protects all fields below */
     pthread_t thread;
     int running;
     int wake;
-    int over; /* the child process is stopping */
+    int over; /* 1: the child process is stopping */
     exec_program *programs;
     unsigned count;
 };
@@ -98,7 +98,7 @@ static void supervisor_close_fd(int *fd)
 }
 
 /* Read the available bytes, up to a limit, so that a program that writes continuously does not
- * delay the others. */
+ * delay other programs. */
 static void supervisor_read_errors(exec_program *p)
 {
     char data[READ_SIZE];
@@ -168,16 +168,16 @@ static void supervisor_tell(exec_program *p)
     }
 }
 
-/* Wait for the program if it is a zombie, in which case its pidfd is readable. Called with the lock
- * held. @return whether it was a zombie */
+/* Reap the program if it has become a zombie, which its readable pidfd shows. Called with the lock
+ * held. @return whether the program was a zombie */
 static int supervisor_reap(exec_supervisor *k, exec_program *p)
 {
     int status;
     pid_t waited;
     char text[64];
 
-    /* Send SIGHUP to its process group, as a terminal does at the end of a session. The kernel does
-     * not reuse the id before waitpid(2). */
+    /* Send SIGHUP to the program's process group, as a terminal does at the end of a session. This
+     * is safe, because the kernel does not reuse the id until waitpid(2) has been called. */
     kill(-p->pid, SIGHUP);
     waited = waitpid(p->pid, &status, WNOHANG);
     if (waited < 0 && errno == ECHILD) {
@@ -208,7 +208,8 @@ static int supervisor_reap(exec_supervisor *k, exec_program *p)
     return 1;
 }
 
-/* Take the stopping steps that are due. @return milliseconds until the next step; -1: none */
+/* Take the stopping steps that are due. @return milliseconds until the next step; -1: no step will
+ * follow */
 static int supervisor_step(const exec_supervisor *k, exec_program *p, apr_time_t now)
 {
     apr_int64_t gone = apr_time_as_msec(now - p->stopped_at);
@@ -239,7 +240,7 @@ static int supervisor_sooner(int a, int b)
     return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
-/* Called with the lock held. @return number of descriptors */
+/* Fill in the descriptors to poll. Called with the lock held. @return number of descriptors */
 static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *timeout)
 {
     unsigned n = 0;
@@ -256,8 +257,8 @@ static unsigned supervisor_fill(exec_supervisor *k, struct pollfd *fds, int *tim
 }
 
 /*
- * Called with the lock held. Programs added after supervisor_fill() are at the front of the list
- * and have not been polled.
+ * Handle the result of poll(). Called with the lock held. Programs that were added after
+ * supervisor_fill() are at the front of the list and have not been polled.
  * @return the programs that have ended
  */
 static exec_program *supervisor_look(exec_supervisor *k, const struct pollfd *fds, unsigned n)
@@ -300,7 +301,8 @@ static void *supervisor_run(void *arg)
         unsigned n = 0, sides = 0;
         struct pollfd *more;
 
-        pthread_mutex_unlock(&k->lock); /* the shared program's lock is taken before ours */
+        /* Unlock, because the shared program's lock must be taken before this lock. */
+        pthread_mutex_unlock(&k->lock);
         sides = k->side.count ? k->side.count(k->side.data) : 0;
         pthread_mutex_lock(&k->lock);
         if ((more = realloc(fds, (k->count * 3 + 1 + sides) * sizeof(*fds)))) {

@@ -14,9 +14,9 @@
 #include "exec.h"
 
 /**
- * Called by ws_run() after a program that has a connection has ended.
+ * A function that ws_run() calls after a program that belongs to a connection has ended.
  * @param c        NULL: the connection has ended too
- * @param program  with a reference
+ * @param program  the exec_program; the function owns a reference to it
  */
 typedef void exec_ended(ws_conn *c, void *program);
 
@@ -25,74 +25,78 @@ typedef void exec_ended(ws_conn *c, void *program);
  * ends.
  */
 typedef struct exec_program {
-    struct exec_program *next; /**< in the supervisor's list */
+    struct exec_program *next; /**< next program in the supervisor's list */
     exec_supervisor *supervisor;
     pid_t pid;
     int pidfd, err;
-    int out;                  /**< standard output, if it is read only to be discarded; else -1 */
+    /** Standard output if the supervisor reads and discards it; otherwise -1. */
+    int out;
     int *slot;                /**< see slots.h */
     const server_rec *server; /**< for the log */
     char *who;                /**< client and path, for the log */
-    int refs;                 /**< this field and those below: under the supervisor's lock */
-    int stopping;             /**< its standard input has been closed to stop it */
-    apr_time_t stopped_at;    /**< time when it was closed */
-    int steps;                /**< number of stopping steps taken so far */
-    int ended, status;        /**< status from waitpid(2) */
-    ws_id conn;               /**< connection to notify of the end; 0: none */
-    exec_ended *on_end;       /**< called on its loop */
-    char *line;               /**< incomplete line of standard error */
+    /** Reference count; the supervisor's lock protects this field and those below. */
+    int refs;
+    int stopping;          /**< 1: its standard input has been closed to stop it */
+    apr_time_t stopped_at; /**< time when its standard input was closed */
+    int steps;             /**< number of stopping steps taken so far */
+    int ended, status;     /**< whether the program has ended, and its status from waitpid(2) */
+    ws_id conn;            /**< connection to notify of the end; 0: none */
+    exec_ended *on_end;    /**< called on the connection's loop when the program has ended */
+    char *line;            /**< incomplete line of standard error */
     apr_size_t line_len;
     apr_int64_t second;  /**< time of the last logged line, seconds */
-    apr_uint32_t said;   /**< lines logged in that second */
-    apr_uint32_t unsaid; /**< lines dropped in that second */
+    apr_uint32_t said;   /**< number of lines logged in that second */
+    apr_uint32_t unsaid; /**< number of lines dropped in that second */
 } exec_program;
 
-/** Work for a shared program on the supervisor's thread. Called without the supervisor's lock. */
+/** Functions of a shared program that run on the supervisor's thread. The supervisor does not hold
+ *  its lock when it calls them. */
 typedef struct exec_side {
-    /** Maximum number of descriptors to poll. */
+    /** Get the maximum number of descriptors to poll. */
     unsigned (*count)(void *data);
     /**
      * Fill in the descriptors, and lower *timeout (milliseconds, -1: none) if needed. @return their
      * number
      */
     int (*fill)(void *data, struct pollfd *fds, int *timeout);
-    /** Called after polling or the timeout. */
+    /** Handle the result of poll(), or the timeout. */
     void (*act)(void *data, const struct pollfd *fds, int n);
-    /** A program has ended. */
+    /** Handle the end of a program. */
     void (*ended)(void *data, const exec_program *p);
     void *data;
 } exec_side;
 
-/** The thread starts with the first program. @return NULL: out of memory */
+/** Create a supervisor. Its thread starts with the first program. @return NULL: out of memory */
 exec_supervisor *exec_supervisor_new(const exec_config *config);
 
 /** Start the thread if it is not running. @return whether it is running */
 int exec_supervisor_run(exec_supervisor *k);
 
-/** Stop all programs, and wait for them and the thread: two seconds at most. */
+/** Stop all programs, and wait at most two seconds for them and for the thread. */
 void exec_supervisor_stop(exec_supervisor *k);
 
-/** Set the work for a shared program. Call before the first program starts. */
+/** Set the functions of a shared program. Must be called before the first program starts. */
 void exec_supervisor_attend(exec_supervisor *k, const exec_side *side);
 
 /**
  * Supervise a program from now on. Takes ownership of process->err, process->pidfd and the slot.
- * @param who  for the log
- * @return the process, with a reference for the caller; NULL: out of memory, or no thread. The
- *         program has then been killed, and the caller still owns its pipes
+ * @param who  client and path, for the log
+ * @return the program, with a reference for the caller; NULL: out of memory, or the thread cannot
+ *         start. In this case, the program has been killed, and the caller still owns its pipes
  */
 exec_program *exec_supervise(exec_supervisor *k, const exec_process *process, int *slot,
                              const server_rec *server, const char *who);
 
 /**
- * Stop a program, unless it ends because its standard input has been closed.
+ * Stop a program. The caller has closed its standard input, and the supervisor takes further steps
+ * only if the program does not end by itself.
  * @param out  its standard output, which is read and discarded; or -1
  */
 void exec_stop(exec_program *p, int out);
 
 /**
- * Set the connection to notify when the program ends: ws_run() calls on_end with p, and a reference
- * to it. @return whether the program has ended already
+ * Set the connection to notify when the program ends. Then ws_run() calls on_end with p, and passes
+ * a reference to p. @return whether the program has already ended
  */
 int exec_set_owner(exec_program *p, ws_id id, exec_ended *on_end);
 

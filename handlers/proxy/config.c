@@ -287,7 +287,7 @@ static const char *config_set_connection(apr_pool_t *p, const char *key, const c
     if (!strcmp(key, "timeout")) {
         return config_set_interval(p, value, &o->handshake_timeout);
     }
-    return "unknown key; there are to, headers, user, origin, forwarded, preserve-host, "
+    return "unknown key; the keys are to, headers, user, origin, forwarded, preserve-host, "
            "compression, "
            "ca, certificate, key, server-name, insecure, via, connect-timeout, timeout and retry";
 }
