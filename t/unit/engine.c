@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** An engine from start to stop: adding connections, closing all, stopping. No descriptor or memory
- *  is left. */
+/** An engine from its start to its stop: adding connections, closing all of them, stopping. No
+ *  descriptor and no memory may be left. */
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -33,7 +33,7 @@ static void nothing_happens(void)
     rig_stop(&r);
     rig_start(&r, &handler, WS_LOOPS_MAX);
     is_int(ws_engine_count(r.engine), 0, "an engine has no connections at first");
-    ok(ws_engine_wait(r.engine, 0), "without connections, ws_engine_wait() returns at once");
+    ok(ws_engine_wait(r.engine, 0), "without connections, ws_engine_wait() returns immediately");
     rig_stop(&r);
 }
 
@@ -64,7 +64,7 @@ static void a_machine_without_descriptors(void)
     apr_initialize();
     apr_pool_create(&pool, NULL);
     getrlimit(RLIMIT_NOFILE, &before);
-    /* Each loop takes two descriptors. Try every number that does not suffice. */
+    /* The four loops need two descriptors each. Try every smaller number. */
     for (int few = 0; few < 8; few++) {
         none = before;
         none.rlim_cur = limit_for(few);
@@ -102,7 +102,7 @@ static void loops_share_the_connections(void)
 
 static void a_connection_costs_little(void)
 {
-    /* Together with its strings, of 32 or 48 bytes: less than 273 bytes. */
+    /* With its strings, which have 32 or 48 bytes, a connection takes less than 273 bytes. */
     ok(sizeof(ws_conn) <= 208, "a connection has %zu bytes", sizeof(ws_conn));
 }
 
@@ -202,8 +202,9 @@ static void closing_is_spread(void)
     turns(&r, 0);
     for (int i = 0; i < MANY; i++) {
         if (wire_try_read(&w[i])) {
-            is_int(closed, -1, "with a time to drain, one connection is closed at once");
-            wire_next_is(&w[i], "close 1012 \"restart\"", "it is closed with the code for all");
+            is_int(closed, -1, "with a time to drain, one connection is closed immediately");
+            wire_next_is(&w[i], "close 1012 \"restart\"",
+                         "the first connection is closed with the code for all");
             closed = i;
         }
     }
@@ -211,13 +212,13 @@ static void closing_is_spread(void)
         if (i != closed) {
             wire_text(&w[i], "still here");
             wire_next_is(&w[i], "text \"still here\"", "the other connections still echo");
-            told_is("a", "text \"still here\"", "their messages are delivered");
+            told_is("a", "text \"still here\"", "messages of the other connections are delivered");
         }
     }
     late = rig_join(&r, "late");
     told_is("late", "open", "a connection added while draining opens");
     wire_next_is(&late, "close 1012 \"restart\"",
-                 "a connection added while draining is closed at once");
+                 "a connection added while draining is closed immediately");
     wire_free(&late);
     told_is("late", "close 1012 \"restart\"", "on_close");
 
@@ -295,7 +296,7 @@ static void what_comes_after_the_stop(void)
     rig_stop(&r);
 }
 
-/* These threads do not know that the engine stops. */
+/* Threads that continue to add connections or call ws_run() while the engine stops. */
 
 enum { THREADS = 3, MANY_DESCRIPTORS = 2000 };
 static int stopped;        /* atomic: the threads end when it is set */
@@ -313,12 +314,13 @@ static void *keep_coming(void *arg)
     while (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE)) {
         int fd[2];
         ws_new_conn n;
-        if (ws_engine_count(r->engine) > 200) { /* a late loop still holds their descriptors */
+        if (ws_engine_count(r->engine)
+            > 200) { /* a slow loop has not closed their descriptors yet */
             sched_yield();
             continue;
         }
         unix_pair(fd);
-        if (fd[1] > MANY_DESCRIPTORS) { /* no longer counted, but not closed by a loop yet */
+        if (fd[1] > MANY_DESCRIPTORS) { /* a loop has not closed descriptors that no longer count */
             close(fd[0]);
             close(fd[1]);
             usleep(1000);
@@ -414,7 +416,8 @@ static void a_newcomer_slips_in(void)
     while (!has_task(&r.engine->loops[0])) { /* the task that closes all connections */
         usleep(1000);
     }
-    __atomic_store_n(&r.engine->stopping, 0, __ATOMIC_RELEASE); /* as the other thread read it */
+    __atomic_store_n(&r.engine->stopping, 0,
+                     __ATOMIC_RELEASE); /* the state that the adding thread has read before */
     w = rig_join(&r, "late");
     __atomic_store_n(&r.engine->stopping, 1, __ATOMIC_RELEASE);
     let_loop_go(&h);
@@ -437,7 +440,7 @@ int main(void)
     many_are_broken(&slow_counter);
     what_comes_after_the_stop();
     a_newcomer_slips_in();
-    while_others_go_on(keep_coming, "others bring connections");
-    while_others_go_on(keep_calling, "others call by id");
+    while_others_go_on(keep_coming, "other threads add connections");
+    while_others_go_on(keep_calling, "other threads call ws_run()");
     return done_testing();
 }

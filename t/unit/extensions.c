@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Extensions: parsing offers, answers of permessage-deflate, and messages through an engine. */
+/** Extensions: parsing offers, the answers of permessage-deflate, and messages that pass an
+ *  engine. */
 
 #include <zlib.h>
 
@@ -64,7 +65,7 @@ static void offers(void)
     }
 }
 
-/* ---- Memory: the account of two processes; this process is one of them ---- */
+/* ---- Memory that two processes use, of which this process is one ---- */
 
 static apr_uint64_t mine, theirs;
 
@@ -85,7 +86,7 @@ static const ws_extension *const all[] = {&ws_deflate};
 typedef struct peer {
     wire w;
     z_stream in, out;
-    int keeps; /* window of context takeover */
+    int keeps; /* whether both sides keep their windows (context takeover) */
 } peer;
 
 static void join(peer *p, rig *r, const char *name, int takeover)
@@ -134,7 +135,7 @@ static size_t squeeze(peer *p, const void *data, size_t len, unsigned char *out,
     return size - 4;
 }
 
-/* @return the next message, unfragmented, formatted by describe() */
+/* Read the next message, which must not be fragmented. @return the result of describe() */
 static const char *next(peer *p)
 {
     static char text[TEXT_SIZE];
@@ -146,7 +147,7 @@ static const char *next(peer *p)
     }
     head = p->w.in + p->w.pos;
     if ((head[0] & 0xB0) != 0x80) {
-        return "a frame that is not whole, or has a wrong bit";
+        return "a fragment, or a frame with a wrong bit";
     }
     len = head[1];
     if (len >= 126) {
@@ -162,7 +163,7 @@ static const char *next(peer *p)
     memcpy(in + len, "\0\0\xff\xff", 4);
     head = p->w.in + p->w.pos;
     p->w.pos += at + len;
-    if (!(head[0] & 0x40)) { /* uncompressed: compression would not have made it shorter */
+    if (!(head[0] & 0x40)) { /* not compressed, because that would not have made it shorter */
         return p->keeps ? "a message that is not compressed"
                         : describe(text, head[0] & 0xF, in, len);
     }
@@ -171,7 +172,7 @@ static const char *next(peer *p)
     p->in.next_out = out;
     p->in.avail_out = sizeof(out);
     if (inflate(&p->in, Z_SYNC_FLUSH) != Z_OK || p->in.avail_in) {
-        return "what cannot be inflated";
+        return "data that cannot be inflated";
     }
     len = sizeof(out) - p->in.avail_out;
     if (!p->keeps) {
@@ -213,7 +214,7 @@ static void messages(rig *r, int takeover)
         }
         describe(text, BINARY, data, len);
         told_is("p", text, "message %d arrives", i);
-        is_str(next(&p), text, "the same message comes back");
+        is_str(next(&p), text, "the same message is echoed");
     }
     part(&p, "p");
 }
@@ -222,7 +223,7 @@ static void without_takeover(rig *r)
 {
     messages(r, 0);
     nobody_is_left(r);
-    ok(used() > 0, "the loop keeps zlib's states");
+    ok(used() > 0, "the loop keeps states of zlib for reuse");
 }
 
 static void with_takeover(rig *r)
@@ -230,7 +231,7 @@ static void with_takeover(rig *r)
     apr_uint64_t before = used();
     messages(r, 1);
     nobody_is_left(r);
-    is_int(used(), before, "a connection that has ended gives back its memory");
+    is_int(used(), before, "a connection that has ended has freed its memory");
 }
 
 /* ---- Broadcasting ---- */
@@ -261,7 +262,7 @@ static void broadcast(rig *r)
     nobody_is_left(r);
 }
 
-/* A connection that breaks inside a message leaves no memory behind. */
+/* A connection that breaks inside a message must free all memory. */
 static void broken(rig *r)
 {
     for (int takeover = 0; takeover < 2; takeover++) {

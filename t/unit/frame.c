@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Valid frames: RFC 6455, section 5. */
+/** Parsing and writing valid frames: RFC 6455, section 5. */
 
 #include "t/unit/random.h"
 #include "t/unit/stream.h"
@@ -39,7 +39,7 @@ static void the_examples_of_the_rfc(void)
     is_taken_as(expected.text, "section 5.7: 64KiB binary message in a single unmasked frame");
 }
 
-/* Frames of every length form, masked and unmasked. */
+/* Frames with a length of 7, 16 and 64 bits, masked and unmasked. */
 static void every_length(void)
 {
     static const size_t lengths[] = {0, 1, 3, 124, 125, 126, 127, 255, 256, 65535, 65536, 65537};
@@ -94,7 +94,7 @@ static void fragments(void)
     FRAME(TEXT, "Hel");
     FRAME(FIN | CONT, "lo, world");
     in_len -= 6;
-    is_taken_as("text \"Hel\", + \"lo,\"...", "the incomplete payload of a frame is passed on");
+    is_taken_as("text \"Hel\", + \"lo,\"...", "the incomplete payload of a frame is delivered");
 }
 
 static void reserved_bits(void)
@@ -144,15 +144,15 @@ static void a_whole_frame_is_one_piece_where_it_lies(void)
     memcpy(data, in, len);
     is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_DATA,
            "a frame in the input is parsed");
-    ok(piece.data == start + 6 && piece.len == 20, "its payload is passed on without a copy");
-    is_mem(piece.data, piece.len, "twenty bytes of text", 20, "its payload is unmasked in place");
-    is_int(piece.flags, ALL, "its payload is one piece");
+    ok(piece.data == start + 6 && piece.len == 20, "the payload is delivered without a copy");
+    is_mem(piece.data, piece.len, "twenty bytes of text", 20, "the payload is unmasked in place");
+    is_int(piece.flags, ALL, "the payload is one piece");
     ok(data == start + 26 && len == in_len - 26, "the frame is consumed");
     is_int(p.left, 0, "no payload is left");
     is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_CONTROL,
            "a ping after the frame is parsed");
     ok(piece.data == start + 32 && piece.len == 4,
-       "the ping's payload is passed on without a copy");
+       "the ping's payload is delivered without a copy");
     is_int(ws_parser_next(&p, &data, &len, &piece, &error), WS_PARSE_MORE,
            "after the ping, more input is needed");
     in_len = 0;

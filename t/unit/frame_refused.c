@@ -23,9 +23,9 @@ static const struct {
     REFUSED("a fragmented Close", WS_SERVER, "\x08", "1002: control frame is fragmented"),
     REFUSED("a fragmented Ping", WS_SERVER, "\x09", "1002: control frame is fragmented"),
     REFUSED("a fragmented Pong", WS_CLIENT, "\x0A", "1002: control frame is fragmented"),
-    REFUSED("a continuation of nothing", WS_SERVER, "\x00",
+    REFUSED("a continuation without a message", WS_SERVER, "\x00",
             "1002: continuation frame without a message"),
-    REFUSED("a last frame of nothing", WS_SERVER, "\x80",
+    REFUSED("a last frame without a message", WS_SERVER, "\x80",
             "1002: continuation frame without a message"),
     REFUSED("a continuation of a whole message", WS_CLIENT, "\x81\x01x\x80",
             "text \"x\". 1002: continuation frame without a message"),
@@ -55,14 +55,15 @@ static const struct {
     REFUSED("a length with its highest bit set", WS_SERVER,
             "\x82\xFF\x80\x00\x00\x00\x00\x01\x00\x00",
             "1002: frame length has its highest bit set"),
-    REFUSED("the greatest length of all", WS_CLIENT, "\x82\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
+    REFUSED("a length of 2^64-1", WS_CLIENT, "\x82\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
             "1002: frame length has its highest bit set"),
-    REFUSED("a frame beyond its limit", WS_SERVER, "\x82\xFE\x03\xE9", "1009: frame is too big"),
+    REFUSED("a frame longer than the limit", WS_SERVER, "\x82\xFE\x03\xE9",
+            "1009: frame is too big"),
     REFUSED("2^63-1 bytes", WS_SERVER, "\x82\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
             "1009: frame is too big"),
 };
 
-/* At that very byte, before the next one arrives. */
+/* The parser must refuse a frame when it gets the invalid byte, before the next byte. */
 static void refused_as_soon_as_it_is_wrong(void)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
@@ -70,8 +71,8 @@ static void refused_as_soon_as_it_is_wrong(void)
         setup(refused[i].role, 1000, 2000);
         raw(refused[i].bytes, refused[i].len - 1);
         before = parse(in_len, in_len);
-        ok(!strstr(before, "1002") && !strstr(before, "1009"), "%s: not yet refused",
-           refused[i].name);
+        ok(!strstr(before, "1002") && !strstr(before, "1009"),
+           "%s: the bytes before the invalid one are accepted", refused[i].name);
         raw(refused[i].bytes + refused[i].len - 1, 1);
         is_taken_as(refused[i].expected, refused[i].name);
     }

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Framings other than RFC 6455: raw bytes, and a line framing defined by this test. */
+/** Framings other than that of RFC 6455: raw bytes, and a line framing, which this test defines. */
 
 #include "protocol/framing.h"
 #include "t/unit/rig.h"
 
-/* ---- A line framing: each line is a text message; a line that starts with "!" is a close ---- */
+/* ---- A line framing: each line is a text message, but a line that starts with "!" closes ---- */
 
 static size_t lines_max(const void *payload, size_t len)
 {
@@ -91,7 +91,7 @@ static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     }
 }
 
-/* No handler receives the input of a raw connection, so the test calls this with ws_run(). */
+/* The test calls this function with ws_run(): a raw connection delivers no input to the handler. */
 static void send_two(ws_conn *c, void *arg)
 {
     (void)arg;
@@ -225,7 +225,7 @@ static void own_limits(rig *r)
     ends(&w, "after the close, the stream ends");
     w = join_by(r, &lines);
     shutdown(w.fd, SHUT_WR);
-    told_is("a", "close 1006 \"\"", "the end of the stream without a close: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "when the stream ends without a close, on_close gets 1006");
     ends(&w, "the server ends its stream, too");
 }
 

@@ -10,7 +10,7 @@
 
 #define ALL (WS_V13 | WS_V8 | WS_V7)
 
-/* The example of section 1.2; headers that are not checked are left out. */
+/* The example of section 1.2 without headers that are not checked. */
 static const ws_handshake example = {.method = "GET",
                                      .http = 1001,
                                      .host = "server.example.com",
@@ -55,9 +55,9 @@ static void what_is_accepted(void)
     accepted(WITH(version, "8"), ALL, 8, "version 8");
     accepted(WITH(version, "7"), ALL, 7, "version 7");
     accepted(WITH(http, 2000), ALL, 13, "a later HTTP");
-    accepted(WITH(upgrade, "WebSocket"), ALL, 13, "Upgrade without regard to case");
+    accepted(WITH(upgrade, "WebSocket"), ALL, 13, "Upgrade in another case");
     accepted(WITH(upgrade, "h2c, websocket"), ALL, 13, "Upgrade in a list");
-    accepted(WITH(connection, "upgrade"), ALL, 13, "Connection without regard to case");
+    accepted(WITH(connection, "upgrade"), ALL, 13, "Connection in another case");
     accepted(WITH(connection, "keep-alive, Upgrade"), ALL, 13, "Connection in a list");
     accepted(WITH(connection, ",keep-alive ,\tUPGRADE ,"), ALL, 13,
              "Connection in a list with blanks");
@@ -94,9 +94,9 @@ static void what_is_refused(void)
             "a key without padding");
     refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ="), ALL, 400, "Sec-WebSocket-Key", "half of a key");
     refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==="), ALL, 400, "Sec-WebSocket-Key",
-            "a key with more after it");
+            "a key with more bytes after it");
     refused(WITH(key, "dGhlIHNhbXBsZSBub-5jZQ=="), ALL, 400, "Sec-WebSocket-Key",
-            "a key with digits of another alphabet");
+            "a key with digits of another base64 alphabet");
     refused(WITH(key, "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="), ALL, 400,
             "Sec-WebSocket-Key", "two keys");
 }
@@ -116,9 +116,9 @@ static void versions_that_are_not_spoken(void)
     refused(WITH(version, "13"), WS_V8, 426, "Sec-WebSocket-Version", "version 13 is disabled");
 }
 
-/* ---- Versions 76 and 75: no header contains the number ---- */
+/* ---- Versions 76 and 75, in which no header contains the number ---- */
 
-/* The example of hybi-00, section 1.3; headers that are not checked are left out. */
+/* The example of hybi-00, section 1.3, without headers that are not checked. */
 static const ws_handshake example_76 = {.method = "GET",
                                         .http = 1001,
                                         .host = "example.com",
@@ -145,12 +145,12 @@ static void the_oldest_versions(void)
     ws_handshake h;
 
     accepted(example_76, WS_V76, 76, "the example of hybi-00");
-    accepted(example_76, ALL | WS_V76 | WS_V75, 76, "version 76 beside all others");
+    accepted(example_76, ALL | WS_V76 | WS_V75, 76, "version 76 if all versions are enabled");
     accepted(example_75, WS_V75, 75, "a request without any key");
-    accepted(example_75, ALL | WS_V76 | WS_V75, 75, "version 75 beside all others");
-    accepted(example, ALL | WS_V76 | WS_V75, 13, "version 13 where the oldest are enabled");
+    accepted(example_75, ALL | WS_V76 | WS_V75, 75, "version 75 if all versions are enabled");
+    accepted(example, ALL | WS_V76 | WS_V75, 13, "version 13 if the oldest versions are enabled");
     accepted(WITH(version, "7"), ALL | WS_V76 | WS_V75, 7,
-             "version 7 where the oldest are enabled");
+             "version 7 if the oldest versions are enabled");
 
     refused(example_76, ALL | WS_V75, 426, "version 76", "version 76 is disabled");
     refused(example_75, ALL | WS_V76, 426, "version 75", "version 75 is disabled");
@@ -186,7 +186,7 @@ static void versions(void)
     is_str(ws_versions_text(ALL | WS_V76 | WS_V75, out), "13, 8, 7",
            "versions 76 and 75 are not listed");
     is_str(ws_versions_text(WS_V76 | WS_V75, out), "",
-           "only versions without a number: an empty list");
+           "if only versions without a number are enabled, the list is empty");
     is_int(ws_version_bit("76", 2), WS_V76, "76");
     is_int(ws_version_bit("75", 2), WS_V75, "75");
     is_int(ws_version_bit("13", 2), WS_V13, "13");
@@ -199,11 +199,12 @@ static void versions(void)
 
 static void wanted(void)
 {
-    ok(ws_handshake_wanted("websocket"), "Upgrade: websocket wants a WebSocket");
-    ok(ws_handshake_wanted("TLS/1.0, WebSocket"), "Upgrade: TLS/1.0, WebSocket wants a WebSocket");
+    ok(ws_handshake_wanted("websocket"), "Upgrade: websocket requests a WebSocket");
+    ok(ws_handshake_wanted("TLS/1.0, WebSocket"),
+       "Upgrade: TLS/1.0, WebSocket requests a WebSocket");
     ok(!ws_handshake_wanted("h2c"), "Upgrade: h2c wants no WebSocket");
-    ok(!ws_handshake_wanted(""), "an empty Upgrade wants no WebSocket");
-    ok(!ws_handshake_wanted(NULL), "a request without Upgrade wants no WebSocket");
+    ok(!ws_handshake_wanted(""), "an empty Upgrade requests no WebSocket");
+    ok(!ws_handshake_wanted(NULL), "a request without Upgrade requests no WebSocket");
 }
 
 static void accept_keys(void)
@@ -215,7 +216,7 @@ static void accept_keys(void)
 
 /* ---- Lists ---- */
 
-/* @return the elements, each in brackets */
+/* @return the elements of the list, each in brackets */
 static const char *elements(const char *list)
 {
     static char out[200];
@@ -266,7 +267,7 @@ static void tokens(void)
 
 static void protocols(void)
 {
-    /* Names of 3 characters, each with a comma. */
+    /* Each name has 3 characters and a comma. */
     char many[4 * (WS_PROTOCOLS_MAX + 1) + 1] = "";
     for (int i = 0; i < WS_PROTOCOLS_MAX; i++) {
         sprintf(many + strlen(many), "%s%03d", i ? "," : "", i);

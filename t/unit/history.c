@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The history file: positions, retention, several processes, and damage. */
+/** Tests the history file: positions, retention, several processes, and damaged files. */
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -90,7 +90,7 @@ static apr_status_t clear(ws_history_records *h, const char *channel)
     return rv;
 }
 
-/* The messages read, as one text: "a b c". */
+/* The result of reading. The text has all messages: "a b c". */
 typedef struct reading {
     char text[4096];
     ws_position last;
@@ -156,23 +156,25 @@ static void positions(void)
     is_str(read_from(h, "news", a)->text, "b c", "messages after a position are read");
     is_str(read_some(h, "news", a, 1)->text, "b", "a limited number of messages is read");
     r = read_from(h, "news", c);
-    ok(!r->count && !r->span.gap, "nothing is after the last message, and there is no gap");
+    ok(!r->count && !r->span.gap,
+       "after the last message, no messages are read, and there is no gap");
     r = read_from(h, "news", before);
-    is_str(r->text, "a b c", "a reader from before the first message gets all messages");
-    is_int(r->span.gap, 0, "a reader from before the first message gets no gap");
+    is_str(r->text, "a b c", "a reader that starts before the first message gets all messages");
+    is_int(r->span.gap, 0, "a reader that starts before the first message gets no gap");
     append(h, "news", 3, "d");
     r = read_from(h, "news", a);
     ok(!r->span.gap && !strcmp(r->text, "b c d"),
-       "a dropped message that the reader had seen is no gap");
+       "a dropped message that the reader had seen causes no gap");
     append(h, "news", 3, "e");
     r = read_from(h, "news", a);
-    ok(r->span.gap, "a dropped message that the reader had not seen is a gap");
+    ok(r->span.gap, "a dropped message that the reader had not seen causes a gap");
     is_str(r->text, "c d e", "after the gap, the kept messages are read");
-    ok(read_from(h, "news", before)->span.gap, "a reader from before the first message gets a gap");
+    ok(read_from(h, "news", before)->span.gap,
+       "a reader that starts before the first message gets a gap");
     ok(!read_from(h, "news", everything)->span.gap, "a reader of all kept messages gets no gap");
     before = (ws_position){c.epoch, 77};
-    ok(read_from(h, "news", before)->span.gap, "a position in the future is a gap");
-    ok(read_from(h, "news", other)->span.gap, "a position of another channel is a gap");
+    ok(read_from(h, "news", before)->span.gap, "a position after the last message causes a gap");
+    ok(read_from(h, "news", other)->span.gap, "a position of another channel causes a gap");
     before = read_from(h, "silent", everything)->span.last;
     ok(!read_from(h, "silent", before)->span.gap, "a channel without messages has no gap");
     is_int(clear(h, "silent"), APR_SUCCESS, "a channel without messages can be cleared");
@@ -217,7 +219,7 @@ static void ages(void)
     append_bytes(h, "aged", keep, "", 0, &at);
     r = read_from(h, "aged", first);
     ok(r->count == 1 && at.offset == 2 && !r->span.gap,
-       "the next message follows; it may be empty");
+       "the next message, which may be empty, is read");
     is_int(read_from(h, "ageless", everything)->count, 1,
            "without a maximum age, the message is kept");
     ws_history_records_close(h);
@@ -229,7 +231,8 @@ static apr_off_t file_size(const char *name)
     return stat(path(name), &s) == 0 ? s.st_size : -1;
 }
 
-/* Publish far more than fits. @return the number of failed appends */
+/* Append messages of up to `most` bytes until they have `bytes` bytes together. @return how many
+ * failed */
 static int flood(ws_history_records *h, apr_size_t most, int channels, apr_uint64_t bytes)
 {
     char *data = malloc(most);
@@ -265,12 +268,12 @@ static void sizes(void)
        "a reader that had not seen the dropped messages gets a gap");
     r = read_from(h, "flood1", everything);
     ok(r->count > 1000 && !r->holes && r->span.count == r->count,
-       "the newest %d messages are kept without a hole", (int)r->count);
+       "the newest %d messages are kept, and none between them is missing", (int)r->count);
     is_int(flood(h, 100, 3, 3 * SIZE), 0, "three times as many messages are accepted");
     is_int(flood(h, 200000, 3, 5 * SIZE), 0, "large messages are accepted");
     r = read_from(h, "flood2", everything);
-    ok(r->count > 1 && !r->holes, "the newest %d large messages are kept without a hole",
-       (int)r->count);
+    ok(r->count > 1 && !r->holes,
+       "the newest %d large messages are kept, and none between them is missing", (int)r->count);
     is_int(flood(h, 5000, 400, 3 * SIZE), 0, "messages of many channels are accepted");
     ok(file_size("data.mdb") <= (apr_off_t)SIZE, "the file has %d bytes",
        (int)file_size("data.mdb"));
@@ -348,7 +351,7 @@ static void many_processes(void)
     for (int i = 0; i < WRITERS; i++) {
         pids[i] = spawn(write_many, i);
     }
-    /* A reader that continues from its last position sees every message, once. */
+    /* A reader that continues from its last position must get every message once. */
     seen = everything;
     for (int last = 0; !last; reads++) {
         int status;
@@ -361,7 +364,7 @@ static void many_processes(void)
             bad += status != 0;
         }
     }
-    is_int(bad, 0, "%d processes write at the same time (%d looks)", WRITERS, reads);
+    is_int(bad, 0, "%d processes write while another reads %d times", WRITERS, reads);
     is_int(o.offset, WRITERS * EACH, "all messages of these processes are stored");
     is_int(o.wrong, 0, "each message is stored once, in the order of its process");
     ws_history_records_close(h);
@@ -439,8 +442,8 @@ static void killed_processes(void)
         r = read_from(h, "killed", everything);
         wrong += r->holes || r->span.gap || r->count > 200 || r->last.offset < before;
         before = r->last.offset;
-        /* The writer was killed after its commit and before its notification. The next reader
-         * sees the message. */
+        /* The writer may have been killed after its commit and before its notification. The next
+         * reader must see the message. */
         at = append(h, "killed", 200, "mine");
         r = read_from(h, "killed", everything);
         wrong += at.offset <= before || r->last.offset != at.offset || r->holes;
@@ -524,10 +527,10 @@ static void with_damage(const char *what, void (*damage)(void))
     h = open_history();
     ok(h && append(h, "news", 10, "new").epoch > at.epoch, "%s: the new file has a new epoch",
        what);
-    ok(read_from(h, "news", at)->span.gap, "%s: positions of the damaged file are gaps", what);
+    ok(read_from(h, "news", at)->span.gap, "%s: a position of the damaged file causes a gap", what);
     unlink(path("data.mdb.damaged"));
 
-    /* Other processes notice that the file has been replaced. */
+    /* This process must notice that another process has replaced the file. */
     rename(path("data.mdb"), path("gone"));
     unlink(path("lock.mdb"));
     unlink(path("gone"));

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Versions 76 and 75: keys and their answer, frames in, frames out. Sections are those of
- *  hybi-00. */
+/** Protocol versions 76 and 75: the keys and the answer to them, parsing frames, writing frames.
+ *  Section numbers refer to hybi-00. */
 
 #include "protocol/hixie.h"
 
@@ -61,7 +61,7 @@ static void keys_that_are_wrong(void)
     }
 }
 
-/* ---- Frames in ---- */
+/* ---- Parsing frames ---- */
 
 static void setup(uint64_t max)
 {
@@ -91,7 +91,7 @@ static void closing(void)
     is_taken_as("close \"\".", "the closing handshake");
     RAW("\x00last\xff\xff\x00\x00more\xff");
     is_taken_as("text \"last\". close \"\". text \"more\".",
-                "the closing handshake after a text; the parser continues");
+                "the closing handshake after a text, after which the parser continues");
     RAW("\xff\x80\x80\x00");
     is_taken_as("close \"\".", "the closing handshake with a longer form of the length 0");
 }
@@ -170,10 +170,11 @@ static void between_frames(void)
         }
         wrong += n > 0 && ws_hixie_between(&p) != between[n] - '0';
     }
-    is_int((long long)wrong, 0, "an end inside a frame and one between frames are distinguished");
+    is_int((long long)wrong, 0,
+           "the parser distinguishes an end inside a frame from an end between frames");
 }
 
-/* ---- Frames out ---- */
+/* ---- Writing frames ---- */
 
 static void written(unsigned first, const char *text, size_t len, const char *frame, size_t size,
                     const char *name)
@@ -268,7 +269,7 @@ static void random_streams(void)
     in_len = 0;
 }
 
-/* Random bytes give the same transcript in pieces of any size. */
+/* Random bytes must give the same transcript in pieces of any size. */
 static void random_garbage(void)
 {
     static char whole[1 << 16];
@@ -293,7 +294,7 @@ static void random_garbage(void)
     in_len = 0;
 }
 
-/* A text is written as one frame. Bytes 0xFF are replaced; all others come back unchanged. */
+/* Write a text as one frame, and parse the frame. Bytes 0xFF are replaced, others are unchanged. */
 static void random_texts_there_and_back(void)
 {
     unsigned char text[64], out[200];

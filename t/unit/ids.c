@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reaching connections from other threads, by id and by location. */
+/** Calls from other threads that name a connection by its id, or all connections of a location. */
 
 #include "t/unit/rig.h"
 
@@ -72,7 +72,7 @@ static void a_stale_id_names_nobody_else(rig *r)
 {
     ws_id first = 0;
     int again = 0;
-    /* A loop reuses its slots in turn, so this reuses each of them. */
+    /* A loop reuses the slots of ended connections in turn, so each slot is reused. */
     for (int i = 0; i < 2 * LOOPS * WS_SLAB_CHUNK; i++) {
         wire w = rig_join(r, "a");
         ws_id id;
@@ -263,8 +263,8 @@ static void one_that_does_not_read(rig *r)
         taken++;
     }
     is_str(text, "close 1008 \"too slow\"", "a client that does not read is closed");
-    ok(taken > 2 && taken < 6, "it is closed when its queue is full: %d messages of 300,000 bytes",
-       taken);
+    ok(taken > 2 && taken < 6,
+       "the client is closed when its queue is full: %d messages of 300,000 bytes", taken);
     wire_close(&slow, 1008, "");
     told_is("slow", "close 1008 \"too slow\"", "on_close");
     wire_free(&slow);

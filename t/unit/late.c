@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages that do not arrive in time: WebSocketMessageTimeout, and idle=. */
+/** Messages that do not arrive in time: WebSocketMessageTimeout, and idle= of WebSocketLimit. */
 
 #include "t/unit/rig.h"
 
@@ -18,9 +18,9 @@ static void rec_piece(ws_conn *c, ws_type type, const char *data, apr_size_t len
 static const ws_handler pieces = {.on_frame = rec_piece, RECORDER};
 
 typedef struct passing {
-    apr_uint32_t ms; /* the message's age, milliseconds */
-    int whole;       /* the message has grown meanwhile */
-    int begun;       /* set by pass(): a message is incomplete */
+    apr_uint32_t ms; /* how much older the message is to become, milliseconds */
+    int whole;       /* whether data of the message has arrived meanwhile */
+    int begun;       /* result of pass(): whether a message is incomplete */
 } passing;
 
 static void pass(ws_loop *loop, void *arg)
@@ -35,7 +35,7 @@ static void pass(ws_loop *loop, void *arg)
     }
 }
 
-/* Start a message of which len bytes have arrived. */
+/* Send the first len bytes of a message, and wait until the engine has received them. */
 static wire begin(rig *r, size_t len)
 {
     static const char much[100000];
@@ -110,7 +110,7 @@ static void an_unfinished_message_ends_with_its_connection(rig *r)
     nobody_is_left(r);
 }
 
-/* Single bytes are not a message: idle= still closes the connection. */
+/* Control frames and incomplete messages do not count as messages for idle=. */
 static void pieces_do_not_keep_it_from_being_idle(rig *r)
 {
     wire w = enter(r, "a");

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats of the connection log: valid ones, refused ones, and the lines that they produce. */
+/** Formats of the connection log: valid and invalid formats, and the lines that they produce. */
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -67,7 +67,8 @@ static void let_go(ws_conn *c)
     free(c->rare->end_reason);
 }
 
-/* Format one connection. @return the line without its newline, or the error */
+/* Write the record of a connection in a format. @return the line without its newline, or the error
+ * in the format */
 static const char *made(const char *text)
 {
     const ws_log_format *f;
@@ -81,7 +82,7 @@ static const char *made(const char *text)
     ws_log_format_write(f, c, "why not", &t);
     line = apr_pstrmemdup(pool, t.data, t.len);
     ok(t.len && line[t.len - 1] == '\n' && strlen(line) == t.len,
-       "a record ends with its only newline");
+       "a record has one newline, at its end");
     let_go(c);
     ws_strbuf_free(&t);
     return apr_pstrmemdup(pool, line, strlen(line) - 1);

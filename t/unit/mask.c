@@ -13,7 +13,8 @@
 #define LONGEST 300
 #define ALIGNMENTS 64
 
-/* Section 5.3: octet i of the result is octet i of the input XOR octet i modulo 4 of the key. */
+/* Mask according to section 5.3: octet i of the result is octet i of the input XOR octet i modulo
+ * 4 of the key. */
 static void naive(unsigned char *out, const unsigned char *in, size_t len,
                   const unsigned char key[4])
 {
@@ -22,7 +23,8 @@ static void naive(unsigned char *out, const unsigned char *in, size_t len,
     }
 }
 
-/* The key that ws_mask() must leave: rotated, so that its first byte applies to the next byte. */
+/* @return whether the key is rotated as ws_mask() must do: its first byte applies to the next byte
+ * of the payload */
 static int rotated(const unsigned char now[4], const unsigned char before[4], size_t len)
 {
     for (size_t i = 0; i < 4; i++) {
@@ -66,10 +68,11 @@ static void every_length_at_every_alignment(const char *way)
             }
         }
     }
-    ok(!wrong, "%s: 0 to %d bytes at %d alignments, and no byte beside them", way, LONGEST,
-       ALIGNMENTS);
+    ok(!wrong,
+       "%s: 0 to %d bytes at %d alignments are masked, and the bytes around them are unchanged",
+       way, LONGEST, ALIGNMENTS);
     if (wrong) {
-        diag("%zu were wrong, the last of them %zu bytes at %zu", wrong, bad_len, bad_at);
+        diag("%zu results were wrong, the last one for %zu bytes at %zu", wrong, bad_len, bad_at);
     }
 }
 
@@ -87,7 +90,7 @@ static void nothing_beyond_is_read_or_written(const char *way)
             }
         }
     }
-    is_int(wrong, 0, "%s: 0 to %d bytes at both fences of memory", way, LONGEST);
+    is_int(wrong, 0, "%s: 0 to %d bytes are masked without access beyond them", way, LONGEST);
 }
 
 static void a_big_payload(const char *way)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Running out of memory closes one connection and no other. */
+/** If memory is used up, the engine closes the connection that needs more, and no other. */
 
 #include <sys/resource.h>
 
@@ -8,7 +8,7 @@
 
 #define MIB ((size_t)1 << 20)
 
-/* memory that the process may still allocate, bytes */
+/* Memory that the process may still allocate, bytes. */
 #define ROOM (40 * MIB)
 
 static const ws_handler handler = {ECHO_RECORDER};
@@ -26,7 +26,7 @@ static size_t address_space(void)
 
 static void a_message_that_memory_cannot_hold(rig *r)
 {
-    /* 1 GiB, masked with zeros. */
+    /* The header of a frame of 1 GiB, masked with zeros. */
     static const unsigned char head[] = {0x82, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0};
     char *zeros = calloc(1, MIB);
     struct rlimit before, limit;
@@ -43,11 +43,12 @@ static void a_message_that_memory_cannot_hold(rig *r)
         wire_send(&w, zeros, MIB);
         wire_try_read(&w);
     }
-    wire_next_is(&w, "close 1011 \"out of memory\"", "a message that grows beyond all memory");
+    wire_next_is(&w, "close 1011 \"out of memory\"",
+                 "a message that needs more memory than there is closes its connection");
     told_is("a", "close 1011 \"out of memory\"", "on_close");
     wire_text(&other, "still here");
-    told_is("b", "text \"still here\"", "others");
-    wire_next_is(&other, "text \"still here\"", "go on");
+    told_is("b", "text \"still here\"", "a message of another connection is delivered");
+    wire_next_is(&other, "text \"still here\"", "the other connection still echoes");
     setrlimit(RLIMIT_AS, &before);
     wire_free(&w);
     leave(&other, "b");
@@ -60,7 +61,7 @@ int main(void)
     static test *const tests[] = {a_message_that_memory_cannot_hold, NULL};
     rig r = {.settings = RIG_SETTINGS};
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    ok(1, "a sanitizer has an address space of its own: nothing can be limited # SKIP");
+    ok(1, "with a sanitizer, the address space cannot be limited # SKIP");
     return done_testing();
 #endif
     r.settings.max_frame = r.settings.max_message = 1024 * MIB;

@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages through a real engine: all sizes, and input that is cut at every byte. */
+/** Messages of all sizes pass a real engine, and arrive in pieces that are cut at every byte. */
 
 #include "t/unit/rig.h"
 
 static const ws_handler echo = {ECHO_RECORDER};
 
-/* For many or long messages: checks the echo only, and records no callback. */
+/* Echo a message without adding a line to the record. For tests with many or long messages. */
 static void only_echo(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     ws_send(c, type, data, len);
@@ -25,10 +25,10 @@ static void echoes(rig *r)
     wire_next_is(&w, "text \"hello\"", "the client gets the handler's answer");
     wire_frame(&w, FIN | BINARY, "\x00\xff", 2);
     told_is("a", "binary \"\\00\\ff\"", "a binary message");
-    wire_next_is(&w, "binary \"\\00\\ff\"", "the binary message comes back");
+    wire_next_is(&w, "binary \"\\00\\ff\"", "the binary message is echoed");
     wire_text(&w, "");
     told_is("a", "text", "an empty message");
-    wire_next_is(&w, "text", "the empty message comes back");
+    wire_next_is(&w, "text", "the empty message is echoed");
     wire_frame(&w, FIN | PONG, "unasked", 7);
     told_is("a", "pong \"unasked\"", "on_pong gets an unsolicited Pong");
     wire_frame(&w, FIN | PING, "are you there", 13);
@@ -38,13 +38,13 @@ static void echoes(rig *r)
     leave(&w, "a");
 }
 
-/* A stream with every kind of frame, some 700 bytes. */
+/* Write a stream with every kind of frame. @return its length, about 700 bytes */
 static size_t all_kinds(unsigned char *out)
 {
     static const char letters[200] = {[0 ... 199] = 'x'};
     size_t n = frame_put(out, FIN | TEXT, "one", 3);
-    n += frame_put(out + n, FIN | BINARY, letters, 126); /* a length of 16 bits */
-    n += frame_put(out + n, TEXT, "\xc3", 1);            /* the first byte of a character of two */
+    n += frame_put(out + n, FIN | BINARY, letters, 126); /* has a length field of 16 bits */
+    n += frame_put(out + n, TEXT, "\xc3", 1); /* the first byte of a character of two bytes */
     n += frame_put(out + n, FIN | PING, "p", 1);
     n += frame_put(out + n, CONT, "", 0);
     n += frame_put(out + n, FIN | PONG, letters, 125);
@@ -90,7 +90,8 @@ static void any_cut_is_the_same(rig *r)
         wire_send(&w, stream + cut, n - cut);
         right += all_kinds_told() && all_kinds_echoed(&w);
     }
-    is_int(right, (long long)n, "a stream of all kinds of frames, cut at each byte");
+    is_int(right, (long long)n,
+           "a stream of all kinds of frames is parsed when it is cut at any byte");
 
     for (size_t i = 0; i < n; i++) {
         wire_send(&w, stream + i, 1);
@@ -100,7 +101,7 @@ static void any_cut_is_the_same(rig *r)
     leave(&w, "a");
 }
 
-/* Count the connections of a loop that hold an incomplete message's buffer. */
+/* Count the connections of a loop that have allocated buffers. */
 static void count_buffers(ws_loop *loop, void *arg)
 {
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
@@ -144,7 +145,7 @@ static void long_messages(rig *r)
         for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             describe(text, BINARY, data, sizes[i]);
             wire_frame(&w, FIN | BINARY, data, sizes[i]);
-            wire_next_is(&w, text, "%zu bytes there and back", sizes[i]);
+            wire_next_is(&w, text, "%zu bytes are echoed", sizes[i]);
         }
         leave(&w, "a");
     }
@@ -152,8 +153,8 @@ static void long_messages(rig *r)
 }
 
 typedef struct large {
-    apr_size_t size;        /* of the buffer of an incomplete message */
-    apr_size_t spare_bytes; /* of the loop's spare buffers */
+    apr_size_t size;        /* size of the buffer of an incomplete message, bytes */
+    apr_size_t spare_bytes; /* size of the loop's spare buffers together, bytes */
     int spares, none;
 } large;
 
@@ -191,12 +192,13 @@ static void an_announcement_costs_little(rig *r)
     char *data = calloc(1, 1 << 20);
     apr_size_t size = announce(r, data, 20000);
     ok(size >= 20000 && size <= 2 << 20,
-       "60 MiB announced: room for what the peer has sent before: %zu", (size_t)size);
+       "when 60 MiB are announced, the buffer is only as large as earlier messages: %zu",
+       (size_t)size);
     is_int((long long)announce(r, data, 0), 0, "a header without payload reserves no buffer");
     free(data);
 }
 
-/* Buffers of large messages are used again, few are kept, and none for long. */
+/* The loop reuses buffers of large messages, keeps only a few of them, and none for long. */
 static void large_buffers_are_used_again(rig *r)
 {
     enum { MANY = 12, SIZE = 1 << 20 };
@@ -218,12 +220,12 @@ static void large_buffers_are_used_again(rig *r)
     for (int i = 0; i < MANY; i++) {
         right += !strcmp(wire_next(&w[i]), text);
     }
-    is_int(right, MANY, "large messages at the same time come back");
+    is_int(right, MANY, "simultaneous large messages are echoed");
     for (int i = 0; i < 3; i++) {
         wire_send(&w[i], stream, n);
         right += !strcmp(wire_next(&w[i]), text);
     }
-    is_int(right, MANY + 3, "more large messages come back in the same buffers");
+    is_int(right, MANY + 3, "more large messages are echoed, and reuse the buffers");
     on_loop_of(r, 0, look_at_large, &l);
     ok(l.spare_bytes <= 4 << 20, "the loop keeps %zu bytes", (size_t)l.spare_bytes);
     until(r, 0, look_at_large, &l, &l.none);
@@ -241,7 +243,7 @@ static unsigned dice(void)
     return (seed = seed * 1664525u + 1013904223u) >> 8;
 }
 
-/* A message in random fragments with Pings between them. @return its length on the wire */
+/* Write a message in random fragments with Pings between them. @return the length of the frames */
 static size_t fragments(unsigned char *out, int opcode, const char *data, size_t len, int *pings)
 {
     size_t n = 0, done = 0;
@@ -261,7 +263,7 @@ static size_t fragments(unsigned char *out, int opcode, const char *data, size_t
     }
 }
 
-/* Random messages in random fragments, with control frames in between and random cuts. */
+/* Send random messages in random fragments, with control frames between them and random cuts. */
 static void a_storm(rig *r)
 {
     enum { MESSAGES = 300, SIZE = 1 << 18 };
@@ -292,7 +294,7 @@ static void a_storm(rig *r)
         describe(text, opcode, payload, len);
         right += !pings && !strcmp(wire_next(&w), text);
     }
-    is_int(right, MESSAGES, "random messages in random fragments and cuts come back as they were");
+    is_int(right, MESSAGES, "random messages in random fragments and cuts are echoed");
     leave(&w, "a");
     free(stream);
     free(data);
@@ -314,14 +316,14 @@ static void many_in_one_read(rig *r)
         sprintf(text, "text \"%d\"", i);
         right += !strcmp(wire_next(&w), text);
     }
-    is_int(right, MANY, "pipelined messages come back, each in its turn");
+    is_int(right, MANY, "pipelined messages are echoed in order");
     leave(&w, "a");
     free(stream);
 }
 
 typedef struct sums {
     ws_loop *loop;
-    ws_tally tally; /* of its connections */
+    ws_tally tally; /* sums of the loop's connections */
 } sums;
 
 static void sum_up(ws_loop *loop, void *arg)
@@ -336,7 +338,8 @@ static void sum_up(ws_loop *loop, void *arg)
     }
 }
 
-/* The loop counts the messages of each read: several short ones, fragments, long ones. */
+/* The loop's counters must equal the sums of its connections: for several short messages in one
+ * read, for fragments, and for long messages. */
 static void each_message_is_counted(rig *r)
 {
     static char data[70000];
@@ -386,7 +389,7 @@ static void send_to_both(ws_conn *c, void *arg)
     send_to_another(c, arg);
 }
 
-/* Also what a callback of one connection sends to another, as that of a proxy does. */
+/* The same if a callback of one connection sends to another, as in a proxy. */
 static void messages_to_others_are_counted(rig *r)
 {
     apr_uint64_t before[WS_COUNTER_COUNT], *now;
@@ -426,8 +429,8 @@ static void look_at_sums(ws_loop *loop, void *arg)
     sums[2] = c->rare == &ws_rare_none;
 }
 
-/* A connection stores the low 32 bits of each total, and the high bits only if they are not
- * zero. */
+/* A connection stores the low 32 bits of each total. It allocates memory for the high bits only if
+ * they are not zero. */
 static void totals_exceed_32_bits(rig *r)
 {
     apr_uint64_t sums[3];
@@ -436,7 +439,7 @@ static void totals_exceed_32_bits(rig *r)
     on_loop_of(r, 0, look_at_sums, sums);
     is_int((long long)sums[2], 1, "a new connection stores only the low bits of its totals");
     wire_text(&w, "a message of twenty b");
-    wire_next_is(&w, "text \"a message of twenty b\"", "the message comes back");
+    wire_next_is(&w, "text \"a message of twenty b\"", "the message is echoed");
     on_loop_of(r, 0, look_at_sums, sums);
     is_int((long long)sums[0], 0x100000005, "more than 4 GiB are counted as incoming");
     is_int((long long)sums[1], 21, "21 bytes are counted as outgoing");
@@ -456,20 +459,21 @@ static void early_bytes(rig *r)
         newcomer = rig_newcomer(r, fd[1], "a");
         newcomer.early = stream;
         newcomer.early_len = cut;
-        is_int(ws_engine_add(r->engine, &newcomer), APR_SUCCESS, "%zu bytes came early", cut);
+        is_int(ws_engine_add(r->engine, &newcomer), APR_SUCCESS,
+               "a connection with %zu bytes after the handshake is added", cut);
         w = (wire){.fd = fd[0]};
-        told_is("a", "open", "on_open comes first");
+        told_is("a", "open", "on_open is called first");
         wire_send(&w, stream + cut, n - cut);
         told_is("a", "text \"early\"", "the early message is delivered");
         told_is("a", "text \"late\"", "the late message is delivered");
-        wire_next_is(&w, "text \"early\"", "the early message comes back");
-        wire_next_is(&w, "text \"late\"", "the late message comes back");
+        wire_next_is(&w, "text \"early\"", "the early message is echoed");
+        wire_next_is(&w, "text \"late\"", "the late message is echoed");
         leave(&w, "a");
     }
 }
 
-/* A stream that violates the protocol gets a Close frame with this code; then the connection
- * ends. */
+/* Check that the server answers a stream that violates the protocol with a Close frame with this
+ * code, and then ends the connection. */
 static void is_refused(rig *r, const unsigned char *stream, size_t n, int code, const char *name)
 {
     char expected[TEXT_SIZE];
@@ -495,11 +499,11 @@ static void limits(rig *r)
     wire w = enter(r, "a");
     wire_frame(&w, FIN | TEXT, data, 1000);
     told_is("a", describe(text, TEXT, data, 1000), "a frame of the maximum size is delivered");
-    wire_next_is(&w, text, "a frame of the maximum size comes back");
+    wire_next_is(&w, text, "a frame of the maximum size is echoed");
     wire_frame(&w, TEXT, data, 1000);
     wire_frame(&w, FIN | CONT, data, 500);
     told_is("a", describe(text, TEXT, data, 1500), "a message of the maximum size is delivered");
-    wire_next_is(&w, text, "a message of the maximum size comes back");
+    wire_next_is(&w, text, "a message of the maximum size is echoed");
     leave(&w, "a");
 
     n = frame_put(stream, FIN | TEXT, data, 1001);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The encoding of packets that a bus carries. */
+/** Encodes and decodes packets, in which child processes and servers exchange messages. */
 
 #include "channels/packet.h"
 #include "t/unit/tap.h"
@@ -54,7 +54,7 @@ static void back_again(void)
        "the decoded numbers are the same");
     ok(p.channel_len == 4 && !memcmp(p.channel, "news", 4), "the decoded channel is the same");
     ok(p.len == 5 && !memcmp(p.data, "hello", 5), "the decoded data are the same");
-    memcpy(out + n, out, n); /* followed by a second packet */
+    memcpy(out + n, out, n); /* add a second packet */
     is_int(ws_packet_decode(&p, out, 2 * n), n, "of two packets, the first is decoded");
 }
 
@@ -64,7 +64,7 @@ static void pieces(void)
     apr_size_t n = build(&whole, out);
     int taken = 0;
     for (apr_size_t i = 0; i < n; i++) {
-        /* exact size, so that a sanitizer reports reads beyond its end */
+        /* has the exact size, so that a sanitizer reports reads beyond its end */
         unsigned char *piece = malloc(i ? i : 1);
         ws_packet p;
         memcpy(piece, out, i);
@@ -122,7 +122,7 @@ static int kind_of(ws_packet p)
         kind_of(p);                                                                                \
     })
 
-/* Values that another machine, or an attacker in its place, may put into a field. */
+/* Tries field values that a faulty or malicious server could send. */
 static void fields(void)
 {
     static const char text[] = "\xC3\xBC";
@@ -167,7 +167,7 @@ static void fields(void)
            "a leaving member without an id is ignored");
 }
 
-/* Key, event, time to live and source of a message. */
+/* Encodes and decodes the key, the event, the time to live and the source of a message. */
 static void message_fields(void)
 {
     const ws_message_fields all = {
@@ -206,7 +206,7 @@ static void message_fields(void)
     is_int(ws_packet_decode(&p, out, n), n, "a packet with fields is decoded");
     ok(p.kind == WS_PACKET_MESSAGE && p.fields_len == len && p.len == 5
            && !memcmp(p.data, "hello", 5),
-       "it is decoded as a message with fields");
+       "the packet is decoded as a message with fields");
     is_int(WITH(p.fields = bytes, p.fields_len = (unsigned)len), 0,
            "fields with a source but no wildcard are ignored");
     is_int(WITH(p.channel = "news/*", p.channel_len = 6), 0,

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Numbers, sizes, intervals, percent-encoding and query arguments: accepted and refused texts. */
+/** Parses valid and invalid numbers, sizes, intervals, percent-encoded texts and query strings. */
 
 #include "base/parse.h"
 
@@ -30,7 +30,7 @@ static void refuses(parser *parse, const char *const *texts, const char *kind)
     }
 }
 
-/* Texts that no number may begin or end with. */
+/* Texts that are not numbers of any kind. */
 static const char *const never[] = {"",
                                     " ",
                                     "-",

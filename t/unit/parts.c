@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages in pieces: on_frame, ws_send_part(), WebSocketFragmentSize. */
+/** Messages that handlers receive or send in pieces: on_frame, ws_send_part(), and
+ *  WebSocketFragmentSize. */
 
 #include "t/unit/rig.h"
 
@@ -21,7 +22,7 @@ static void rec_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len
 static void not_a_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     (void)type, (void)data, (void)len;
-    note(name_of(c), "on_message, though there is on_frame");
+    note(name_of(c), "on_message is called, although the handler has on_frame");
 }
 
 static const ws_handler recorder = {.on_frame = rec_frame, .on_message = not_a_message, RECORDER};
@@ -56,7 +57,7 @@ static void pieces_come_as_they_arrive(rig *r)
     told_is("a", "text first last", "an empty message is one piece");
 
     wire_frame(&w, TEXT, "one", 3);
-    told_is("a", "text \"one\" first", "the first frame of a message");
+    told_is("a", "text \"one\" first", "the first frame of a message is the first piece");
     wire_frame(&w, FIN | PING, "ping", 4);
     wire_next_is(&w, "pong \"ping\"", "a Ping between the frames is answered");
     wire_frame(&w, CONT, "two", 3);
@@ -71,7 +72,7 @@ static void pieces_come_as_they_arrive(rig *r)
     told_is("a", "binary \" and half\" last", "the other half of the frame is a piece");
 
     wire_frame(&w, TEXT, "\xc3", 1);
-    told_is("a", "text \"\\c3\" first", "a piece of text may end inside a letter");
+    told_is("a", "text \"\\c3\" first", "a piece of text may end inside a character");
     wire_frame(&w, FIN | CONT, "\xa4", 1);
     told_is("a", "text \"\\a4\" last", "the rest of the character comes with the next piece");
     leave(&w, "a");
@@ -100,9 +101,9 @@ static void limits_hold_for_pieces(rig *r)
     wire w = enter(r, "a");
     wire_frame(&w, BINARY, much, 1000);
     ok(strstr(told("a"), "binary of 1000 bytes") != NULL,
-       "the first frame of a message beyond its limit is delivered");
+       "the first frame of a message beyond the limit is delivered");
     wire_frame(&w, FIN | CONT, much, 600);
-    ok(!strncmp(wire_next(&w), "close 1009 ", 11), "a message beyond its limit is refused");
+    ok(!strncmp(wire_next(&w), "close 1009 ", 11), "a message beyond the limit is refused");
     ok(!strncmp(told("a"), "close 1009 ", 11), "on_close");
     wire_free(&w);
 }
@@ -115,7 +116,7 @@ static void any_size_is_let_in(rig *r)
         ok(strstr(told("a"), "binary of 1600 bytes") != NULL,
            "with WS_ANY_SIZE, a frame beyond the limit is delivered");
     }
-    /* A frame of 2^62 bytes and a second one. The handler receives the first bytes immediately. */
+    /* The first frame of a message has 2^62 bytes. The handler receives its bytes immediately. */
     wire_send(&w, "\x00\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00some of it", 24);
     told_is("a", "binary \"some of it\"",
             "with WS_ANY_SIZE, a frame larger than memory is delivered in pieces");
@@ -123,7 +124,7 @@ static void any_size_is_let_in(rig *r)
     told_is("a", "close 1006 \"\"", "on_close");
 }
 
-/* Receive one message, in any number of frames. */
+/* Receive a message in any number of frames. @return its length */
 static size_t whole_message(wire *w, unsigned char *out, int *fragments)
 {
     size_t n = 0;
@@ -163,8 +164,8 @@ static void what_comes_in_pieces_goes_out_in_parts(rig *r)
         most = fragments > most ? fragments : most;
         right += n == len && !memcmp(back, much, len);
     }
-    is_int(right, 50, "long messages come back whole");
-    ok(most > 2, "they arrive in up to %d frames", most);
+    is_int(right, 50, "long messages are echoed completely");
+    ok(most > 2, "long messages are echoed in up to %d frames", most);
     leave(&w, "a");
     free(stream);
     free(back);
@@ -270,19 +271,26 @@ static void messages_are_cut_to_size(rig *r)
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), send_long, &r->location);
     wire_next_is(&w, "text \"0123456789\"", "a message as long as a fragment is one frame");
-    wire_next_is(&w, "text \"0123456789\" +", "a longer message is cut: the first frame");
-    wire_next_is(&w, "continuation \"abcdefghij\" +", "a longer message is cut: the second frame");
-    wire_next_is(&w, "continuation \"ABC\"", "a longer message is cut: the last frame");
-    wire_next_is(&w, "binary \"0123456789\" +", "a longer part is cut: the first frame");
+    wire_next_is(&w, "text \"0123456789\" +",
+                 "a longer message is cut, and its first frame arrives");
+    wire_next_is(&w, "continuation \"abcdefghij\" +",
+                 "a longer message is cut, and its second frame arrives");
+    wire_next_is(&w, "continuation \"ABC\"", "a longer message is cut, and its last frame arrives");
+    wire_next_is(&w, "binary \"0123456789\" +",
+                 "a longer part is cut, and its first frame arrives");
     wire_next_is(&w, "continuation \"ab\" +",
-                 "a longer part is cut: its last frame does not end the message");
-    wire_next_is(&w, "continuation \"0123456789\" +", "another part is cut: the first frame");
-    wire_next_is(&w, "continuation \"cd\"", "another part is cut: its last frame ends the message");
+                 "a longer part is cut, and its last frame does not end the message");
+    wire_next_is(&w, "continuation \"0123456789\" +",
+                 "another part is cut, and its first frame arrives");
+    wire_next_is(&w, "continuation \"cd\"",
+                 "another part is cut, and its last frame ends the message");
     wire_next_is(&w, "ping \"0123456789ab\"", "a Ping is not cut");
-    wire_next_is(&w, "text \"broadcast \" +", "a broadcast is cut: the first frame");
-    wire_next_is(&w, "continuation \"to all\"", "a broadcast is cut: the last frame");
-    wire_next_is(&w, "text \"a message \" +", "a message by id is cut: the first frame");
-    wire_next_is(&w, "continuation \"by id\"", "a message by id is cut: the last frame");
+    wire_next_is(&w, "text \"broadcast \" +", "a broadcast is cut, and its first frame arrives");
+    wire_next_is(&w, "continuation \"to all\"", "a broadcast is cut, and its last frame arrives");
+    wire_next_is(&w, "text \"a message \" +",
+                 "a message by id is cut, and its first frame arrives");
+    wire_next_is(&w, "continuation \"by id\"",
+                 "a message by id is cut, and its last frame arrives");
     wire_next_is(&w, "text \"short\"", "a short broadcast is not cut");
     leave(&w, "a");
 }
@@ -308,9 +316,10 @@ static void frames_have_ends(rig *r)
     n += frame_put(stream + n, FIN | TEXT, "whole", 5);
     wire_send(&w, stream, half);
     told_is("a", "text \"ab\" first, frame ends", "the first frame of three ends with its piece");
-    told_is("a", "text \"cd\"", "the first piece of a frame that the network has cut");
+    told_is("a", "text \"cd\"",
+            "the first piece of a frame that arrives in two parts does not end it");
     wire_send(&w, stream + half, n - half);
-    told_is("a", "text \"ef\", frame ends", "the last piece of this frame ends it");
+    told_is("a", "text \"ef\", frame ends", "the last piece of that frame ends it");
     told_is("a", "text \"g\" last, frame ends", "the last frame ends with its piece");
     told_is("a", "text \"whole\" first last, frame ends",
             "a message of one frame ends with its piece");

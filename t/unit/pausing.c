@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** ws_pause() and ws_resume(): no message is lost, and the order stays. */
+/** ws_pause() and ws_resume() must not lose or reorder messages. */
 
 #include "t/unit/rig.h"
 
-/* "pause" pauses; "both" pauses and resumes in the same callback. */
+/* The message "pause" calls ws_pause(), "both" calls ws_pause() and ws_resume(). */
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     rec_message(c, type, data, len);
@@ -36,7 +36,7 @@ static void open_paused(ws_conn *c)
 static const ws_handler paused_from_the_start = {
     .on_message = obey, .on_open = open_paused, .on_close = rec_close};
 
-/* No callback is recorded, although the loop has had time for one. */
+/* Check that no callback is called, although the loop has had time for one. */
 static void is_quiet(rig *r, const char *name)
 {
     turns(r, 0);
@@ -68,7 +68,7 @@ static void messages_of_one_read_wait(rig *r)
     leave(&w, "a");
 }
 
-/* Pause with the input cut at every byte. */
+/* Pause while the input arrives in two pieces, for every cut. */
 static void any_cut_is_the_same(rig *r)
 {
     unsigned char stream[300];
@@ -123,7 +123,7 @@ static void a_long_message_is_paused(rig *r)
     describe(text, BINARY, data, LONG);
     for (size_t i = 0, part = 300000; i < n; i += part) {
         part = part < n - i ? part : n - i;
-        turns(r, 0); /* the socket is empty */
+        turns(r, 0); /* the loop has read all input */
         as_callback(id_of(r, "a"), do_pause, NULL);
         /* fits into the socket's buffer while the server does not read */
         wire_send(&w, stream + i, part / 4);

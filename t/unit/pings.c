@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Pings that keep idle connections open, and the detection of dead ones. */
+/** Pings keep idle connections open, and detect clients that have gone. */
 
 #include "t/unit/rig.h"
 
-/* "pause": stops reading. "fill": sends more than the kernel and half the send queue take. */
+/* The message "pause" calls ws_pause(). "fill" sends more data than the kernel's buffers and half
+ * of the send queue hold. Other messages are echoed. */
 static void obey(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     static const char much[800000];
@@ -29,7 +30,7 @@ typedef struct state {
     apr_uint32_t due;
 } state;
 
-/* Run housekeeping now. */
+/* Run the loop's housekeeping now. */
 static void hurry(ws_loop *loop, void *arg)
 {
     ws_conn *c = LIST_FIRST(&loop->heads[0]);
@@ -52,8 +53,8 @@ static void answers_keep_it_alive(rig *r)
     for (int i = 0; i < 3; i++) {
         wire_next_is(&w, "ping", "an idle connection is pinged");
         wire_frame(&w, FIN | PONG, "", 0);
-        told_is("a", "pong", "on_pong gets the answer; on_drain is not called");
-        /* so that the next ping does not need a long grace period to pass */
+        told_is("a", "pong", "on_pong gets the answer, and on_drain is not called");
+        /* send the next ping now, instead of after the interval */
         on_loop_of(r, 0, hurry, &s);
     }
     wire_next_is(&w, "ping", "the connection is pinged again");
@@ -81,7 +82,7 @@ static void resume(ws_conn *c, void *arg)
     ws_resume(c);
 }
 
-/* Wait long enough for the server to detect other dead connections. */
+/* Wait until the server has disconnected another client that does not answer. */
 static void wait_for_others(rig *r)
 {
     for (int i = 0; i < 2; i++) {
@@ -151,7 +152,7 @@ static void its_time_begins_when_it_stops_reading(rig *r)
 
 static void a_loop_that_was_held_up_blames_nobody(rig *r)
 {
-    enum { MANY = 600 }; /* more than one turn of the loop accepts */
+    enum { MANY = 600 }; /* more connections than the loop serves in one iteration */
     static wire w[MANY];
     ws_loop *loop = &r->engine->loops[0];
     hold h;
@@ -160,7 +161,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
         w[i] = enter(r, "a");
     }
     hold_loop(&h, r);
-    /* All connections have received a Ping, and the time to answer has passed. */
+    /* Pretend that the server has sent a Ping to each client, and that the answers are late. */
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
         c->pinged = 1;
         ws_timer_wheel_set(&loop->event.wheel, &c->alarm, loop->event.now);
@@ -168,7 +169,7 @@ static void a_loop_that_was_held_up_blames_nobody(rig *r)
     for (int i = 0; i < MANY; i++) {
         wire_text(&w[i], "alive");
     }
-    usleep(50000); /* so that the loop's clock is older than this */
+    usleep(50000); /* the loop's clock is now late */
     let_loop_go(&h);
     for (int i = 0; i < MANY; i++) {
         alive += !strcmp(wire_next(&w[i]), "text \"alive\"");
@@ -213,7 +214,7 @@ static void time_is_over(ws_loop *loop, void *arg)
     }
 }
 
-/* The time to answer expires now. @return whether the connection is still open */
+/* Let the time to answer expire. @return whether the connection is still open */
 static int outlives_grace(rig *r)
 {
     slow_state s;
@@ -225,7 +226,7 @@ static int outlives_grace(rig *r)
 
 static void send_some(ws_conn *c, void *arg)
 {
-    /* more than the sockets' buffers hold, but too little to stop reading */
+    /* more data than the sockets' buffers hold, but too little to make the server stop reading */
     static const char some[200000];
     (void)arg;
     ws_send(c, WS_BINARY, some, sizeof(some));
@@ -241,7 +242,7 @@ static wire pinged_behind_a_message(rig *r)
     w = rig_join_pair(r, "a", fd);
     told_is("a", "open", "a client with small buffers");
     as_callback(id_of(r, "a"), send_some, NULL);
-    told_is("a", "drain", "on_drain is called, since little is queued");
+    told_is("a", "drain", "on_drain is called, because little is queued");
     until(r, 0, look_at_ping, &s, &s.pinged);
     return w;
 }
@@ -253,7 +254,7 @@ static void a_slow_client_is_waited_for(rig *r)
     wire w = pinged_behind_a_message(r);
     for (size_t n = 40000; n <= 160000; n += 40000) {
         wire_need(&w, n);
-        ok(outlives_grace(r), "a client that takes data slowly is given more time: %zu bytes", n);
+        ok(outlives_grace(r), "a client that reads slowly gets more time to answer: %zu bytes", n);
     }
     wire_next_is(&w, describe(text, BINARY, some, sizeof(some)),
                  "the client gets the whole message");
@@ -274,7 +275,7 @@ static void a_client_that_stops_taking_is_not(rig *r)
     while (outlives_grace(r) && looks < 100) {
         looks++;
     }
-    ok(looks < 100, "a client that takes no more data is disconnected");
+    ok(looks < 100, "a client that stops reading is disconnected");
     told_is("a", "close 1006 \"\"", "on_close");
     wire_free(&w);
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Text of a peer is printed without bytes that control a terminal. */
+/** ws_printable() escapes the bytes of a peer's text that would control a terminal. */
 
 #include "protocol/printable.h"
 
@@ -58,7 +58,7 @@ static void nothing_acts(void)
     for (size_t i = 0; i < len; i++) {
         wrong += (unsigned char)out[i] < ' ' || out[i] == 127;
     }
-    ok(wrong == 0, "no control character of any byte is printed");
+    ok(wrong == 0, "for any bytes, no control character is printed");
     len = ws_printable(out, 8, "\033\033", 2, "");
     is_str(out, "\\x1b", "an escape that does not fit is omitted completely");
     len = ws_printable(out, 3, "\xe2\x82\xac", 3, "");

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Rates and totals of a connection, and the release of its tickets. */
+/** Tests the limits on the rates of a connection and on its time, and the release of its
+ *  tickets. */
 
 #include "t/unit/rig.h"
 
@@ -55,8 +56,8 @@ static void a_burst_and_no_more(rig *r)
     for (const char *p = "abc"; *p; p++) {
         char text[20];
         snprintf(text, sizeof(text), "text \"%c\"", *p);
-        told_is("a", text, "a message of the burst");
-        wire_next_is(&w, text, "a message of the burst is answered");
+        told_is("a", text, "a message within the burst is delivered");
+        wire_next_is(&w, text, "a message within the burst is answered");
     }
     is_ended(r, &w, "1008 \"more messages than WebSocketLimit allows\"",
              "one message more than the burst");
@@ -80,7 +81,7 @@ static void bytes_count_as_they_come(rig *r)
     s.bounds[0] = (ws_bounds){.bytes = 1, .byte_burst = 5};
     w = enter_bounded(r, &s, NULL);
     wire_text(&w, "12345");
-    told_is("a", "text \"12345\"", "as many bytes as the burst are delivered");
+    told_is("a", "text \"12345\"", "as many bytes as the burst allows are delivered");
     wire_next_is(&w, "text \"12345\"", "pass");
     wire_send(&w, "\x81\xFE\xFF\xFF\0\0\0\0 so much", 16);
     is_ended(r, &w, "1008 \"more bytes than WebSocketLimit allows\"",
@@ -91,8 +92,7 @@ static void tokens_come_back(rig *r)
 {
     ws_settings s = RIG_SETTINGS;
     wire w;
-    /* One millisecond refills the bucket for the second message; the clock may not advance at
-     * all. */
+    /* At this rate, one millisecond allows another message, even if the loop's clock is late. */
     s.bounds[0] = (ws_bounds){.messages = 1000000, .message_burst = 1};
     w = enter_bounded(r, &s, NULL);
     for (int i = 0; i < 5; i++) {

@@ -1,17 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** OpenSSL's record buffers: active connections keep them, idle ones hold none, their number is
- *  bounded. The test counts OpenSSL's large allocations. */
+/** OpenSSL's record buffers: active connections keep theirs, idle connections have none, and a
+ *  limit applies to their number. The test counts OpenSSL's large allocations. */
 
 #include <malloc.h>
 #include <openssl/err.h>
 
 #include "t/unit/tls.h"
 
-/* OpenSSL allocates nothing else of this size, bytes. */
+/* Allocations of at least this size are record buffers, bytes. */
 #define LARGE 16000
 
-static int large; /* atomic */
+static int large; /* number of record buffers; atomic */
 
 static void count_large(void *p, int change)
 {
@@ -47,7 +47,7 @@ static void *count_realloc(void *p, size_t size, const char *file, int line)
     return p;
 }
 
-/* each client's SSL keeps two buffers after the handshake */
+/* Number of clients. The SSL object of each client keeps two buffers after the handshake. */
 static int clients;
 
 static int of_server(void)
@@ -92,7 +92,7 @@ static void leave_client(wire *w)
     clients--;
 }
 
-static int seen; /* the server's buffers while it handled the last message */
+static int seen; /* number of the server's buffers while it handled the last message */
 
 static void echo_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
@@ -147,7 +147,7 @@ static void idle_connections_hold_none(rig *r)
     wire_free(&w[0]);
     clients--;
     told_is("a", "close 1006 \"\"", "the busy connection ends");
-    buffers_are(r, 0, "its buffers are freed");
+    buffers_are(r, 0, "the buffers of the busy connection are freed");
     on_loop_of(r, 0, check_twice, NULL);
     for (int i = 1; i < 3; i++) {
         is_echoed(&w[i], "other connections still echo");
@@ -191,7 +191,7 @@ static void their_number_is_bounded(rig *r)
     for (int i = 1; i < 3; i++) {
         keep_busy(&w[i]);
     }
-    buffers_are(r, 2, "when it has ended, another connection keeps its buffers");
+    buffers_are(r, 2, "when that connection has ended, another one keeps its buffers");
     leave_client(&w[1]);
     leave_client(&w[2]);
 }

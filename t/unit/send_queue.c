@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The send queue: pushes, appends, partial writes, and the order of the output. */
+/** The send queue: pushing frames, appending data, partial writes, and the order of the output. */
 
 #include "engine/send_queue.h"
 
@@ -14,7 +14,7 @@
 static unsigned char out[OUT_MAX];
 static apr_size_t out_len;
 
-/* Take n bytes out of the queue, as a socket would. */
+/* Take n bytes out of the queue, as a write to a socket does. */
 static void take(ws_send_queue *q, apr_size_t n)
 {
     while (n > 0 && ws_send_queue_count(q)) {
@@ -47,7 +47,7 @@ static void control(ws_send_queue *q, unsigned opcode, const char *text)
     }
 }
 
-/* Check that the whole output of the queue is this. */
+/* Take all bytes out of the queue, and compare them with the expected bytes. */
 static void comes_out_as(ws_send_queue *q, const char *expected, apr_size_t len, const char *name)
 {
     apr_size_t bytes = ws_send_queue_bytes(q);
@@ -74,15 +74,15 @@ static void bytes_keep_their_order(void)
     COMES_OUT_AS(&q,
                  "one two three\x81\x04"
                  "fourfive",
-                 "data that was appended, then a pushed frame");
+                 "appended data is sent before a frame that was pushed later");
 
     append(&q, "abcdef", "");
     take(&q, 3);
     append(&q, "ghi", "");
-    COMES_OUT_AS(&q, "abcdefghi", "data appended to a partly sent buffer");
+    COMES_OUT_AS(&q, "abcdefghi", "data can be appended to a partly sent buffer");
 
     f = ws_frames_build(FIN | WS_OP_BINARY, "shared", 6);
-    f->size = f->len; /* allocated with its exact size */
+    f->size = f->len; /* as if the frame was allocated with its exact size */
     ws_send_queue_push(&q, ws_frames_ref(f), 0);
     append(&q, "own", "");
     is_mem(f->data, f->len, "\x82\x06shared", 8, "data are not appended to a shared frame");
@@ -116,7 +116,8 @@ static void control_frames_go_first(void)
     q.ring->partial = 1;
     control(&q, WS_OP_PING, "p");
     COMES_OUT_AS(&q, "rest\x89\x01p", "a Ping waits for the rest of a frame");
-    is_int(q.ring && q.ring->partial, 0, "the partial frame is forgotten when it is sent");
+    is_int(q.ring && q.ring->partial, 0,
+           "when the partial frame is sent, a Ping no longer waits for it");
 
     append(&q, "rest", "");
     q.ring->partial = 1;
@@ -180,12 +181,12 @@ static void frames_have_the_shortest_header(void)
         ws_frames_unref(f);
     }
     ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-1),
-       "a frame as large as all memory is refused");
+       "a frame as large as the address space is refused");
     ok(!ws_frames_build(FIN | WS_OP_BINARY, payload, (apr_size_t)-20),
-       "a frame slightly smaller than all memory is refused");
+       "a frame slightly smaller than the address space is refused");
 }
 
-/* Random pushes, appends and partial writes against a plain array. */
+/* Compare random pushes, appends and partial writes with a plain array. */
 static void agrees_with_a_plain_array(void)
 {
     static unsigned char expected[OUT_MAX];
@@ -223,7 +224,7 @@ static void agrees_with_a_plain_array(void)
         most = ws_send_queue_count(&q) > most ? ws_send_queue_count(&q) : most;
         counted &= ws_send_queue_bytes(&q) == len - out_len;
     }
-    ok(most > 16, "the ring has grown");
+    ok(most > 16, "the queue's ring buffer has grown");
     ok(counted, "the number of queued bytes is always right");
     take(&q, OUT_MAX);
     is_mem(out, out_len, expected, len, "all bytes come out, in order");

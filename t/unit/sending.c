@@ -26,7 +26,7 @@ static void sends_of_a_callback_leave_together(rig *r)
     int fd[2];
     char packet[100] = {0};
     wire w;
-    /* Sockets that preserve the boundaries of writes. */
+    /* These sockets preserve the boundaries of writes. */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0) {
         bail_out("socketpair: %s", strerror(errno));
     }
@@ -71,7 +71,7 @@ static void a_client_that_is_too_slow_is_closed(rig *r)
     const char *text;
     wire w = enter_narrow(r, "a");
     as_callback(id_of(r, "a"), send_until_full, &f);
-    is_int(f.last, WS_FULL, "a client that does not read: the queue gets full");
+    is_int(f.last, WS_FULL, "when a client does not read, the queue becomes full");
     ok(f.queued > 0, "%d messages are sent and %d queued before", f.sent, f.queued);
     ok(f.most >= 1 << 20 && f.most < (1 << 20) + 10000 + 128 * 1024,
        "the queue holds WebSocketSendQueue bytes and at most one message more: %zu", f.most);
@@ -147,7 +147,7 @@ static void a_stream_goes_on_at_on_drain(rig *r)
         sprintf(message, "%d", i);
         right += !strcmp(wire_next(&w), describe(expected, BINARY, message, sizeof(message)));
     }
-    is_int(right, STREAM, "a stream that stops at WS_QUEUED and goes on at on_drain arrives");
+    is_int(right, STREAM, "a stream that waits for on_drain after WS_QUEUED arrives");
     ok(waits > 1, "the handler had to wait %d times", waits);
     leave(&w, "a");
 }
@@ -192,7 +192,7 @@ static void reading_waits_for_a_long_queue(rig *r)
                  "the client reads the queued message");
     while (!strcmp(strcpy(text, told("a")), "drain")) {
     }
-    is_str(text, "text \"hello\"", "after that, its message is read");
+    is_str(text, "text \"hello\"", "after that, the client's message is read");
     leave(&w, "a");
 }
 

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The slab's slots: each has one owner at a time, never moves, and is reused in turn. */
+/** A slab allocates slots of one size. A slot has one owner at a time, and never moves in memory.
+ *  The slot that has been free longest is reused first. */
 
 #include "base/slab.h"
 
@@ -46,7 +47,7 @@ int main(void)
     ok(!ws_slab_at(&s, WS_SLAB_SLOTS), "a slot number beyond the maximum is not found");
     ok(!ws_slab_at(&s, 0xFFFFFFFFu), "the largest number is not found");
 
-    /* Free slots of the last chunk are used before those returned now. */
+    /* The slab uses the free slots of the last chunk before the slots that are returned now. */
     ws_slab_give(&s, slot[5]);
     ws_slab_give(&s, slot[3]);
     for (unsigned i = N; i < 4 * WS_SLAB_CHUNK; i++) {
@@ -62,7 +63,7 @@ int main(void)
     is_int(ws_slab_init(&s, 1), 0, "a slab of the smallest slots is initialized");
     for (unsigned i = 0; i < WS_SLAB_SLOTS; i++) {
         if (!ws_slab_take(&s, &p)) {
-            bail_out("slot %u of %u is not given", i, WS_SLAB_SLOTS);
+            bail_out("slot %u of %u cannot be allocated", i, WS_SLAB_SLOTS);
         }
     }
     ok(!ws_slab_take(&s, &p), "a slab with the maximum number of slots is full");

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Short and bulky input on one connection: nothing is lost, and the order stays. With io_uring the
- *  kernel receives short input, and the engine reads bulky input. */
+/** Short and long input on one connection must not be lost or reordered. With io_uring, the kernel
+ *  receives short input into a ring of buffers, and the engine reads long input itself. */
 
 #include "t/unit/rig.h"
 
@@ -28,7 +28,7 @@ static void look_at_queue(ws_conn *c, void *arg)
     *(int *)arg = (c->held & WS_HELD_QUEUE) != 0;
 }
 
-/* Whether the engine has stopped reading because the client does not read. */
+/* @return whether the engine has stopped reading because the client does not read */
 static int is_held(rig *r)
 {
     int held = -1;
@@ -62,20 +62,21 @@ static void bulk_is_read_short_input_is_received(rig *r)
 {
     int ring = rig_backend() == WS_BACKEND_URING, right = 0;
     wire w = enter(r, "a");
-    is_int(is_direct(r), 0, "a new connection: the kernel receives the input");
+    is_int(is_direct(r), 0, "on a new connection, the kernel receives the input");
     send_at_once(r, &w, 20000);
     ok(comes_back(&w, 20000), "a long message is echoed");
-    is_int(is_direct(r), ring, "after a long message, io_uring: the engine reads the input");
+    is_int(is_direct(r), ring,
+           "after a long message, the engine reads the input, if the backend is io_uring");
     for (int i = 0; i < 5; i++) {
         send_at_once(r, &w, 100);
         right += comes_back(&w, 100);
     }
-    is_int(is_direct(r), ring, "after a few short messages, the engine still reads");
+    is_int(is_direct(r), ring, "after a few short messages, this does not change");
     for (int i = 0; i < 20; i++) {
         send_at_once(r, &w, 100);
         right += comes_back(&w, 100);
     }
-    is_int(is_direct(r), 0, "after many short messages, the kernel receives again");
+    is_int(is_direct(r), 0, "after many short messages, the kernel receives the input again");
     is_int(right, 25, "all short messages are echoed");
     leave(&w, "a");
 }
@@ -108,7 +109,7 @@ typedef struct sender {
     int fd, messages;
 } sender;
 
-/* Unlike wire_frame(), this does not read while it sends. */
+/* Send messages. Unlike wire_frame(), this function does not read while it sends. */
 static void *send_many(void *arg)
 {
     sender *s = arg;
@@ -129,8 +130,8 @@ static void *send_many(void *arg)
     return NULL;
 }
 
-/* More than the send queue and both sockets hold: the engine stops reading until the client
- * reads. */
+/* The client sends more than the send queue and both sockets hold. Therefore the engine stops
+ * reading until the client reads. */
 static void a_client_that_reads_late(rig *r)
 {
     wire w = enter_narrow(r, "a");
@@ -182,12 +183,12 @@ static void cut_in_bulk(rig *r)
     wire_send(&w, stream, BULK / 2);
     wire_free(&w);
     told_is("a", "close 1006 \"\"",
-            "a client that ends inside the next message: on_close gets 1006");
+            "when a client disconnects inside the next message, on_close gets 1006");
     nobody_is_left(r);
     free(stream);
 }
 
-/* The ring has 128 buffers. */
+/* More connections receive input at the same time than the ring has buffers, which is 128. */
 static void more_connections_than_buffers(rig *r)
 {
     wire *w = calloc(CROWD, sizeof(*w));

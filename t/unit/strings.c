@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handshake's strings of a connection: packed into one block, and found again. */
+/** A connection packs the strings of its handshake into one block, and finds them again. */
 
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@ static char *packed(const ws_strings *s)
 
 int main(void)
 {
-    /* A name that begins another name, a value that equals a name, and empty values. */
+    /* One name is the beginning of another, one value equals a name, and some values are empty. */
     const char *const headers[] = {"Cookie", "a=b; c=d", "X", "",        "X-Empty", "",  "X-Name",
                                    "Host",   "Host",     "h", "X-Name-", "last",    NULL};
     ws_strings all = {"/uri", "a=1&b=2", "user", "192.0.2.1", "chat", headers};

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The timer wheel, with a simulated clock. */
+/** Tests the timer wheel with a simulated clock. */
 
 #include "event/timer_wheel.h"
 #include "t/unit/tap.h"
@@ -178,15 +178,15 @@ static void a_loop_that_was_held_up_misses_nothing(void)
         t[i] = unset();
         ws_timer_wheel_set(&wheel, &t[i].alarm, i * 977);
     }
-    now = 50 * 977 + 100 * TURN; /* the wheel does not run during this time */
+    now = 50 * 977 + 100 * TURN; /* the wheel was not run for this time */
     ws_timer_wheel_run(&wheel, now);
     for (unsigned i = 0; i < 50; i++) {
         fired += t[i].fired == 1;
     }
-    is_int(fired, 50, "all fire in the first run after a long time");
+    is_int(fired, 50, "all alarms fire when the wheel is run after a long time");
 }
 
-/* Compares a wheel with an array, over hours of random operations and a wrap of the clock. */
+/* Compare a wheel with an array during hours of random operations, in which the clock wraps. */
 static void agrees_with_a_plain_list(void)
 {
     enum { N = 200 };
@@ -240,7 +240,7 @@ static void an_idle_loop_sleeps(void)
     ws_timer_wheel_set(&wheel, &t.alarm, now + 3600000);
     turns = pass(3600000);
     ok(turns <= 3600000 / (int)(TURN - TICK) + 1,
-       "an alarm in an hour wakes the loop once a turn of the wheel at most");
+       "an alarm in an hour wakes the loop at most once in each turn of the wheel");
 }
 
 int main(void)

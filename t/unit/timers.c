@@ -4,11 +4,11 @@
 
 #include "t/unit/rig.h"
 
-/* Each call adds one line to the record: "NAME N". */
+/* A timer whose calls add lines "NAME N" to the record. */
 typedef struct timer {
     const char *name;
     ws_timer *t;
-    struct timer *other; /* stopped by stop_other */
+    struct timer *other; /* the timer that stop_other stops */
     apr_uint32_t delay, interval;
     ws_timer_fn fn;
     long long started, fired[32]; /* milliseconds */
@@ -80,8 +80,8 @@ static void stop(ws_conn *c, void *arg)
     ws_timer_stop(c, ((timer *)arg)->t);
 }
 
-/* Stopped in on_close. Atomic, since ThreadSanitizer does not see that what a ring receives was
- * sent before. */
+/* The timer that on_close stops. Atomic, because ThreadSanitizer does not see that data which a
+ * ring receives was sent before. */
 static timer *_Atomic farewell;
 
 static void stop_in_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
@@ -97,7 +97,7 @@ static void stop_in_on_close(ws_conn *c, int code, const char *reason, apr_size_
 static const ws_handler on_the_loop = {CALLBACKS};
 static const ws_handler blocking = {.flags = WS_BLOCKING, CALLBACKS};
 
-/* Wait until a timer that starts now has fired: earlier timers were due before it. */
+/* Wait until a new timer has fired. All earlier timers with this delay have then fired, too. */
 static void let_time_pass(rig *r, const char *name, apr_uint32_t delay)
 {
     timer t = {.name = "passed", .delay = delay, .fn = fire};
@@ -126,7 +126,7 @@ static void a_slow_callback_does_not_hasten_it(rig *r)
     timer t = {.name = "late", .delay = 100, .fn = fire};
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start_late, &t);
-    told_is("late", "1 of a", "a timer that is started late in a callback");
+    told_is("late", "1 of a", "a timer that is started late in a callback fires");
     ok(t.fired[0] - t.started >= 99,
        "a timer started late in a callback has its whole delay: %lld of 100 ms",
        t.fired[0] - t.started);
@@ -175,7 +175,7 @@ static void stopped_inside(rig *r)
     timer b = {.name = "either", .delay = 20, .fn = fire_and_stop_other};
     wire w = enter(r, "a");
     as_callback(id_of(r, "a"), start, &t);
-    told_is("itself", "1 of a", "a timer that stops itself");
+    told_is("itself", "1 of a", "a timer that stops itself fires");
     let_time_pass(r, "a", 100);
     is_int(t.calls, 1, "a timer that stops itself fires once");
     as_callback(id_of(r, "a"), start, &o);
@@ -184,7 +184,7 @@ static void stopped_inside(rig *r)
     a.other = &b;
     b.other = &a;
     as_callback(id_of(r, "a"), start_two, &a);
-    told_is("either", "1 of a", "of two that stop each other");
+    told_is("either", "1 of a", "one of two timers that stop each other fires");
     let_time_pass(r, "a", 100);
     is_int(a.calls + b.calls, 1, "of two timers that stop each other, one fires");
     leave(&w, "a");
@@ -201,7 +201,7 @@ static void stopped_before(rig *r)
     as_callback(id_of(r, "a"), stop, &t);
     as_callback(id_of(r, "a"), start, &v);
     farewell = &u;
-    /* one timer stopped, one stopped in on_close, one that ends with the connection */
+    /* The test has stopped one timer, on_close stops another, and one ends with the connection. */
     leave(&w, "a");
     farewell = NULL;
 }
@@ -278,7 +278,7 @@ int main(void)
                                   NULL};
     diag("on the loop");
     rig_run((rig){0}, &on_the_loop, 1, tests);
-    diag("on threads of their own");
+    diag("on pool threads");
     rig_run((rig){0}, &blocking, 1, tests);
     return done_testing();
 }

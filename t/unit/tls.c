@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS connections with a client that uses OpenSSL directly. Each test runs with TLS 1.2 and
- *  1.3. */
+/** TLS connections of the engine, with a client that uses OpenSSL directly. Each test runs with TLS
+ *  1.2 and with TLS 1.3. */
 
 #include "t/unit/tls.h"
 
@@ -89,7 +89,7 @@ static void long_messages(rig *r)
         w = tls_enter_pair(r, "a", fd);
         for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
             wire_frame(&w, FIN | BINARY, data, sizes[i]);
-            wire_next_is(&w, describe(text, BINARY, data, sizes[i]), "%zu bytes there and back",
+            wire_next_is(&w, describe(text, BINARY, data, sizes[i]), "%zu bytes are echoed",
                          sizes[i]);
         }
         leave(&w, "a");
@@ -97,7 +97,7 @@ static void long_messages(rig *r)
     free(data);
 }
 
-/* Many messages in one read: each in its own record, or all in one record. */
+/* Send many messages together, each in its own TLS record or all in long records. */
 static void many_at_once(rig *r)
 {
     enum { MANY = 20000 };
@@ -140,7 +140,7 @@ static void records_that_openssl_has_read(rig *r)
         n = rig_newcomer(r, fd[1], "a");
         n.ssl = shake_hands(fd, &w);
         SSL_set_read_ahead(n.ssl, 1);
-        if (early) { /* httpd has read half a frame from it */
+        if (early) { /* httpd has read half of a frame */
             n.early = "\x81\x85\x00\x00\x00\x00\x65\x61";
             n.early_len = 8;
             wire_send(&w, "rly", 3);
@@ -173,7 +173,7 @@ static void key_updates(rig *r)
     size_t n = 0;
     int right = 0;
     wire w = tls_enter(r, "a");
-    /* each piece holds a KeyUpdate and a message; the server reads all pieces in one read */
+    /* Each piece contains a KeyUpdate and a message. The server reads all pieces in one read. */
     for (int i = 0; i < 20; i++) {
         sprintf(text, "%d", i);
         n += sealed(&w, cipher + n, sizeof(cipher) - n, i % 2, plain,
@@ -184,7 +184,7 @@ static void key_updates(rig *r)
         sprintf(text, "text \"%d\"", i);
         right += !strcmp(told("a"), text) && !strcmp(wire_next(&w), text);
     }
-    is_int(right, 20, "messages behind KeyUpdates, and answers under new keys");
+    is_int(right, 20, "messages after KeyUpdates are delivered, and answers use the new keys");
     wire_text(&w, "still");
     told_is("a", "text \"still\"", "after KeyUpdates, a message is delivered");
     wire_next_is(&w, "text \"still\"", "after KeyUpdates, the message is echoed");
@@ -217,7 +217,7 @@ static void a_key_update_while_much_waits(rig *r)
         pongs = !strcmp(next, "pong \"ping\"");
         right += !strcmp(next, describe(text, BINARY, much, sizeof(much)));
     }
-    is_int(right, 4, "a client that updates its keys before it reads gets what waited");
+    is_int(right, 4, "a client that updates its keys before it reads gets the queued messages");
     wire_text(&w, "still");
     do { /* the Pings may have been queued after all messages */
         strcpy(text, wire_next(&w));
@@ -250,7 +250,7 @@ static void a_client_that_is_too_slow(rig *r)
     while (!strcmp(text = wire_next(&w), expected)) {
         right++;
     }
-    is_int(right, taken, "%d messages that were taken arrive", taken);
+    is_int(right, taken, "all %d accepted messages arrive", taken);
     is_str(text, "close 1008 \"too slow\"", "after that, the client gets a Close frame with 1008");
     wire_close(&w, 1008, "");
     wire_next_is(&w, "close_notify", "after the Close frame, TLS ends");
@@ -345,7 +345,7 @@ static void ends(rig *r)
     size_t n;
     wire w = tls_enter(r, "a");
     SSL_shutdown(w.ssl);
-    told_is("a", "close 1006 \"\"", "close_notify without Close is 1006");
+    told_is("a", "close 1006 \"\"", "after close_notify without a Close frame, on_close gets 1006");
     wire_free(&w);
 
     w = tls_enter(r, "a");
@@ -355,9 +355,9 @@ static void ends(rig *r)
     SSL_shutdown(w.ssl);
     n = (size_t)BIO_read(memory, cipher, sizeof(cipher));
     SSL_set0_wbio(w.ssl, BIO_new_socket(w.fd, BIO_NOCLOSE));
-    send_raw(&w, cipher, n); /* both arrive in one read, and the socket stays open */
+    send_raw(&w, cipher, n); /* both arrive in one read; the client does not close the socket */
     told_is("a", "text \"last\"", "a message before close_notify is delivered");
-    told_is("a", "close 1006 \"\"", "close_notify after a message: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "after a message and close_notify, on_close gets 1006");
     wire_free(&w);
 
     w = tls_enter(r, "a");
@@ -365,7 +365,7 @@ static void ends(rig *r)
     send_raw(&w, cipher, n);
     wire_free(&w);
     told_is("a", "text \"last\"", "a message before a truncation is delivered");
-    told_is("a", "close 1006 \"\"", "a truncation after a message: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "after a message and a truncation, on_close gets 1006");
 
     w = tls_enter(r, "a");
     n = sealed(&w, cipher, sizeof(cipher), -1, plain, frame_put(plain, FIN | TEXT, "last", 4));
@@ -379,7 +379,7 @@ static void ends(rig *r)
     memcpy(cipher + n, "this is no TLS record", 21);
     send_raw(&w, cipher, n + 21);
     told_is("a", "text \"last\"", "a message before garbage is delivered");
-    told_is("a", "close 1006 \"\"", "garbage after a message: on_close gets 1006");
+    told_is("a", "close 1006 \"\"", "after a message and garbage, on_close gets 1006");
     wire_free(&w);
 
     w = tls_enter(r, "a");
@@ -395,7 +395,7 @@ static void ends(rig *r)
     wire_free(&w);
     told_is(
         "a", "close 1000 \"\"",
-        "a client that does not wait for the answer to its Close frame: on_close gets its code");
+        "when a client does not wait for the answer to its Close frame, on_close gets its code");
 }
 
 static void renegotiation_is_refused(rig *r)
@@ -410,7 +410,8 @@ static void renegotiation_is_refused(rig *r)
     }
     ok(SSL_get_error(w.ssl, -1) == SSL_ERROR_SSL, "a client that renegotiates is refused");
     told_is("a", "close 1006 \"\"", "the connection of a client that renegotiates ends");
-    is_int(ws_send_to(id, WS_TEXT, "x", 1), WS_QUEUED, "after that, its id has no connection");
+    is_int(ws_send_to(id, WS_TEXT, "x", 1), WS_QUEUED,
+           "after that, the client's id has no connection");
     wire_free(&w);
 }
 
@@ -470,7 +471,7 @@ static void break_it(ws_loop *loop, void *arg)
     ws_conn_end(LIST_FIRST(&loop->heads[0]), "the test says so");
 }
 
-/* TLS ends with close_notify, regardless of how the WebSocket ends: RFC 8446, section 6.1. */
+/* The server must send close_notify, however the WebSocket ends: RFC 8446, section 6.1. */
 static void the_end_is_notified(rig *r)
 {
     wire w = tls_enter(r, "a");

@@ -1,17 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Fairness: how much work one connection may cause in a turn of its loop, and how much may be
- *  queued for a loop. */
+/** Fairness: the work that one connection can cause in an iteration of its loop is limited, and so
+ *  is the number of bytes that wait for a loop. */
 
 #include "channels/channels.h"
 #include "t/unit/rig.h"
 
 enum { MANY = 3000, LONG = 20000 };
 
-/* All atomic. */
-static int of_a;               /* messages of connection "a" in all */
-static int of_a_when_b;        /* the same number at the first message of "b" */
-static apr_size_t most_posted; /* maximum of bytes queued for the loop */
+/* These three variables are atomic. */
+static int of_a;               /* number of messages of connection "a" */
+static int of_a_when_b;        /* of_a when the first message of "b" arrived */
+static apr_size_t most_posted; /* maximum number of bytes that waited for the loop */
 static char answer[LONG];
 
 static void watch_posted(const ws_conn *c)
@@ -29,7 +29,7 @@ static void forget_counts(void)
     __atomic_store_n(&most_posted, 0, __ATOMIC_RELAXED);
 }
 
-/* Echo the messages of "b", and count those of "a". @return whether it was "a" */
+/* Echo a message of "b", or count a message of "a". @return whether the message is from "a" */
 static int counts(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     if (*name_of(c) == 'b') {
@@ -71,8 +71,8 @@ static const ws_handler by_broadcast = {
 static const ws_handler counting = {
     .on_open = rec_open, .on_message = only_count, .on_close = rec_close};
 
-/* Send many short messages of "a", then one of "b". All are in the sockets before the loop
- * reads. */
+/* Send many short messages of "a", then one of "b". The loop is blocked until all are in the
+ * sockets. */
 static void send_both(rig *r, wire *a, wire *b)
 {
     unsigned char *stream = malloc((size_t)MANY * 16);
@@ -106,9 +106,9 @@ static void answers_by_id_are_bounded(rig *r)
 {
     wire a = enter(r, "a"), b = enter(r, "b");
     send_both(r, &a, &b);
-    wire_next_is(&b, "text \"b\"", "another client is answered while one asks for much");
+    wire_next_is(&b, "text \"b\"", "another client is answered while one client causes much work");
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
-       "another client is answered before all of a busy client: behind %d",
+       "another client is answered after only %d messages of a busy client",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     is_int(answers(&a, BINARY, MANY), MANY, "the busy client that reads late gets all answers");
     ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) < (1 << 20),
@@ -125,7 +125,7 @@ static void broadcasts_are_bounded(rig *r)
     while (strcmp(wire_next(&b), "text \"b\"")) {
     }
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
-       "another client is answered behind %d broadcasts",
+       "another client is answered after only %d broadcasts",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) < (1 << 20),
        "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
@@ -136,7 +136,7 @@ static void broadcasts_are_bounded(rig *r)
     forget("b");
 }
 
-/* ---- Short messages to many ---- */
+/* ---- Short messages to many connections ---- */
 
 enum { SUBSCRIBERS = 100 };
 
@@ -177,7 +177,7 @@ static void short_messages_to_many_are_bounded(rig *r)
     while (strcmp(wire_next(&b), "text \"b\"")) {
     }
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < MANY / 2,
-       "another client is answered behind %d messages to all",
+       "another client is answered after only %d messages to all",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     wire_free(&a);
     wire_free(&b);
@@ -251,12 +251,12 @@ static void inflated_bytes_count(rig *r)
     send_both(r, &a, &b);
     wire_next_is(&b, "text \"b\"", "another client is answered");
     ok(__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < 10,
-       "it is answered behind %d messages that become 1 MiB each",
+       "the other client is answered after only %d messages that become 1 MiB each",
        __atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED));
     while (__atomic_load_n(&of_a, __ATOMIC_RELAXED) < MANY) {
         turns(r, 0);
     }
-    ok(1, "all messages that become 1 MiB arrive, too");
+    ok(1, "all messages that become 1 MiB are delivered, too");
     leave(&b, "b");
     wire_free(&a);
     told_is("a", "close 1006 \"\"", "on_close");
@@ -274,7 +274,7 @@ static void inflated_bytes_are_limited(rig *r)
     nobody_is_left(r);
 }
 
-/* ---- From other threads ---- */
+/* ---- Messages from other threads ---- */
 
 static void send_many(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
@@ -295,7 +295,7 @@ static void a_blocking_callback_waits(rig *r)
     wire a = enter(r, "a");
     forget_counts();
     wire_text(&a, "go");
-    told_is("a", "sent some", "a callback that sends to a client that does not read must stop");
+    told_is("a", "sent some", "a callback that sends to a client that does not read gets WS_FULL");
     ok(__atomic_load_n(&most_posted, __ATOMIC_RELAXED) <= (1 << 20) + 2 * LONG,
        "at most %zu bytes waited for the loop", __atomic_load_n(&most_posted, __ATOMIC_RELAXED));
     wire_free(&a);
@@ -315,7 +315,7 @@ static void what_waits_for_a_loop_is_bounded(rig *r)
     while ((last = ws_send_to(id, WS_BINARY, much, SIZE)) == WS_QUEUED && n < 1000) {
         n++;
     }
-    is_int(last, WS_FULL, "ws_send_to() to a blocked loop returns WS_FULL behind %d MiB", n);
+    is_int(last, WS_FULL, "ws_send_to() to a blocked loop returns WS_FULL after %d MiB", n);
     is_int(ws_broadcast(&r->location, WS_BINARY, much, SIZE, 0), WS_FULL,
            "ws_broadcast() to a blocked loop returns WS_FULL");
     is_int(ws_close_id(id, 1000, NULL), WS_QUEUED,

@@ -8,7 +8,7 @@
 
 #include "t/unit/tap.h"
 
-/* @return the URL's parts in one line */
+/* Parse a URL. @return its parts in one line, or the error */
 static const char *parts(const char *text)
 {
     static char line[4 * WS_URL_SIZE];

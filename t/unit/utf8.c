@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** UTF-8 in pieces: RFC 3629. Invalid text is refused at its first invalid byte. */
+/** Checks UTF-8 that arrives in pieces: RFC 3629. The first invalid byte must be refused. */
 
 #include "protocol/utf8.h"
 
@@ -10,7 +10,7 @@
 #include "t/unit/random.h"
 #include "t/unit/tap.h"
 
-/* ---- The reference: the grammar of RFC 3629, section 4, literally ---- */
+/* ---- The reference, which follows the grammar of RFC 3629, section 4, literally ---- */
 
 static const struct {
     size_t len;
@@ -89,7 +89,7 @@ static const struct {
     {"RFC 3629, section 3: the overlong C0 80", "\xC0\x80", WRONG},
     {"RFC 3629, section 10: the overlong slash 2F C0 AE 2E 2F", "\x2F\xC0\xAE\x2E\x2F", WRONG},
     {"RFC 3629, section 10: ED A1 8C ED BE B4, surrogates", "\xED\xA1\x8C\xED\xBE\xB4", WRONG},
-    {"no text at all", "", WHOLE},
+    {"an empty text", "", WHOLE},
     {"U+0080, the first of two bytes", "\xC2\x80", WHOLE},
     {"U+07FF, the last of two bytes", "\xDF\xBF", WHOLE},
     {"U+0800, the first of three bytes", "\xE0\xA0\x80", WHOLE},
@@ -99,21 +99,21 @@ static const struct {
     {"U+10000, the first of four bytes", "\xF0\x90\x80\x80", WHOLE},
     {"U+10FFFF, the last of all", "\xF4\x8F\xBF\xBF", WHOLE},
     {"F4 8F may yet become U+10FFFF", "\xF4\x8F", CUT},
-    {"F4 90 is beyond U+10FFFF already", "\xF4\x90", WRONG},
+    {"F4 90 is already beyond U+10FFFF", "\xF4\x90", WRONG},
     {"ED 9F may yet become U+D7FF", "\xED\x9F", CUT},
-    {"ED A0 is a surrogate already", "\xED\xA0", WRONG},
+    {"ED A0 is already a surrogate", "\xED\xA0", WRONG},
     {"E0 A0 may yet become U+0800", "\xE0\xA0", CUT},
-    {"E0 9F is overlong already", "\xE0\x9F", WRONG},
+    {"E0 9F is already overlong", "\xE0\x9F", WRONG},
     {"F0 90 may yet become U+10000", "\xF0\x90", CUT},
-    {"F0 8F is overlong already", "\xF0\x8F", WRONG},
+    {"F0 8F is already overlong", "\xF0\x8F", WRONG},
     {"C1 begins nothing", "\xC1", WRONG},
     {"F5 begins nothing", "\xF5", WRONG},
     {"FF begins nothing", "\xFF", WRONG},
     {"a continuation byte alone", "\x80", WRONG},
-    {"one behind a whole character", "\xC3\xBC\x80", WRONG},
-    {"one behind ASCII", "a\x80", WRONG},
+    {"a continuation byte after a complete character", "\xC3\xBC\x80", WRONG},
+    {"a continuation byte after ASCII", "a\x80", WRONG},
     {"a lead byte without its continuation", "\xC3z", WRONG},
-    {"a lead byte behind a lead byte", "\xE2\xC3", WRONG},
+    {"a lead byte after a lead byte", "\xE2\xC3", WRONG},
 };
 
 static void quoted_texts(const char *way)
@@ -126,8 +126,8 @@ static void quoted_texts(const char *way)
 
 /* ---- Every sequence ---- */
 
-/* A sequence alone, and at each offset of a longer text, so that it crosses the vectors'
- * borders. */
+/* Each sequence is checked alone and at each offset of a text of this length, so that it crosses
+ * the boundaries of vectors. */
 enum { SPAN = 100 };
 
 static size_t wrong_count;
@@ -161,7 +161,7 @@ static void sequence(const unsigned char *s, size_t len)
     }
 }
 
-/* The sequence inside ASCII, where it must not be incomplete, and at the end of a text. */
+/* Check the sequence at the end of a text, and inside ASCII, where it must be complete. */
 static void sequence_inside(const unsigned char *s, size_t len, size_t at)
 {
     static unsigned char text[SPAN];
@@ -178,8 +178,8 @@ static void sequence_inside(const unsigned char *s, size_t len, size_t at)
     }
 }
 
-/* All sequences that begin with these bytes. After an invalid byte, and for the fourth byte,
- * only the bounds of the grammar's ranges are tried. */
+/* Check all sequences that begin with these bytes. After an invalid byte, and for the fourth byte,
+ * try only the bounds of the grammar's ranges. */
 static void sequences(unsigned char s[4], size_t len)
 {
     static const unsigned char bounds[] = {0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0,
@@ -210,12 +210,12 @@ static void sequences_at_every_place(const char *way)
             sequence_inside((const unsigned char *)quoted[i].text, strlen(quoted[i].text), at);
         }
     }
-    none_wrong(way, "the quoted texts at every place of a vector");
+    none_wrong(way, "the examples at every offset in a vector");
 }
 
 /* ---- Random texts ---- */
 
-/* A random character. @return its length */
+/* Write a random character. @return its length */
 static size_t random_character(unsigned char *out, size_t most)
 {
     size_t row;
@@ -229,7 +229,8 @@ static size_t random_character(unsigned char *out, size_t most)
     return grammar[row].len;
 }
 
-/* Valid text with some random bytes; sometimes with long runs of ASCII, or cut at its end. */
+/* Write a text with some random bytes as mistakes. The text may have long runs of ASCII, or be cut
+ * at its end. */
 static void random_text(unsigned char *out, size_t len, int mistakes)
 {
     size_t i = 0;
@@ -270,8 +271,8 @@ static void every_length_at_every_alignment(const char *way)
     }
     none_wrong(way, "random texts of 0 to 300 bytes at 64 alignments");
     ok(seen[WHOLE] > 1000 && seen[CUT] > 1000 && seen[WRONG] > 1000,
-       "%s: of which %zu were whole, %zu cut and %zu wrong", way, seen[WHOLE], seen[CUT],
-       seen[WRONG]);
+       "%s: of the random texts, %zu were valid, %zu incomplete and %zu invalid", way, seen[WHOLE],
+       seen[CUT], seen[WRONG]);
 }
 
 static void nothing_beyond_is_read(const char *way)
@@ -287,10 +288,10 @@ static void nothing_beyond_is_read(const char *way)
             }
         }
     }
-    none_wrong(way, "0 to 300 bytes at both fences of memory");
+    none_wrong(way, "0 to 300 bytes without access beyond them");
 }
 
-/* In pieces: the verdict after each piece must be that on the whole text so far. */
+/* Check a text in pieces. The verdict after each piece must be that on the text so far. */
 static void pieces(const unsigned char *text, size_t len, size_t longest)
 {
     ws_utf8_state state = WS_UTF8_START;
@@ -316,7 +317,7 @@ static void known_in_any_pieces(const char *way)
         random_text(text, len, round % 3 == 0);
         pieces(text, len, round % 2 ? 4 : 150);
     }
-    none_wrong(way, "random pieces of random texts, judged after each");
+    none_wrong(way, "random texts in random pieces, with a verdict after each piece");
 }
 
 static void known_at_the_first_bad_byte(const char *way)
@@ -334,7 +335,7 @@ static void known_at_the_first_bad_byte(const char *way)
             }
         }
     }
-    none_wrong(way, "byte by byte, refused at the first that cannot be right");
+    none_wrong(way, "random texts byte by byte, refused at the first invalid byte");
 }
 
 static void refused_for_ever(const char *way)
@@ -372,7 +373,7 @@ static void a_big_text(const char *way)
             }
             text[at] = was;
         }
-        none_wrong(way, "and one bad byte in it is found");
+        none_wrong(way, "a single invalid byte in a long text is found");
     }
 }
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Descriptors of handlers: on the loop, and on the pool threads of a WS_BLOCKING handler. */
+/** Handlers watch descriptors, on the loop or, with WS_BLOCKING, on pool threads. */
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@ typedef struct pair {
     ws_watch *w;
     struct pair *other; /* the watch that stop_other stops */
     int calls;
-    int fail; /* starting the watch must fail */
+    int fail; /* whether ws_watch_start() must fail */
 } pair;
 
 /* on_close stops this watch and closes its descriptor. Atomic, because ThreadSanitizer does not
@@ -60,7 +60,7 @@ static void say(const pair *p, const char *text)
     }
 }
 
-/* Read one byte, so that the loop reports the remaining bytes again. */
+/* Read only one byte, so that the loop reports the descriptor again. */
 static void take(ws_conn *c, int fd, unsigned events, void *arg)
 {
     pair *p = arg;
@@ -140,7 +140,8 @@ static void stop_and_reuse(ws_conn *c, void *arg)
     start(c, other);
 }
 
-/* Wait for two turns of the loop and a later callback: all events have been delivered. */
+/* Wait until all events have been delivered, which is after two iterations of the loop and a later
+ * callback. */
 static void settle(rig *r, const char *conn)
 {
     turns(r, 0);
@@ -205,9 +206,10 @@ static void one_stops_another(rig *r)
     say(&p, "x");
     say(&q, "x");
     let_loop_go(&h);
-    told_is("either", "'x' of a", "of two that are ready at once and stop each other");
+    told_is("either", "'x' of a",
+            "one of two watches that are ready at the same time and stop each other is called");
     settle(r, "a");
-    is_int(p.calls + q.calls, 1, "of two watches that stop each other, one is called");
+    is_int(p.calls + q.calls, 1, "of two watches that stop each other, only one is called");
     leave(&w, "a");
     pair_free(&p);
     pair_free(&q);
@@ -238,7 +240,7 @@ static void what_cannot_be_watched(rig *r)
     if (r->location.handler->flags & WS_BLOCKING) {
         p.fail = 0;
         as_callback(id_of(r, "a"), start, &p);
-        told_is("a", "close 1006 \"\"", "a file cannot be watched: the connection ends");
+        told_is("a", "close 1006 \"\"", "if a file is watched, the connection ends");
         log_lines--;
         wire_free(&w);
     }
@@ -258,7 +260,8 @@ static void they_end_with_the_connection(rig *r)
     as_callback(id_of(r, "a"), start, &p);
     as_callback(id_of(r, "a"), start, &q);
     farewell = &q;
-    leave(&w, "a"); /* one is stopped and closed in on_close, one ends with the connection */
+    /* on_close stops one watch and closes its descriptor. The other ends with the connection. */
+    leave(&w, "a");
     nobody_is_left(r);
     say(&p, "x");
     w = enter(r, "b");
@@ -304,7 +307,7 @@ int main(void)
                                   NULL};
     diag("on the loop");
     rig_run((rig){0}, &on_the_loop, 1, tests);
-    diag("on threads of their own");
+    diag("on pool threads");
     rig_run((rig){0}, &blocking, 1, tests);
     return done_testing();
 }

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The watchdog reports callbacks that block their loop. */
+/** The watchdog logs callbacks that block their loop. */
 
 #include "t/unit/rig.h"
 
@@ -13,7 +13,7 @@ static void wait_for_lines(int n)
 {
     for (int i = 0; lines() < n; i++) {
         if (i > PATIENCE) {
-            bail_out("the watchdog says nothing");
+            bail_out("the watchdog logs nothing");
         }
         usleep(1000);
     }
@@ -76,7 +76,7 @@ static void a_callback_is_named_while_it_runs(rig *r)
     nobody_is_left(r);
 }
 
-/* Together longer than the watchdog's time, but not each of them. */
+/* Many such callbacks together take longer than the watchdog's limit, but no single one does. */
 static void a_short_nap(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
     usleep(25000);
