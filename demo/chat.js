@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The chat page: talks to handlers/chat.c, and asks websocket-status once a second what moves. */
+/** The script of the chat page. It exchanges messages with the handler ws_chat, and reads the counters from websocket-status once a
+ *  second. */
 "use strict";
 
 const $ = id => document.getElementById(id);
@@ -20,7 +21,7 @@ const colour = process => `var(--p${process % COLOURS})`;
 /* ---- The connection ---- */
 
 let socket = null, own = "", delay = 500;
-const present = new Map(); // name by id
+const present = new Map(); // the members: id -> name
 
 function show(state) {
     $("state").textContent = $("state").dataset.state = state;
@@ -67,7 +68,7 @@ const told = {
         }
     },
     missed() {
-        $("said").append(make("li", {className: "note"}, "Something that was said is missing here."));
+        $("said").append(make("li", {className: "note"}, "Some messages are missing here."));
     },
     error({text}) {
         hint(text);
@@ -191,12 +192,12 @@ async function look() {
         drawRates();
         drawProcesses(children);
     } catch {
-        last = null; // the server is away; the chat says so
+        last = null; // the server does not answer; the chat already shows that
     }
     setTimeout(look, 1000);
 }
 
-/* ---- Guests: connections of this page that talk for a while ---- */
+/* ---- Guests: further connections of this page, each of which sends messages for a while ---- */
 
 const NAMES = ["Ada", "Alan", "Barbara", "Claude", "Donald", "Edsger", "Emmy", "Frances", "Grace", "Hedy", "Ida",
                "John", "Katherine", "Leslie", "Margaret", "Niklaus", "Radia", "Sophie", "Tim", "Vint"];

@@ -1,26 +1,29 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The connection to the echo handler. It lives in a worker of its own, so that what the page draws
- * is not counted as time on the way.
+ * The connection to the handler ws_echo. It is in a separate worker, so that the measured times do
+ * not include the time that the page takes to draw.
  *
- * Asked by the page:
+ * The page sends these requests to the worker:
  *   {ask: "open", url, offer}    {ask: "send", data}    {ask: "burst", total}    {ask: "close"}
- * Told to the page:
+ * The worker sends these events to the page:
  *   {tell: "open", protocol, extensions}
  *   {tell: "closed", code, reason, wasClean, opened}
- *   {tell: "refused", why}                the browser does not even try; why: an exception's name
- *   {tell: "sent", kind, size, text}      kind: text or binary; size in bytes; text: its beginning
+ *   {tell: "refused", why}                the browser has refused to connect; why: name of the
+ *                                         exception
+ *   {tell: "sent", kind, size, text}      a message was sent; kind: text or binary; size: bytes; text:
+ *                                         the beginning of the message
  *   {tell: "arrived", kind, size, text, ms, same}
- *                                         ms since it was sent; same: it is what was sent
- *   {tell: "burst", total, left, ms}      a burst has ended, with left pings not answered
+ *                                         an echo has arrived; ms: milliseconds since the message was
+ *                                         sent; same: whether the echo equals the message
+ *   {tell: "burst", total, left, ms}      a burst has ended; left: number of unanswered pings
  */
 "use strict";
 
 const SHOWN_BYTES = 24, SHOWN_LETTERS = 500;
 
 let socket = null;
-let waiting = []; // what was sent and has not come back: {data, at}, in the order it was sent
+let waiting = []; // messages without an echo so far, in the order they were sent: {data, at}
 let burst = null; // {total, left, at}
 
 function summary(data) {

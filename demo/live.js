@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The page of channels: notes/wall, with all that was kept, and who is there. */
+/** The script of the page about channels. It shows all notes in the history of the channel notes/wall, and the channel's members. */
 import {Channels} from './channel.js';
 
 const $ = id => document.getElementById(id);
@@ -11,7 +11,7 @@ const wall = live.subscribe('notes/wall', {after: 'all', watch: true, member: `g
 
 live.on('state', show);
 show();
-wall.on('gap', () => $('notes').append(item('Something is missing here.')));
+wall.on('gap', () => $('notes').append(item('Some notes are missing here.')));
 for (const event of ['join', 'leave', 'members']) {
     wall.on(event, () => $('here').replaceChildren(...[...wall.members.values()].map(member => item(member.data))));
 }

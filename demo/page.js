@@ -1,24 +1,24 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 "use strict";
 
-const ROUND_TRIPS = 200; // the latest, that the plot shows and the figures count
-const MESSAGES = 200;    // the latest, in the log
+const ROUND_TRIPS = 200; // number of latest round trips that the plot and the figures include
+const MESSAGES = 200;    // number of latest messages in the log
 
 const $ = id => document.getElementById(id);
 const secure = location.protocol === "https:";
-let ports = {[secure ? "wss" : "ws"]: location.port}; // until server.json has told both
+let ports = {[secure ? "wss" : "ws"]: location.port}; // until server.json is loaded, which has both ports
 
 const authority = scheme => location.hostname + (ports[scheme] ? `:${ports[scheme]}` : "");
 const bytes = n => n < 1024 ? `${n} B`
     : n < 1048576 ? `${+(n / 1024).toFixed(1)} KiB` : `${+(n / 1048576).toFixed(1)} MiB`;
 const digits = ms => ms.toFixed(ms < 1 ? 3 : ms < 100 ? 2 : 0);
 
-/* ---- The connection: echo.js holds it, here is what is shown of it ---- */
+/* ---- The connection, which echo.js has: its state on the page ---- */
 
 const echo = new Worker("echo.js");
 let state = "closed";
 let bursting = false;
-let again = false; // connect once more when the connection has closed
+let again = false; // connect again after the connection has closed
 
 function show(newState) {
     state = newState;
@@ -39,21 +39,21 @@ function hint(...parts) {
 const scheme = () => document.querySelector("[name=scheme]:checked").value;
 const offered = () => $("offer").value.split(/[\s,]+/).filter(name => name);
 
-/** Why it did not open is more than a browser tells a page. */
+/** Show possible reasons why the connection did not open. Browsers do not tell pages the actual reason. */
 function explain() {
     if (offered().length && !offered().includes("echo")) {
-        hint("The connection did not open. This server speaks the subprotocol echo, and a browser "
-             + "gives up when none of those that it offered is chosen.");
+        hint("The connection did not open. This server supports only the subprotocol echo. If the server "
+             + "chooses none of the offered subprotocols, the browser closes the connection.");
         return;
     }
     const a = document.createElement("a");
     a.href = a.textContent = `${scheme() === "wss" ? "https" : "http"}://${authority(scheme())}/`;
     if (scheme() === "wss" && !secure) {
-        hint("The connection did not open. The server's certificate is one that it made itself: visit ",
-             a, " once and accept it there.");
+        hint("The connection did not open. The server's certificate is self-signed. Visit ",
+             a, " once and accept the certificate there.");
     } else if (scheme() === "ws" && secure) {
-        hint("The connection did not open. Browsers may forbid ws on a page that came by https; the page at ",
-             a, " has no such limit.");
+        hint("The connection did not open. Browsers may forbid ws on a page that was loaded over https. Use the page at ",
+             a, " instead.");
     } else {
         hint("The connection did not open. Is the server still running?");
     }
@@ -78,7 +78,7 @@ function disconnect() {
 const told = {
     open({protocol, extensions}) {
         $("wire").textContent = scheme() === "wss" ? "wss: frames inside TLS"
-            : "ws: frames straight on TCP";
+            : "ws: frames directly over TCP";
         $("protocol").textContent = protocol || "none";
         $("extensions").textContent = extensions || "none";
         show("open");
@@ -98,7 +98,7 @@ const told = {
     },
     refused({why}) {
         if (why === "SyntaxError") {
-            hint("These subprotocols cannot be offered: none may come twice, and a name is made of "
+            hint("These subprotocols cannot be offered. Each may occur only once, and a name consists of "
                  + "letters, digits and !#$%&'*+-.^_`|~");
         } else {
             explain();
@@ -118,7 +118,7 @@ const told = {
     },
     burst({total, left, ms}) {
         bursting = false;
-        $("burst-state").textContent = left ? `stopped with ${left} pings to go`
+        $("burst-state").textContent = left ? `stopped with ${left} pings left`
             : `${total} pings in ${digits(ms)} ms`;
         show(state);
         draw();
@@ -126,7 +126,7 @@ const told = {
 };
 echo.onmessage = ({data: message}) => told[message.tell](message);
 
-/* ---- Drawing: once for each frame of the screen, however many messages there are ---- */
+/* ---- Drawing, at most once for each frame of the screen ---- */
 
 let roundTrips = [], count = 0, messages = [], drawing = false;
 
@@ -171,14 +171,14 @@ function shape(name, attributes, text = "") {
     return element;
 }
 
-/* The scale is logarithmic: an echo of 1 MiB and one of 10 bytes are decades apart. */
+/* The scale is logarithmic, because an echo of 1 MiB takes many times as long as one of 10 bytes. */
 function drawPlot() {
     const plot = $("plot"), width = plot.clientWidth, height = plot.clientHeight;
     const left = 62, right = 8, top = 10, bottom = 8;
     plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (!roundTrips.length) {
         plot.replaceChildren(shape("text", {x: width / 2, y: height / 2, class: "empty"},
-                                   "Each echo becomes a point here."));
+                                   "Each echo will be a point in this plot."));
         return;
     }
     const decade = ms => Math.log10(Math.max(ms, .001));
@@ -223,7 +223,7 @@ function row({direction, kind, size, text, ms, same}) {
                 span("kind", kind), span("bytes", bytes(size)), span("preview", text));
     if (direction === "in") {
         item.dataset.same = same;
-        item.append(same ? span("time", `${digits(ms)} ms`) : span("bad", "not what was sent"));
+        item.append(same ? span("time", `${digits(ms)} ms`) : span("bad", "differs from the sent message"));
     }
     return item;
 }
@@ -235,7 +235,7 @@ function drawLog() {
     }
 }
 
-/* ---- The clock: the time handler, over the wire that the page itself came by ---- */
+/* ---- The clock, from the handler ws_time, over ws or wss like the page itself ---- */
 
 function clock(delay) {
     const wire = secure ? "wss" : "ws";
@@ -255,7 +255,7 @@ function clock(delay) {
 /* ---- Controls ---- */
 
 function random(size) {
-    const data = new Uint8Array(size), MOST = 65536; // that one call gives
+    const data = new Uint8Array(size), MOST = 65536; // maximum number of bytes for one call
     for (let i = 0; i < size; i += MOST) {
         crypto.getRandomValues(data.subarray(i, i + MOST));
     }
@@ -270,7 +270,7 @@ function submit(id, action) {
 }
 
 submit("f-connect", () => state === "closed" ? connect() : disconnect());
-/* Screen readers read out what comes to the log, but nobody wants to hear a thousand pings. */
+/* Let screen readers read new messages in the log, except the pings of a burst. */
 function send(data) {
     $("log").setAttribute("aria-live", "polite");
     echo.postMessage({ask: "send", data});

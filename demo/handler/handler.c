@@ -1,7 +1,8 @@
 /**
  * WebSocketHandler ws_NAME.so [greeting=TEXT]
  *
- * Greets each client, and sends its messages back with a number. A beginning: make it yours.
+ * Greets each client, and sends each of its messages back with a number. Change this skeleton to
+ * suit your needs.
  */
 
 #include <stdio.h>
@@ -34,7 +35,7 @@ static const char *configure(apr_pool_t *pconf, const char *key, const char *val
         config->greeting = apr_pstrdup(pconf, value);
         return NULL;
     }
-    return "unknown key; there is greeting";
+    return "unknown key; the only key is greeting";
 }
 
 static void on_open(ws_conn *c)

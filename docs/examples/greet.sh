@@ -1,8 +1,8 @@
 #!/bin/sh
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 #
-# The server starts this program for each connection. Each line of input is a message from the client, and each line of output a
-# message to the client.
+# The server starts this program for each connection. Each line of its input is a message from the client, and each line of its
+# output is a message to the client.
 #
 #     WebSocketHandler ws_exec.so command=/path/to/greet.sh
 

@@ -1,15 +1,15 @@
 #!/usr/bin/perl
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A chat room: one program for all clients. Each line that it reads begins with the id of a connection. Each line that it writes
-# goes to the connection with that id, or with * to all connections.
+# This program is a chat room for all clients. Each line that it reads begins with the id of the connection that the line is about.
+# Each line that it writes begins with the id of the connection that receives it, or with * for all connections.
 #
 #     WebSocketHandler ws_exec.so command=/path/to/room.pl shared=on
 
 use strict;
 use warnings;
 
-$| = 1;    # otherwise, Perl buffers the lines
+$| = 1;    # otherwise Perl delays its output
 my %name;
 
 while (my $line = <STDIN>) {

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-"""Answers each message with its size and the total size of all messages. Each message follows its length in four bytes.
+"""Answers each message with its size and the total size of all messages. Input and output have the length of a message, in four
+bytes, before each message.
 
     WebSocketHandler ws_exec.so command=/path/to/tally.py framing=length type=binary
 """
