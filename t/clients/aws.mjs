@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// The management client of AWS's SDK, against the control API.
+// Sends one request to the control API with the management client of AWS's SDK, and prints the result as JSON.
 //
 //   node aws.mjs ENDPOINT get|post|delete ID [DATA]
 

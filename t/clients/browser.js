@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Starts Chromium: const browser = await require('./browser')();
+// Launches Chromium: const browser = await require('./browser')();
 
 'use strict';
 

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// js/channel.js under Node with npm ws: node channel-node.mjs BASE. Prints "ok NAME" or "not ok NAME" for each test,
-// "do NAME" for what is to be done to httpd, after which it waits for a line, and "done".
+// Tests js/channel.js under Node with npm ws: node channel-node.mjs BASE. Prints "ok NAME" or "not ok NAME" for each test,
+// and "done" at the end. "do NAME" asks the caller to do something to httpd; the program then waits for a line of input.
 
 import {createInterface} from 'node:readline';
 import WebSocket from 'ws';

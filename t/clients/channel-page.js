@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// js/channel.js in Chromium: node channel-page.js BASE. Prints as channel-node.mjs does.
+// Tests js/channel.js in Chromium: node channel-page.js BASE. Prints the same kinds of lines as channel-node.mjs.
 
 'use strict';
 

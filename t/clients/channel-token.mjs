@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// js/channel.js with tokens, under Node: node channel-token.mjs BASE SECRET SECONDS. Tokens are valid so many seconds.
+// Tests js/channel.js with tokens under Node: node channel-token.mjs BASE SECRET SECONDS. A token is valid for SECONDS.
 
 import {createHmac} from 'node:crypto';
 import WebSocket from 'ws';
@@ -13,7 +13,7 @@ const token = (valid = Number(seconds)) => {
     const text = `${part({alg: 'HS256'})}.${part({sub: 'alice', channels: ['js'], publish: true, exp: Date.now() / 1000 + valid})}`;
     return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
 };
-/** A function that gives tokens; calls(N) is fulfilled when it was called so often. */
+/** Makes a function that returns tokens. Its method calls(N) is fulfilled after N calls of the function. */
 const counted = make => {
     let count = 0, wake = () => {};
     const give = () => { count++; wake(); return make(count); };
@@ -24,7 +24,7 @@ const ends = sub => new Promise(resolve => sub.on('end', error => resolve(error.
 const received = (sub, text) => new Promise(resolve => sub.on('message', m => m.data === text && resolve()));
 const post = text => fetch(`${base}/http/js`, {method: 'POST', body: text, headers: {'Content-Type': 'text/plain', Authorization: `Bearer ${token(60)}`}});
 
-// Each waits for tokens to end: all at the same time.
+// Run these tests at the same time, because each of them waits until tokens expire.
 await Promise.all([async () => {
     const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket, token: give}), sub = live.subscribe('js');
     const states = [];
@@ -39,21 +39,21 @@ await Promise.all([async () => {
 }, async () => {
     const give = counted(() => token()), live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('js', {token: give});
     await give.calls(4);
-    check(sub.state === 'live', 'and the token of a subscription');
+    check(sub.state === 'live', 'channel.js refreshes the token of a subscription');
     live.close();
 }, async () => {
     const live = new Channels(`${base}/quick`, {WebSocket}), sub = live.subscribe('js', {token: counted(n => n === 1 ? token() : null)});
-    check(await ends(sub) === 'expired', 'a subscription without a newer token ends');
+    check(await ends(sub) === 'expired', 'a subscription ends when its token expires and the application has no newer one');
     const refused = live.subscribe('js', {token: () => 'x.y.z'});
-    check(/header is not a JSON/.test(await ends(refused)), 'one whose token is refused, too');
+    check(/header is not a JSON/.test(await ends(refused)), 'a subscription whose token is refused ends');
     live.close();
 }, async () => {
     const live = new Channels(`${base}/quick`, {WebSocket, minDelay: 50}), give = counted(n => { if (n === 1) { throw new Error('no token'); } return token(60); });
     await live.subscribe('js', {token: give}).ready;
-    check(true, 'an application that has no token yet is asked again');
+    check(true, 'channel.js asks the application again if it had no token');
     live.close();
 }, async () => {
-    /* EventSource of Node 20 is an option that is off; a poll is enough to see the token change. */
+    /* Node 20 has no EventSource by default. This class only records the URLs, which have the tokens. */
     const give = counted(() => token());
     class Source { constructor(url) { Source.urls.push(url); } addEventListener() {} close() {} }
     Source.urls = [];
@@ -61,10 +61,10 @@ await Promise.all([async () => {
     const sub = live.subscribe('js');
     while (!Source.urls.length) { await new Promise(resolve => setTimeout(resolve, 50)); }
     check(new URL(Source.urls[0]).searchParams.get('token').split('.').length === 3, 'EventSource has the token in its URL');
-    await new Promise(resolve => setTimeout(resolve, 1000 * seconds + 500)); // the token's time
+    await new Promise(resolve => setTimeout(resolve, 1000 * seconds + 500)); // until the token has expired
     const failed = live.publish('js', 'x').catch(error => error.message);
     await give.calls(2);
-    check(true, 'a token that is refused is replaced with the next connection: ' + await Promise.race([failed, 'open']));
+    check(true, 'a token that is refused is replaced for the next connection: ' + await Promise.race([failed, 'open']));
     void sub;
     live.close();
 }].map(scenario => scenario()));

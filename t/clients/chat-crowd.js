@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// A crowd in the chat of docs/applications.md, with npm's ws: node chat-crowd.js CA COUNT MESSAGES URL URL. All
-// come, each says so many messages at once, and each gets all messages of all, those of one in their order.
+// Connects COUNT clients of npm's ws to the chat of docs/applications.md: node chat-crowd.js CA COUNT MESSAGES URL URL.
+// Each client sends MESSAGES messages together, and must receive all messages of all clients, those of one client in order.
 // Prints "ok NAME" or "not ok NAME", and "done".
 
 'use strict';
@@ -33,7 +33,7 @@ function fail(why) {
 }
 
 function end() {
-    console.log(`${wrong.length ? 'not ok' : 'ok'} each gets all messages, in order`);
+    console.log(`${wrong.length ? 'not ok' : 'ok'} each client gets all messages in order`);
     sockets.forEach(s => s.close());
     console.log('done');
 }

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Echo with Chromium: node chromium.js PAGE URL [PAGE URL ...], each URL opened by the page before it. Prints
-// "ok NAME" or "not ok NAME" for each test, and "done".
+// Tests an echo with Chromium: node chromium.js PAGE URL [PAGE URL ...]. Each PAGE connects to the URL that follows it.
+// Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -10,7 +10,7 @@ const deadline = require('./deadline');
 const urls = process.argv.slice(2);
 const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
-// In the page. Returns what of it went wrong.
+// Runs in the page. Resolves to a list of failures.
 const echo = url => new Promise(resolve => {
     const wrong = [], many = 500, sizes = [0, 1, 125, 126, 65535, 65536, 1000000];
     const texts = ['', 'hello', 'h\u00e9 \u20ac \u{1f600}', 'long '.repeat(40000)];
@@ -44,7 +44,7 @@ const echo = url => new Promise(resolve => {
             }
         });
         if (!got.every((text, i) => text === `message ${i}`)) {
-            wrong.push('many messages at once');
+            wrong.push('many messages together');
         }
         c.close(4321, 'enough');
     };

@@ -1,8 +1,8 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// A crowd of npm's ws against an application behind HTTP: node crowd.mjs CA COUNT SPEAKERS MESSAGES URL... Follows
-// commands on standard input: "come", "say ROUND", "leave". Prints "ok NAME" or "not ok NAME" for what it has seen, and
-// "done COMMAND" when a command is over.
+// Connects COUNT clients of npm's ws to an application behind HTTP: node crowd.mjs CA COUNT SPEAKERS MESSAGES URL... The
+// commands on standard input are "come", "say ROUND" and "leave". Prints "ok NAME" or "not ok NAME" for each test, and
+// "done COMMAND" after each command.
 
 import fs from 'node:fs';
 import readline from 'node:readline';
@@ -16,7 +16,7 @@ const crowd = [];
 
 function test(good, name) { console.log(`${good ? 'ok' : 'not ok'} ${name}`); }
 
-// A user for every third one, whom the application is to greet by name and cookie.
+// Every third client logs in as a user. The application must greet each client with its user and its cookie.
 function user(i) { return i % 3 ? null : 'alice'; }
 
 function come(i) {
@@ -50,8 +50,8 @@ const commands = {
         await Promise.all(Array.from({ length: 8 }, async () => {
             while (next < count) { const i = next++; crowd[i] = await come(i); }
         }));
-        test(crowd.every(o => o.greeting === `hello ${user(o.i) || 'guest'} number=${o.i}`), 'each is known by user and cookie');
-        test(crowd.every(o => o.cookie.startsWith(`seen=${o.i}`)), 'each gets its cookie');
+        test(crowd.every(o => o.greeting === `hello ${user(o.i) || 'guest'} number=${o.i}`), 'the application greets each client with its user and its cookie');
+        test(crowd.every(o => o.cookie.startsWith(`seen=${o.i}`)), 'each client gets its cookie');
     },
     async say(round) {
         for (let m = 0; m < messages; m++) for (let s = 0; s < speakers; s++) crowd[s].ws.send(`say ${round}-${s}-${m}`);
@@ -59,20 +59,20 @@ const commands = {
         const inOrder = o => Array.from({ length: speakers }, (_, s) => s).every(s =>
             o.said.filter(t => t.startsWith(`${round}-${s}-`)).join() === Array.from({ length: messages }, (_, m) => `${round}-${s}-${m}`).join());
         const bad = crowd.find(o => !inOrder(o));
-        test(!bad, `round ${round}: each has all messages of each speaker, in order`);
+        test(!bad, `round ${round}: each client gets all messages of each speaker in order`);
         if (bad) console.log(`number ${bad.i}, closed ${bad.closed}: ${bad.said.join(' ')}`);
         crowd.forEach(o => { o.said = []; });
     },
     async leave() {
         crowd.forEach(o => o.ws.send(`close ${4000 + o.i}`));
         await Promise.all(crowd.map(o => until(o, () => o.closed)));
-        test(crowd.every(o => o.closed === 4000 + o.i), 'each is closed with its code');
+        test(crowd.every(o => o.closed === 4000 + o.i), 'each client is closed with its code');
         const status = await new Promise(resolve => {
             const ws = new WebSocket(urls[0] + '?refuse', { ca });
             ws.on('unexpected-response', (req, res) => { resolve(res.statusCode); ws.terminate(); });
             ws.on('error', () => {});
         });
-        test(status === 451, 'the application refuses');
+        test(status === 451, 'the application refuses a handshake with its status');
     },
 };
 

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// How many milliseconds an event is waited for: as t/lib/Patience.pm says, but less than the test waits for this
-// program, so that it says what did not come.
+// The time limit for an event, milliseconds. It is 70 % of the limit in t/lib/Patience.pm, so that this program reports the
+// missing event before the test stops waiting for the program.
 
 'use strict';
 

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Echo with a client from npm: node echo.js ws|websocket|faye-websocket VERSION URL CA.
-// A URL with "compressed" in it asks for permessage-deflate. Prints "ok NAME" or "not ok NAME" for each test, and "done".
+// Tests an echo with a client from npm: node echo.js ws|websocket|faye-websocket VERSION URL CA. If the URL contains
+// "compressed", the client offers permessage-deflate. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -10,7 +10,7 @@ const [library, version, url, caFile] = process.argv.slice(2);
 const ca = fs.readFileSync(caFile);
 const protocol = 'echo', compressed = /compressed/.test(url);
 
-// Each opens a connection and gives it as {protocol, send(data), close(code, reason), onmessage, onclose}.
+// Each function opens a connection, and calls done() with {protocol, send(data), close(code, reason), onmessage, onclose}.
 const open = {
     ws: (done, failed) => {
         const WebSocket = require('ws');
@@ -59,14 +59,14 @@ open(async c => {
 
     check(c.protocol === protocol, 'the subprotocol is agreed on');
     if (c.extensions !== undefined) {
-        check(/^permessage-deflate/.test(c.extensions) === compressed, 'compression, if it is asked for');
+        check(/^permessage-deflate/.test(c.extensions) === compressed, 'compression is agreed on if it was offered');
     }
     for (const text of ['', 'hello', 'h\u00e9 \u20ac \u{1f600}', 'long '.repeat(40000)]) {
-        check(same(await echoed(text), text), `text of ${text.length} characters`);
+        check(same(await echoed(text), text), `text of ${text.length} characters is echoed`);
     }
     for (const size of [0, 1, 125, 126, 65535, 65536, 1000000]) {
         const data = Buffer.alloc(size, size & 0xff);
-        check(same(await echoed(data), data), `binary of ${size} bytes`);
+        check(same(await echoed(data), data), `a binary message of ${size} bytes is echoed`);
     }
     const many = 500, got = [];
     await new Promise(resolve => {
@@ -75,13 +75,13 @@ open(async c => {
             c.send(`message ${i}`);
         }
     });
-    check(got.every((text, i) => text === `message ${i}`), `${many} messages at once come back in order`);
+    check(got.every((text, i) => text === `message ${i}`), `${many} messages together are echoed in order`);
     check(await new Promise(resolve => c.ping(resolve)) === 'are you there', 'a ping is answered');
     if (c.fragments) {
-        check(await new Promise(resolve => { c.onmessage = resolve; c.fragments(); }) === 'fragmented', 'fragments');
+        check(await new Promise(resolve => { c.onmessage = resolve; c.fragments(); }) === 'fragmented', 'a message in fragments is echoed');
     }
     const end = await new Promise(resolve => { c.onclose = (code, why) => resolve([code, why]); c.close(4321, 'enough'); });
-    check(end[0] === 4321, 'the close code comes back');
+    check(end[0] === 4321, 'the server answers with the same close code');
     console.log('done');
     process.exit(0);
 }, error => {

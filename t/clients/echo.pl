@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Echo with Debian's libprotocol-websocket-perl: perl echo.pl VERSION URL CA, versions 13, 8, 76 and 75. Prints
+# Tests an echo with Debian's libprotocol-websocket-perl: perl echo.pl VERSION URL CA. VERSION is 13, 8, 76 or 75. Prints
 # "ok NAME" or "not ok NAME" for each test, and "done".
 
 use strict;
@@ -43,7 +43,7 @@ until ($handshake->is_done) {
     $handshake->parse($bytes) or die $handshake->error;
     $in->append($bytes) if length $bytes;
 }
-check(1, 'the handshake');
+check(1, 'the handshake succeeds');
 check($handshake->res->subprotocol eq 'echo', 'the subprotocol is agreed on');
 
 sub frame {
@@ -52,7 +52,7 @@ sub frame {
         max_payload_size => 0)->to_bytes;
 }
 
-# The next frame's content as bytes, undef at the end.
+# Returns the payload of the next frame as bytes, or undef at the end.
 sub get {
     my $got;
     until (defined($got = $in->next_bytes)) {
@@ -70,11 +70,11 @@ if (!$old) {
     for my $size (0, 1, 125, 126, 65535, 65536, 1_000_000) {
         my $data = "\x81" x $size;
         put(frame(binary => $data));
-        check(get() eq $data && $in->is_binary, "binary of $size bytes");
+        check(get() eq $data && $in->is_binary, "a binary message of $size bytes is echoed");
     }
 }
 put(join '', map { frame(text => "message $_") } 1 .. 500);
-check(500 == (grep { get() eq "message $_" } 1 .. 500), '500 messages at once come back in order');
+check(500 == (grep { get() eq "message $_" } 1 .. 500), '500 messages together are echoed in order');
 if (!$old) {
     put(frame(ping => 'are you there'));
     check(get() eq 'are you there' && $in->is_pong, 'a ping is answered');
@@ -82,7 +82,7 @@ if (!$old) {
 put(frame(close => $old ? '' : pack('n', 4321) . 'enough'));
 if ($version != 75) {
     my $last = get();
-    check(defined $last && $in->is_close && $last eq ($old ? '' : pack('n', 4321) . 'enough'), 'the close comes back');
+    check(defined $last && $in->is_close && $last eq ($old ? '' : pack('n', 4321) . 'enough'), 'the server answers the Close frame');
 }
-check(!defined get(), 'and then the end');
+check(!defined get(), 'then the connection ends');
 print "done\n";

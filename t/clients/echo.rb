@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Echo with Debian's ruby-websocket: ruby echo.rb VERSION URL CA, versions 13, 8, 7, 76 and 75. Prints "ok NAME"
+# Tests an echo with Debian's ruby-websocket: ruby echo.rb VERSION URL CA. VERSION is 13, 8, 7, 76 or 75. Prints "ok NAME"
 # or "not ok NAME" for each test, and "done".
 
 require 'openssl'
@@ -15,7 +15,7 @@ def check(right, name)
   puts "#{right ? 'ok' : 'not ok'} #{name}"
 end
 
-# A connection: what the library leaves to its user is the socket.
+# A connection. The library handles the handshake and the frames, and this class handles the socket.
 class Client
   def initialize(version, url, ca)
     @version = version
@@ -34,7 +34,7 @@ class Client
     @socket.write(WebSocket::Frame::Outgoing::Client.new(version: @version, type: type, data: data, **more).to_s)
   end
 
-  # The next frame, nil at the end.
+  # Returns the next frame, or nil at the end.
   def frame
     until (frame = @in.next)
       raise @in.error.to_s if @in.error?
@@ -69,7 +69,7 @@ class Client
     end
   end
 
-  # Headers, and behind those of version 76 its 16 bytes.
+  # Reads the headers of the response and, in version 76, the 16 bytes after them.
   def answer
     answer = String.new
     answer << @socket.readpartial(1) until answer.end_with?("\r\n\r\n")
@@ -82,17 +82,17 @@ version, url, ca = ARGV
 version = version.to_i
 old = version > 13
 client = Client.new(version, url, ca)
-check(client.valid?, 'the handshake, with its subprotocol')
+check(client.valid?, 'the handshake succeeds with the subprotocol')
 ['', 'hello', "h\u00e9 \u20ac \u{1f600}", 'long ' * 40_000].each do |text|
-  check(client.echo(:text, text), "text of #{text.size} characters")
+  check(client.echo(:text, text), "text of #{text.size} characters is echoed")
 end
 unless old
   [0, 1, 125, 126, 65_535, 65_536, 1_000_000].each do |size|
-    check(client.echo(:binary, "\x81".b * size), "binary of #{size} bytes")
+    check(client.echo(:binary, "\x81".b * size), "a binary message of #{size} bytes is echoed")
   end
 end
 500.times { |i| client.send(:text, "message #{i}") }
-check((0...500).all? { |i| client.frame.to_s == "message #{i}" }, '500 messages at once come back in order')
+check((0...500).all? { |i| client.frame.to_s == "message #{i}" }, '500 messages together are echoed in order')
 unless old
   client.send(:ping, 'are you there')
   pong = client.frame
@@ -103,7 +103,7 @@ last = client.frame
 if version == 75
   check(last.nil?, 'the server ends the connection')
 else
-  check(last.type == :close && (old || last.code == 4321), 'the close comes back')
-  check(client.frame.nil?, 'and then the end')
+  check(last.type == :close && (old || last.code == 4321), 'the server answers the Close frame')
+  check(client.frame.nil?, 'then the connection ends')
 end
 puts 'done'

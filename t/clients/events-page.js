@@ -1,8 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// EventSource of Chromium: node events-page.js PAGE EVENTS PUBLISH FIRST. It begins behind the position FIRST of
-// a channel with a history. Prints "ok NAME" or "not ok
-// NAME" for each test, and "done".
+// Tests EventSource of Chromium: node events-page.js PAGE EVENTS PUBLISH FIRST. The stream begins after the position FIRST
+// of a channel with a history. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -31,9 +30,9 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
         source.close();
         return [kept, got.map(event => event.data).slice(kept.length), got.map(event => event.lastEventId.split('-')[1])];
     }, [events, publish, first]);
-    check(kept.join() === 'm2,m3', `what was kept: ${kept}`);
-    check(JSON.stringify(live) === JSON.stringify(['one\ntwo', 'h\u00e9', 'end']), `what came: ${JSON.stringify(live)}`);
-    check(ids.join() === '2,3,4,5,6', `positions: ${ids}`);
+    check(kept.join() === 'm2,m3', `the stored messages arrive: ${kept}`);
+    check(JSON.stringify(live) === JSON.stringify(['one\ntwo', 'h\u00e9', 'end']), `the new messages arrive: ${JSON.stringify(live)}`);
+    check(ids.join() === '2,3,4,5,6', `each message has its position: ${ids}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// An application of the WebSocket-over-HTTP protocol with npm's @fanoutio/grip: node grip-app.mjs SOCKET LOG GRIP_URL.
-// Writes down each event, and does what a message says. Prints "ready" when it listens.
+// An application that implements WebSocket-over-HTTP with npm's @fanoutio/grip: node grip-app.mjs SOCKET LOG GRIP_URL. It
+// writes each event to LOG, and executes each message as a command. Prints "ready" when it listens.
 
 import fs from 'node:fs';
 import http from 'node:http';

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// WebSockets over HTTP/2 with Chromium: node h2-page.js URL. The page of the URL has to come over HTTP/2, so that
-// there is a connection for them. Prints "ok NAME" or "not ok NAME" for each test, and "done".
+// Tests WebSockets over HTTP/2 with Chromium: node h2-page.js URL. The page at URL must arrive over HTTP/2, because Chromium
+// then opens the WebSockets on the same connection. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -16,7 +16,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     page.setDefaultTimeout(deadline);
     await page.goto(url);
     check(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol) === 'h2',
-        'the page came over HTTP/2');
+        'the page arrives over HTTP/2');
     const [text, bytes, both, compressed, end] = await page.evaluate(async url => {
         const open = () => new Promise((resolve, reject) => {
             const c = new WebSocket(`${url.replace('https', 'wss')}chromium`);
@@ -39,9 +39,9 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     }, url);
     check(text === 'h\u00e9llo', 'text is echoed');
     check(bytes, 'a million bytes are echoed');
-    check(`${both}` === 'one,two', 'two at a time');
-    check(/^permessage-deflate/.test(compressed), 'compressed');
-    check(end === '4321 enough true', `the end is clean: ${end}`);
+    check(`${both}` === 'one,two', 'two WebSockets echo at the same time');
+    check(/^permessage-deflate/.test(compressed), 'compression is agreed on');
+    check(end === '4321 enough true', `the connection closes cleanly: ${end}`);
     const many = await page.evaluate(async url => {
         const open = i => new Promise((resolve, reject) => {
             const c = new WebSocket(`${url.replace('https', 'wss')}few?${i}`);
@@ -54,7 +54,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
         const got = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7, 8].map(open));
         return [got.join(), await live, (await fetch(`${url}ordinary/`)).status];
     }, url);
-    check(`${many}` === '0,1,2,3,4,5,6,7,8,live,200', `nine WebSockets at once, an event stream and an ordinary request: ${many}`);
+    check(`${many}` === '0,1,2,3,4,5,6,7,8,live,200', `nine WebSockets, an event stream and an ordinary request work at the same time: ${many}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

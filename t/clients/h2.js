@@ -1,7 +1,8 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// WebSockets over HTTP/2 (RFC 8441) with node's own client: node h2.js PORT CA PART [PATH]. Prints "ok NAME" or
-// "not ok NAME" for each test, and "done"; the parts hold and both print what comes.
+// Tests WebSockets over HTTP/2 (RFC 8441) with node's HTTP/2 client: node h2.js PORT CA PART [PATH]. PART is one of the
+// functions below. Prints "ok NAME" or "not ok NAME" for each test, and "done". The parts "hold" and "both" print the data
+// that they receive.
 
 'use strict';
 
@@ -15,14 +16,14 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 const TEXT = 1, BINARY = 2, CLOSE = 8;
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 
-// Lines of standard input: whoever runs this says when to go on.
+// A line on standard input makes a waiting part continue.
 const lines = readline.createInterface({input: process.stdin})[Symbol.asyncIterator]();
 const told = async () => (await lines.next()).value;
 
 function connect() {
     return new Promise((resolve, reject) => {
         const session = http2.connect(`https://127.0.0.1:${port}`, {ca, servername: 'localhost'});
-        // Node 18 answers a GOAWAY with one of its own, and mod_http2 then ends all streams of the session.
+        // Node 18 answers a GOAWAY frame with another GOAWAY, after which mod_http2 ends all streams of the session.
         session.goaway = () => {};
         session.on('error', reject);
         session.on('remoteSettings', settings => {
@@ -32,7 +33,7 @@ function connect() {
     });
 }
 
-// In a turn of its own: node 18 may crash when it is told to while it hands on an answer.
+// Destroys a session later, because node 18 may crash if a session is destroyed while it delivers a response.
 function leave(session) {
     return new Promise(done => setImmediate(() => {
         session.destroy();
@@ -61,7 +62,7 @@ function frame(opcode, data) {
 
 const code = number => { const b = Buffer.alloc(2); b.writeUInt16BE(number); return b; };
 
-// A WebSocket on a stream of its own.
+// A WebSocket, which is a stream of the session.
 class Socket {
     constructor(session, path, headers = {}) {
         this.pieces = [];
@@ -107,7 +108,7 @@ class Socket {
         return {opcode: head[0] & 15, last: head[0] >> 7, data: await this.bytes(length)};
     }
 
-    // A message, or a control frame, in however many frames it comes.
+    // Reads a message, in any number of frames, or a control frame.
     async message() {
         const first = await this.frame(), pieces = [first.data];
         for (let got = first; !got.last; pieces.push(got.data)) {
@@ -126,7 +127,7 @@ class Socket {
         return got.opcode === opcode && Buffer.compare(got.data, Buffer.from(data)) === 0;
     }
 
-    // Whether Close with this code comes, and then the end of the stream, without a reset.
+    // Tests that a Close frame with this code arrives, and that the stream then ends without a reset.
     async closes(number, name) {
         const got = await this.frame();
         this.send(CLOSE, got.data.subarray(0, 2));
@@ -136,7 +137,7 @@ class Socket {
     }
 }
 
-// An ordinary request on the same connection: its status and its body.
+// Sends an ordinary request on the same connection. Resolves to its status and its body.
 function ask(session, path, headers = {}) {
     return new Promise(resolve => {
         const stream = session.request({':path': path, ':authority': `localhost:${port}`, ...headers});
@@ -160,12 +161,12 @@ const parts = {
         const c = new Socket(session, '/protocols', {'sec-websocket-protocol': 'other, echo', origin: `https://localhost:${port}`});
         const headers = await c.answer;
         check(headers[':status'] === 200, 'the answer is 200');
-        check(headers['sec-websocket-protocol'] === 'echo', 'it names the subprotocol');
+        check(headers['sec-websocket-protocol'] === 'echo', 'the answer has the subprotocol');
         check(headers['sec-websocket-accept'] === undefined && headers.upgrade === undefined && headers.connection === undefined,
-            'and none of what belongs to HTTP/1.1');
-        check(headers['x-always'] === 'always set', '"Header always set" holds for it');
+            'the answer has no headers of HTTP/1.1');
+        check(headers['x-always'] === 'always set', '"Header always set" applies to the answer');
         const cookies = new Socket(session, '/?cookie&name=cookies');
-        check(`${(await cookies.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly,c=3', 'cookies come one by one');
+        check(`${(await cookies.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly,c=3', 'cookies are separate headers');
 
         for (const size of [0, 1, 125, 126, 65535, 65536, 1000000, 5 << 20]) {
             check(await c.echo(Buffer.alloc(size, 'bytes of a size')), `${size} bytes are echoed`);
@@ -173,7 +174,7 @@ const parts = {
         }
         const early = new Socket(session, '/protocols');
         early.send(TEXT, 'before the answer');
-        check((await early.frame()).data.toString() === 'before the answer', 'a message that does not wait for the answer');
+        check((await early.frame()).data.toString() === 'before the answer', 'a message that is sent before the answer arrives is echoed');
         for (let i = 0; i < 2000; i++) {
             c.send(TEXT, `message ${i}`);
         }
@@ -181,14 +182,14 @@ const parts = {
         for (let i = 0; i < 2000; i++) {
             right += (await c.frame()).data.toString() === `message ${i}`;
         }
-        check(right === 2000, '2000 messages at once come back in order');
+        check(right === 2000, '2000 messages together are echoed in order');
         cookies.send(TEXT, 'who');
         const who = (await cookies.frame()).data.toString();
-        check(/peer=127\.0\.0\.1 .* version=13 secure=1 /.test(who), `the handler knows who it is: ${who}`);
+        check(/peer=127\.0\.0\.1 .* version=13 secure=1 /.test(who), `the handler gets the address, the version and TLS: ${who}`);
         await leave(session);
     },
 
-    // What on_close is told is for the log.
+    // t/h2.t checks the arguments of on_close in the log.
     async ends() {
         const session = await connect();
         const open = async name => { const c = new Socket(session, `/?name=${name}`); await c.answer; return c; };
@@ -198,31 +199,31 @@ const parts = {
 
         c = await open('server-closes');
         c.send(TEXT, 'close 4002 enough');
-        check(await c.closes(4002, 'the server closes') === 'enough', 'with its reason');
+        check(await c.closes(4002, 'the server closes') === 'enough', 'the Close frame has the reason');
 
         c = await open('breaks-the-rules');
         c.stream.write(Buffer.from([0xff]));
-        await c.closes(1002, 'a broken frame is answered with 1002');
+        await c.closes(1002, 'an invalid frame is answered with 1002');
 
         c = await open('says-and-ends');
         c.send(TEXT, 'said');
         c.stream.end(frame(CLOSE, code(4003)));
-        check((await c.frame()).data.toString() === 'said', 'a client that ends its stream behind a Close frame gets what is due to it');
-        check((await c.frame()).data.readUInt16BE() === 4003, 'and the Close frame');
-        check(await c.closed === 0 && c.ended, 'and then the end');
+        check((await c.frame()).data.toString() === 'said', 'a client that ends its stream after a Close frame gets the queued message');
+        check((await c.frame()).data.readUInt16BE() === 4003, 'after that message, the client gets the Close frame');
+        check(await c.closed === 0 && c.ended, 'after the Close frame, the stream ends');
 
         c = await open('ends-its-stream');
         c.stream.end();
-        check(await c.closed === 0 && c.ended, 'a client that ends its stream without a Close frame: the other side ends too');
+        check(await c.closed === 0 && c.ended, 'when a client ends its stream without a Close frame, the server ends its side, too');
 
         c = await open('resets-its-stream');
-        check(await c.echo('there'), 'a client ...');
+        check(await c.echo('there'), 'a stream that will be reset echoes');
         c.stream.close(http2.constants.NGHTTP2_CANCEL);
         await c.closed;
-        check(true, '... that resets its stream');
+        check(true, 'a client can reset its stream');
 
         const left = [await open('is-gone-1'), await open('is-gone-2')];
-        check(await left[0].echo('x') && await left[1].echo('y'), 'a client that leaves with two of them open');
+        check(await left[0].echo('x') && await left[1].echo('y'), 'two streams echo before the client disconnects');
         await leave(session);
     },
 
@@ -240,26 +241,26 @@ const parts = {
             }
             return right;
         }));
-        check(`${rounds}` === '100,100,100,100,100', 'five on one connection, each with its own messages');
-        check(await get(session, '/index.html') === 200, 'an ordinary request between them is answered');
+        check(`${rounds}` === '100,100,100,100,100', 'five streams on one connection echo, each with its own messages');
+        check(await get(session, '/index.html') === 200, 'an ordinary request on that connection is answered');
         all[0].send(CLOSE, code(1000));
-        await all[0].closes(1000, 'one is closed');
-        check(await all[1].echo('still here'), 'the others go on');
+        await all[0].closes(1000, 'one of the streams is closed');
+        check(await all[1].echo('still here'), 'the other streams continue');
         await leave(session);
     },
 
     async refused() {
         const session = await connect();
         const status = async (path, headers) => (await new Socket(session, path, headers).answer)[':status'];
-        check(await status('/', {origin: 'https://evil.example'}) === 403, 'a page of another origin: 403');
-        check(await status('/', {'sec-websocket-version': '14'}) === 426, 'another version: 426');
+        check(await status('/', {origin: 'https://evil.example'}) === 403, 'a page of another origin is refused with 403');
+        check(await status('/', {'sec-websocket-version': '14'}) === 426, 'an unknown version is refused with 426');
         const keys = {'sec-websocket-key1': '4 @1  46546xW%0l 1 5', 'sec-websocket-key2': '12998 5 Y3 1  .P00'};
-        check(await status('/old', {'sec-websocket-version': undefined, ...keys}) === 426, 'version 76, which HTTP/2 has not: 426');
-        check(await status('/old', {'sec-websocket-version': undefined}) === 426, 'version 75, likewise: 426');
-        check(await status('/protocols/only', {'sec-websocket-protocol': 'none'}) === 400, 'no handler for the subprotocol: 400');
-        check(await status('/?refuse=418') === 418, 'the status of a handler that refuses');
-        check(await status('/ordinary/') === 502, 'no WebSocket there: 502, from mod_http2');
-        check(await status('/', {':protocol': 'WebSocket'}) === 501, ':protocol: WebSocket: 501, from mod_http2');
+        check(await status('/old', {'sec-websocket-version': undefined, ...keys}) === 426, 'version 76, which is impossible over HTTP/2, is refused with 426');
+        check(await status('/old', {'sec-websocket-version': undefined}) === 426, 'version 75, which is impossible over HTTP/2, is refused with 426');
+        check(await status('/protocols/only', {'sec-websocket-protocol': 'none'}) === 400, 'a subprotocol without a handler is refused with 400');
+        check(await status('/?refuse=418') === 418, 'a handler refuses with its status');
+        check(await status('/ordinary/') === 502, 'mod_http2 refuses a URL without a WebSocket with 502');
+        check(await status('/', {':protocol': 'WebSocket'}) === 501, 'mod_http2 refuses ":protocol: WebSocket" with 501');
         await leave(session);
     },
 
@@ -280,7 +281,7 @@ const parts = {
         await leave(session);
     },
 
-    // All but one on a connection are sent to HTTP/1.1, and keep no other request waiting.
+    // The server refuses all WebSockets but one on a connection with HTTP_1_1_REQUIRED. They must not delay other requests.
     async limit() {
         const session = await connect(), first = new Socket(session, '/few?name=first');
         await first.answer;
@@ -288,21 +289,21 @@ const parts = {
         for (let i = 0; i < 20; i++) {
             together.push(new Socket(session, `/few?name=late-${i}`).closed);
         }
-        check((await Promise.all(together)).every(code => code === 13), 'twenty more at once: HTTP_1_1_REQUIRED');
+        check((await Promise.all(together)).every(code => code === 13), 'twenty more streams are refused with HTTP_1_1_REQUIRED');
         check(await get(session, '/index.html') === 200, 'an ordinary request is answered');
-        check(await new Socket(session, '/few?name=later').closed === 13, 'and another one: HTTP_1_1_REQUIRED');
-        check(await first.echo('hello'), 'the first echoes');
+        check(await new Socket(session, '/few?name=later').closed === 13, 'another stream is refused with HTTP_1_1_REQUIRED');
+        check(await first.echo('hello'), 'the first stream echoes');
         first.send(CLOSE, code(1000));
-        await first.closes(1000, 'it is closed');
+        await first.closes(1000, 'the first stream is closed');
         let again;
-        do { // its thread may still be at work
+        do { // the thread of the first stream may need a moment to end
             again = new Socket(session, '/few?name=again');
         } while (await Promise.race([again.answer, again.closed]) === 13);
-        check(await again.echo('hello'), 'then there is room for another one');
+        check(await again.echo('hello'), 'when the first stream has ended, another one is accepted');
         await leave(session);
     },
 
-    // One on each of many connections: half of the child's 25 threads may be held.
+    // Opens one WebSocket on each of many connections. The server lets them occupy half of the child's 25 threads.
     async connections() {
         const sessions = [], open = [];
         let sent = 0;
@@ -316,14 +317,14 @@ const parts = {
                 open.push(c);
             }
         }
-        check(open.length === 12 && sent === 24, `of 36 connections with one each, ${open.length} keep it, ${sent} are sent to HTTP/1.1`);
-        check((await Promise.all(open.map(c => c.echo('hello')))).every(x => x), 'those echo');
+        check(open.length === 12 && sent === 24, `of 36 WebSockets on separate connections, ${open.length} are accepted, and ${sent} are refused with HTTP_1_1_REQUIRED`);
+        check((await Promise.all(open.map(c => c.echo('hello')))).every(x => x), 'the accepted WebSockets echo');
         const other = await connect();
         check(await get(other, '/index.html') === 200, 'an ordinary request is answered');
         [other, ...sessions].forEach(session => session.destroy());
     },
 
-    // How requests for event streams end: with this code.
+    // Tests the codes with which requests for event streams end.
     async events() {
         const session = await connect();
         const ends = (path, headers, method = 'GET') => new Promise(resolve => {
@@ -334,17 +335,17 @@ const parts = {
             stream.resume();
         });
         const accept = {accept: 'text/event-stream'};
-        check(await ends('/events/a', accept) === 13, 'an event stream: HTTP_1_1_REQUIRED');
-        check(await ends('/events/a') === 13, 'a poll: HTTP_1_1_REQUIRED');
-        check(await ends('/elsewhere/a', accept) === 13, 'whatever ErrorDocument says');
-        check(await ends('/events/secret', accept) === 'status 403', 'what is forbidden is forbidden');
+        check(await ends('/events/a', accept) === 13, 'an event stream is refused with HTTP_1_1_REQUIRED');
+        check(await ends('/events/a') === 13, 'a poll is refused with HTTP_1_1_REQUIRED');
+        check(await ends('/elsewhere/a', accept) === 13, 'ErrorDocument does not change that');
+        check(await ends('/events/secret', accept) === 'status 403', 'a channel that is not allowed is refused with 403');
         check(await ends('/events/a', accept, 'HEAD') === 'status 200', 'HEAD is answered');
         check(await ends('/relayed/a', accept) === 'status 200', 'with WebSocketRelay on, a stream is served');
         check(await ends('/index.html') === 'status 200', 'an ordinary request is answered');
         await leave(session);
     },
 
-    // Through a proxy: each on a connection of its own, since all but one are sent to HTTP/1.1.
+    // Tests connections through ws_proxy. Each test uses a separate session, because a session may have only one WebSocket.
     async proxied() {
         const with_session = async test => {
             const session = await connect();
@@ -354,7 +355,7 @@ const parts = {
         await with_session(async open => {
             const c = open('/echo', {'sec-websocket-protocol': 'other, echo'});
             const headers = await c.answer;
-            check(headers[':status'] === 200 && headers['sec-websocket-protocol'] === 'echo', "the server's subprotocol");
+            check(headers[':status'] === 200 && headers['sec-websocket-protocol'] === 'echo', "the client gets the server's subprotocol");
             for (const size of [0, 1, 125, 126, 65535, 65536, 1000000]) {
                 check(await c.echo(Buffer.alloc(size, 'bytes of a size')), `${size} bytes are echoed`);
             }
@@ -365,33 +366,33 @@ const parts = {
             for (let i = 0; i < 500; i++) {
                 right += (await c.frame()).data.toString() === `message ${i}`;
             }
-            check(right === 500, '500 messages at once come back in order');
+            check(right === 500, '500 messages together are echoed in order');
             c.send(CLOSE, Buffer.concat([code(4321), Buffer.from('done')]));
-            check(await c.closes(4321, 'the client closes') === 'done', 'with its reason');
+            check(await c.closes(4321, 'the client closes') === 'done', 'the Close frame has the reason');
         });
         await with_session(async open => {
             const c = open('/who?cookie&name=a%20b');
-            check(`${(await c.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly', "the server's cookies");
+            check(`${(await c.answer)['set-cookie']}` === 'a=1,b=2; HttpOnly', "the client gets the server's cookies");
             c.send(TEXT, 'who');
             const who = (await c.frame()).data.toString();
-            check(/args=\S*name=a%20b/.test(who), `the query string: ${who}`);
+            check(/args=\S*name=a%20b/.test(who), `the server gets the query string: ${who}`);
             c.send(TEXT, 'close 4002 enough');
-            check(await c.closes(4002, 'the server closes') === 'enough', 'with its reason');
+            check(await c.closes(4002, 'the server closes') === 'enough', 'the Close frame has the reason');
         });
         await with_session(async open => {
             const c = open('/compressed', {'sec-websocket-extensions': 'permessage-deflate'});
             check(/^permessage-deflate/.test((await c.answer)['sec-websocket-extensions']), 'compression is agreed on');
-            check(await c.echo('hello'), 'a message that is too short for it');
+            check(await c.echo('hello'), 'a message that is too short for compression is echoed');
             c.stream.close(http2.constants.NGHTTP2_CANCEL);
             await c.closed;
         });
         await with_session(async open => {
             const status = (await open('/who?refuse=409').answer)[':status'];
-            check(status === 409, `the server's refusal: ${status}`);
+            check(status === 409, `the server's refusal reaches the client: ${status}`);
         });
     },
 
-    // The response to a GET and the first message of a WebSocket, both with these headers and on one connection.
+    // Prints the response to a GET and the first message of a WebSocket. Both requests have the same headers and connection.
     async both() {
         const session = await connect();
         const headers = {'user-agent': 'test', 'x-thing': 'a, b', 'cookie': 'c=d', 'accept': '*/*', 'proxy': 'evil'};
@@ -402,7 +403,7 @@ const parts = {
         await leave(session);
     },
 
-    // One connection for as long as it is wanted: each line is sent, each frame is printed.
+    // Keeps a connection open until the server closes it. Sends each line of input, and prints each frame.
     async hold() {
         const session = await connect();
         const c = new Socket(session, '/?name=held');

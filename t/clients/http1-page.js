@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Event streams of pages that came over HTTP/2, in Chromium: node http1-page.js PAGE EVENTS. Prints "ok NAME" or
+// Tests event streams in pages of Chromium that arrive over HTTP/2: node http1-page.js PAGE EVENTS. Prints "ok NAME" or
 // "not ok NAME" for each test, and "done".
 
 'use strict';
@@ -11,7 +11,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 
 (async () => {
     const browser = await launch();
-    // Contexts share nothing: each has connections of its own. Four streams leave room for two requests (HTTP/1.1).
+    // Each context has separate connections. Of its six HTTP/1.1 connections, four streams leave two for other requests.
     const protocol = () => performance.getEntriesByType('navigation')[0].nextHopProtocol;
     const protocols = [], pages = [];
     let live = 0;
@@ -27,13 +27,13 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
         }, events);
         pages.push(page);
     }
-    check(protocols.every(p => p === 'h2'), `the pages come over HTTP/2: ${protocols}`);
+    check(protocols.every(p => p === 'h2'), `the pages arrive over HTTP/2: ${protocols}`);
     check(live === 36, '36 streams are live');
     check(await pages[0].evaluate(async address => (await fetch(address, {cache: 'no-store'})).status, address) === 200,
-        'such a page gets others');
+        'a page with four streams can load other resources');
     const other = await (await browser.newContext({ignoreHTTPSErrors: true})).newPage();
     await other.goto(address);
-    check(await other.evaluate(protocol) === 'h2', 'and so does another browser, over HTTP/2');
+    check(await other.evaluate(protocol) === 'h2', 'another browser loads the page over HTTP/2');
     await browser.close();
     console.log('done');
 })().catch(error => {

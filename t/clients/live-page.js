@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// The demo's page of channels in two windows of Chromium: node live-page.js URL. Prints "ok NAME" or "not ok NAME" for
-// each test, and "done".
+// Tests the demo's page about channels in two windows of Chromium: node live-page.js URL. Prints "ok NAME" or
+// "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -25,17 +25,17 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await one.fill('#note', '<b>milk</b>');
     await one.click('#send');
     await one.waitForSelector('#notes li:has-text("<b>milk</b>")');
-    check(true, 'a note comes back');
+    check(true, 'a note is published and shown');
     const two = await open();
     await two.waitForSelector('#notes li:has-text("<b>milk</b>")');
-    check(true, 'a window that is opened later has it, too');
+    check(true, 'a window that is opened later shows the note, too');
     await one.waitForSelector('#here li:nth-child(2)');
     await two.waitForSelector('#here li:nth-child(2)');
-    check(true, 'both see each other');
+    check(true, 'both windows show each other');
     await two.close();
     await one.waitForFunction(() => document.querySelectorAll('#here li').length === 1);
-    check(true, 'a window that is closed is not there any more');
-    check(errors.length === 0, `no errors in the pages: ${errors}`);
+    check(true, 'a window that is closed is no longer shown');
+    check(errors.length === 0, `the pages have no errors: ${errors}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

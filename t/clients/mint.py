@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Makes tokens with PyJWT: each line of the input is [algorithm, key file, claims, header], each line of the output
-# a token.
+# Makes tokens with PyJWT. Each line of the input is [algorithm, key file, claims, header], and each line of the output is a
+# token.
 
 import json
 import sys

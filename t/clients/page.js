@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// The demo page in a real Chromium: node page.js URL SCREENSHOT-FOLDER. Prints "ok NAME" or "not ok NAME" for
-// each test, and "done".
+// Tests the demo page in Chromium: node page.js URL SCREENSHOT-FOLDER. Prints "ok NAME" or "not ok NAME" for each test, and
+// "done".
 
 'use strict';
 
@@ -36,26 +36,26 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
         await page.fill('#text', 'h\u00e9llo from the page');
         await page.click('#send-text');
         await page.waitForSelector('#log li[data-direction=in][data-kind=text][data-same=true]');
-        check(true, 'a text comes back as it was sent, and is shown');
+        check(true, 'a text is echoed and shown');
         await page.click('#send-binary');
         await page.waitForSelector('#log li[data-direction=in][data-kind=binary][data-same=true]');
-        check(true, 'bytes come back as they were sent, and are shown');
+        check(true, 'bytes are echoed and shown');
         await page.click('#burst');
         await until('burst-state', ' in ');
         check(+await page.locator('#rtt-count').innerText() > 50, 'a burst of pings fills the plot');
         check(await page.locator('#rtt-median').getAttribute('data-ms') > 0, 'the median round trip is shown');
         await until('clock-state', 'live');
-        check(/\d\d:\d\d/.test(await text('clock')), 'the time handler keeps the clock');
+        check(/\d\d:\d\d/.test(await text('clock')), 'the page shows the time of ws_time');
         await page.screenshot({path: `${folder}/page-${scheme}.png`, fullPage: true});
         await page.click('#connect');
         await until('state', 'closed');
-        check((await text('closed')).includes('1000'), 'closing shows the code');
+        check((await text('closed')).includes('1000'), 'after the connection was closed, the page shows the code');
     }
     await page.setViewportSize({width: 360, height: 740});
     check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
-        'the page fits a phone of 360 pixels');
+        'the page fits a width of 360 pixels');
     await page.screenshot({path: `${folder}/page-phone${secure ? '-tls' : ''}.png`, fullPage: true});
-    check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
+    check(errors.length === 0, `the page has no errors ${errors.join('; ')}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

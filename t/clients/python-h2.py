@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 """
-WebSockets over HTTP/2 without TLS, with Debian's python3-h2: python-h2.py PORT. Prints "ok NAME" or "not ok NAME" for
-each test, and "done".
+Tests WebSockets over HTTP/2 without TLS with Debian's python3-h2: python-h2.py PORT. Prints "ok NAME" or "not ok NAME"
+for each test, and "done".
 """
 
 import os
@@ -24,7 +24,7 @@ def check(right, name):
 
 
 class Connection:
-    """One HTTP/2 connection; what has come is kept for each stream."""
+    """An HTTP/2 connection, which stores the received data of each stream."""
 
     def __init__(self):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=int(os.environ.get("WS_TEST_DEADLINE", 60)))
@@ -83,7 +83,7 @@ class Connection:
             head += struct.pack("!BH", 0xFE, length)
         else:
             head += struct.pack("!BQ", 0xFF, length)
-        rest = head + bytes(4) + payload  # a mask of zeros is one, too
+        rest = head + bytes(4) + payload  # the masking key is zero
         while rest:
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
             if room:
@@ -124,19 +124,19 @@ def main():
         c.send(stream, TEXT, b"hello %d" % stream)
     check(
         [c.frame(s) for s in (three, one, two)] == [(TEXT, b"hello %d" % s) for s in (three, one, two)],
-        "what belongs to a stream comes on it",
+        "each stream gets its own message",
     )
     c.send(three, TEXT, b"who")
-    check(b"secure=0" in c.frame(three)[1], "the handler knows that there is no TLS")
+    check(b"secure=0" in c.frame(three)[1], "the handler can see that the connection has no TLS")
     c.send(one, CLOSE, struct.pack("!H", 4321) + b"done")
-    check(c.frame(one) == (CLOSE, struct.pack("!H", 4321) + b"done"), "the close code and its reason come back")
+    check(c.frame(one) == (CLOSE, struct.pack("!H", 4321) + b"done"), "the server answers with the same close code and reason")
     while one not in c.ended:
         c.read()
     check(True, "then the stream ends")
     c.send(two, TEXT, b"the others go on")
-    check(c.frame(two) == (TEXT, b"the others go on"), "the others go on")
+    check(c.frame(two) == (TEXT, b"the others go on"), "the other streams continue")
     c.send(two, TEXT, b"close 4002 enough")
-    check(c.frame(two) == (CLOSE, struct.pack("!H", 4002) + b"enough"), "the server closes")
+    check(c.frame(two) == (CLOSE, struct.pack("!H", 4002) + b"enough"), "the server closes a stream with code and reason")
     print("done")
 
 

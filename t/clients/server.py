@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-"""Echo servers with Debian's python3-websockets, without and with TLS, on free ports:
-server.py CERT KEY. Prints "NAME PORT" for each, then "ready", and ends with its input."""
+"""Runs two echo servers with Debian's python3-websockets, one of them with TLS, on free ports: server.py CERT KEY.
+Prints "NAME PORT" for each server, then "ready". Exits at the end of its input."""
 
 import asyncio
 import ssl

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Echo servers with npm ws and npm websocket, each without and with TLS, on free ports: servers.js CERT KEY.
-// Prints "NAME PORT" for each, then "ready", and ends with its input.
+// Runs echo servers with npm ws and npm websocket on free ports, each with and without TLS: servers.js CERT KEY. Prints
+// "NAME PORT" for each server, then "ready". Exits at the end of its input.
 
 'use strict';
 

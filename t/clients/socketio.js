@@ -1,8 +1,8 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// npm's socket.io: "node socketio.js server NAME PORT" serves; "node socketio.js client URL ROUTES" tests through a proxy
-// that balances between servers with those names, separated by commas. The client prints "ok NAME" or "not ok NAME" for
-// each test, and "done".
+// Tests npm's socket.io. "node socketio.js server NAME PORT" runs a server. "node socketio.js client URL ROUTES" runs a
+// client that connects through a balancer; ROUTES are the names of its servers, separated by commas. The client prints
+// "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
 
@@ -35,12 +35,12 @@ async function connect(url, options) {
 
 async function messages(socket, how) {
     const [text] = await ask(socket, 'echo', 'h\u00e9llo \u{1f600}');
-    check(text === 'h\u00e9llo \u{1f600}', `${how}: text`);
+    check(text === 'h\u00e9llo \u{1f600}', `${how}: a text is echoed`);
     const bytes = Buffer.alloc(100000, 'bytes of a size');
     const [got] = await ask(socket, 'echo', bytes);
-    check(Buffer.compare(bytes, Buffer.from(got)) === 0, `${how}: binary`);
+    check(Buffer.compare(bytes, Buffer.from(got)) === 0, `${how}: bytes are echoed`);
     const all = await Promise.all([...Array(200).keys()].map(i => ask(socket, 'echo', { i, text: 'x'.repeat(i) })));
-    check(all.every(([o], i) => o.i === i && o.text.length === i), `${how}: 200 at once`);
+    check(all.every(([o], i) => o.i === i && o.text.length === i), `${how}: 200 messages together are echoed`);
 }
 
 async function run(url, routes) {
@@ -54,21 +54,21 @@ async function run(url, routes) {
         }
         socket.close();
     }
-    check([...seen].sort().join() === names.sort().join(), `websocket: the balancer uses ${[...seen]}`);
+    check([...seen].sort().join() === names.sort().join(), `websocket: the balancer uses all servers: ${[...seen]}`);
 
-    // Long polling first, then the upgrade: all its requests have to reach the same server.
+    // A client starts with long polling, then upgrades. All its requests must reach the same server.
     for (let i = 0; i < 2 * names.length; i++) {
         const socket = await connect(url, { transports: ['polling', 'websocket'] });
         if (socket.io.engine.transport.name !== 'websocket') {
             await once(socket.io.engine, 'upgrade');
         }
         const [first] = await ask(socket, 'who'), [second] = await ask(socket, 'who');
-        check(first === second, `polling, then websocket: ${first}`);
+        check(first === second, `polling, then websocket: all requests reach the same server: ${first}`);
         if (i === 0) {
             await messages(socket, 'upgraded');
             const said = once(socket, 'said');
             socket.emit('room', 'all');
-            check(await said === 'all', 'upgraded: a broadcast');
+            check(await said === 'all', 'upgraded: a broadcast arrives');
         }
         const end = once(socket, 'disconnect');
         socket.emit('end');

@@ -1,26 +1,26 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Many clients of SockJS that send and receive all the time: node sockjs-crowd.js URL TLS-URL. One client in eight
-// uses TLS. Commands on standard input, each with an answer of one line:
-//   open N      N more clients, transports in turn: "opened N"
-//   rounds N    each open client sends and receives N more messages: "done OPEN"
-//   pids        processes of the sessions and their number: "pids PID:N ..."
-//   ended       closed clients, by process and code: "ended PID:CODE:N ..."
-//   why         failed requests, and closed clients by transport, code and reason: "why TEXT:N ..."
-//   wrong       messages that were lost, doubled or out of order, and the first of them: "wrong N ..."
-//   quit
+// Runs many SockJS clients that send and receive all the time: node sockjs-crowd.js URL TLS-URL. One client in eight uses
+// TLS. Reads commands from standard input, and answers each one with a line:
+//   open N      open N more clients, with each transport in turn: "opened N"
+//   rounds N    wait until each open client has sent and received N more messages: "done OPEN"
+//   pids        print the number of sessions of each process: "pids PID:N ..."
+//   ended       print the number of closed clients for each process and code: "ended PID:CODE:N ..."
+//   why         print failed requests, and closed clients with transport, code and reason: "why TEXT:N ..."
+//   wrong       print the number of messages that were lost, duplicated or out of order, and the first one: "wrong N ..."
+//   quit        exit
 
 'use strict';
 
 const SockJS = require('sockjs-client');
 const http = require('http');
 const readline = require('readline');
-// A busy machine answers late. The limit for /info is 8 s otherwise.
+// Extend the library's limit for /info, which is 8 s, because a busy machine answers late.
 const patience = 1000 * (process.env.WS_TEST_DEADLINE || 60);
 require('sockjs-client/lib/info-receiver').timeout = patience;
 const urls = process.argv.slice(2);
 const url = i => urls[i % 8 === 7 ? 1 : 0];
-// sockjs-client reports each failed request as "http status 0".
+// Record why requests fail, because sockjs-client reports each failed request as "http status 0".
 const failed = [], {request} = http;
 http.request = (...args) => {
     const begun = Date.now();
@@ -71,7 +71,7 @@ const sum = keys => {
 };
 
 const commands = {
-    // Not all at the same time: httpd has to accept them all.
+    // Open at most 50 clients at the same time, because httpd has to accept them.
     open: n => new Promise(resolve => {
         const all = [];
         const more = () => {
@@ -106,7 +106,7 @@ const commands = {
     quit: async () => process.exit(0),
 };
 
-// Whoever waits sees that something happens.
+// Print progress, so that the test does not run into its time limit.
 let seen = 0;
 setInterval(() => {
     const now = clients.reduce((n, c) => n + c.sent + c.got + (c.code ? 1 : 0), clients.length);

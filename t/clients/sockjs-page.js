@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// sockjs-client in Chromium: node sockjs-page.js PAGE URL TRANSPORT ... The page has loaded the library. Prints "ok
-// NAME" or "not ok NAME" for each transport.
+// Tests sockjs-client in Chromium: node sockjs-page.js PAGE URL TRANSPORT... PAGE must load the library. Prints "ok NAME" or
+// "not ok NAME" for each transport, and "done".
 
 'use strict';
 

@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// What a client of SockJS does with the services echo, close and amplify below a URL, by one transport. For Node and,
-// as text, for pages. Resolves to what went wrong.
+// Tests a SockJS client with the services echo, close, amplify and broadcast below a URL, with one transport. Node runs this
+// function directly; pages run its source text. Resolves to a list of failures.
 
 'use strict';
 
@@ -11,7 +11,7 @@ module.exports = (SockJS, url, transport) => {
     const client = service => new SockJS(`${url}/${service}`, null, options);
     const texts = ['hello', '', 'h\u00e9 \u20ac \u{1f600}', '"\\\b\f\n\r\t/\u0000\u001f\u007f', '\u2028\u200c\u2060\ufff0\uffff', '</script><!--', 'x'.repeat(60000)];
 
-    // Sends all, one after the other's echo; then many together.
+    // Sends each text when the previous one was echoed, then many messages together.
     const echo = () => new Promise(resolve => {
         const c = client('echo'), got = [];
         c.onopen = () => {
@@ -33,7 +33,7 @@ module.exports = (SockJS, url, transport) => {
                 }
             } else if (got.length === texts.length + 200) {
                 if (!got.slice(texts.length).every((text, i) => text === `message ${i}`)) {
-                    wrong.push('many messages');
+                    wrong.push('many messages together');
                 }
                 c.close(4000, 'enough');
             }

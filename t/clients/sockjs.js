@@ -1,6 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// sockjs-client under Node: node sockjs.js URL TRANSPORT ... Prints "ok NAME" or "not ok NAME" for each transport.
+// Tests sockjs-client under Node: node sockjs.js URL TRANSPORT... Prints "ok NAME" or "not ok NAME" for each transport, and
+// "done".
 
 'use strict';
 

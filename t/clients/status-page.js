@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// The status page in a real Chromium: node status-page.js URL SCREENSHOT-FOLDER. There are connections to
+// Tests the status page in Chromium: node status-page.js URL SCREENSHOT-FOLDER. The server must have connections to
 // /echo/page/1 ... /echo/page/60. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
@@ -24,24 +24,24 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.goto(url);
     await rows(50);
     check(true, 'the page shows 50 connections');
-    check((await page.locator('#range').innerText()).startsWith('1\u201350 of '), 'and how many there are');
-    check(/open connections/.test(await page.locator('#cards').innerText()), 'and the counters');
+    check((await page.locator('#range').innerText()).startsWith('1\u201350 of '), 'the page shows the number of all connections');
+    check(/open connections/.test(await page.locator('#cards').innerText()), 'the page shows the counters');
     await page.screenshot({path: `${folder}/status-light.png`});
     await page.click('#next');
     await page.waitForFunction(() => document.getElementById('next').disabled);
-    check(await page.locator('#rows tr').count() < 50, 'the next page has the rest');
+    check(await page.locator('#rows tr').count() < 50, 'the next button shows the other connections');
     await page.click('#previous');
     await rows(50);
     await page.fill('#filter', '/echo/page/');
     await page.selectOption('#limit', '200');
     await rows(60);
-    check(true, 'filtered, and more rows');
+    check(true, 'the page shows 60 filtered connections');
     await page.click('th[data-sort=uri]');
     await first('/echo/page/1');
-    check(true, 'a click on a head sorts');
+    check(true, 'a click on a column heading sorts');
     await page.click('th[data-sort=uri]');
     await first('/echo/page/9');
-    check(true, 'a second one the other way round');
+    check(true, 'a second click sorts in reverse order');
     await page.fill('#filter', '/echo/page/42');
     await rows(1);
     await page.click('#rows button');
@@ -56,15 +56,15 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.screenshot({path: `${folder}/status-dark.png`});
     await page.setViewportSize({width: 360, height: 740});
     check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
-        'the page fits a phone of 360 pixels');
+        'the page fits a width of 360 pixels');
     check(await page.evaluate(() => {
         const [a, b, c] = [...document.querySelectorAll('.card')].map(card => card.getBoundingClientRect());
         return a.top === b.top && c.top > a.top;
-    }), 'which has two cards in a row');
+    }), 'the narrow page has two cards in a row');
     check(await page.evaluate(() => {
         const shown = document.querySelector('#children td.number').getBoundingClientRect();
         return shown.right <= window.innerWidth;
-    }), "and shows the children's connections");
+    }), "the narrow page shows the children's connections");
     check(await page.locator('main h2').count() === 2, 'the content is in a main landmark');
     check(/^mod_websocket \d+\.\d+\.\d+, up for \d+ /.test(await page.locator('#server').innerText()), 'the page says which version it is and since when the server runs');
     for (const scheme of ['light', 'dark']) {
@@ -77,7 +77,7 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
     await page.route('**/*', route => route.abort());
     await page.waitForSelector('body.stale');
     check(/the numbers are old/.test(await page.locator('#state').innerText()), 'numbers are dimmed when the server does not answer');
-    check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
+    check(errors.length === 0, `the page has no errors ${errors.join('; ')}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

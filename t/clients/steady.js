@@ -1,13 +1,13 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// Many connections to an echo, each with a numbered message at a steady pace; watches that each comes
-// back, once and in order.
+// Opens many connections to an echo, and sends numbered messages at a constant rate. Checks that each message
+// comes back once and in order.
 //
 //   steady.js INTERVAL_MS CA URL...
 //
-// Standard input: "open N" opens N more, by turns to each URL, and answers "opened TOTAL" when they are;
-// "count" answers "echoed TOTAL"; "end" sends nothing more, waits for what is on its way, closes, and
-// answers "ended TOTAL". What goes wrong is told at once: "wrong WHAT".
+// The commands on standard input are: "open N" opens N more connections, to each URL in turn, and then prints
+// "opened TOTAL"; "count" prints "echoed TOTAL"; "end" stops sending, waits for outstanding echoes, closes all
+// connections, and prints "ended TOTAL". Errors are printed immediately: "wrong WHAT".
 
 'use strict';
 
@@ -30,7 +30,7 @@ function complain(text) {
     }
 }
 
-// Resolves when it is open.
+// Connects. Resolves when the connection is open.
 function connect(number) {
     const url = urls[number % urls.length];
     const c = { name: `${number} (${url})`, sent: 0, seen: 0 };
@@ -54,7 +54,7 @@ function connect(number) {
     return new Promise(resolve => c.ws.on('open', () => {
         open.add(c);
         opened++;
-        // Spread over the interval.
+        // Start at a random time, which distributes the messages over the interval.
         setTimeout(() => {
             if (!ending) {
                 c.timer = setInterval(() => c.ws.send(String(++c.sent)), Number(interval));
@@ -87,7 +87,7 @@ function end() {
         clearInterval(wait);
         const all = [...open];
         for (const c of all) {
-            c.ws.on('close', code => code === 1000 || complain(`${c.name}: the end is ${code}`));
+            c.ws.on('close', code => code === 1000 || complain(`${c.name}: at the end, closed with ${code}`));
             c.ws.close(1000);
         }
         const closed = setInterval(() => {

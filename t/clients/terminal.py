@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# terminal.py WSCLIENT URL ESCAPES-URL STATE: a person at a terminal of wsclient's.
+# Tests wsclient at a terminal, with the keys of a person: terminal.py WSCLIENT URL ESCAPES-URL STATE. STATE is the folder for
+# wsclient's history. Prints "ok NAME" or "not ok NAME" for each test, and "done".
 
 import os
 import pty
@@ -32,7 +33,7 @@ class Terminal:
     def type(self, keys):
         os.write(self.master, keys)
 
-    # Everything up to the match, which is awaited.
+    # Wait until the output matches. Returns the output up to the end of the match.
     def wait(self, match, name):
         until = time.time() + int(os.environ.get("WS_TEST_DEADLINE", 60))
         while True:
@@ -56,7 +57,7 @@ class Terminal:
     def ends(self, code, name):
         status = os.waitpid(self.pid, 0)[1]
         check(os.waitstatus_to_exitcode(status) == code, name)
-        check(termios.tcgetattr(self.slave) == self.before, "and the terminal is as it was")
+        check(termios.tcgetattr(self.slave) == self.before, "the settings of the terminal are restored")
 
 
 def check(so, name):
@@ -64,63 +65,63 @@ def check(so, name):
 
 
 t = Terminal(url)
-t.wait(rb"connected to 127\.0\.0\.1; Ctrl-D closes", "it says that it is connected")
-t.wait(rb"> ", "and prompts")
+t.wait(rb"connected to 127\.0\.0\.1; Ctrl-D closes", "wsclient says that it is connected")
+t.wait(rb"> ", "wsclient prints a prompt")
 t.type(b"hello\r")
-t.wait(rb"\x1b\[32m< hello\x1b\[m\r\n", "a line is a message, and its echo is shown in colour")
-t.wait(rb"> ", "above a new prompt")
+t.wait(rb"\x1b\[32m< hello\x1b\[m\r\n", "a line is sent as a message, and its echo is shown in color")
+t.wait(rb"> ", "a new prompt follows the echo")
 t.type("grü\u00df\r".encode())
-t.wait("< grü\u00df".encode(), "it may have any letters")
+t.wait("< grü\u00df".encode(), "a line may have letters beyond ASCII")
 t.type(b"helo\x1b[Dl\r")
-t.wait(rb"< hello", "it can be edited")
+t.wait(rb"< hello", "a line can be edited")
 t.type(b"\x1b[A\x1b[A\r")
-t.wait("< grü\u00df".encode(), "the history has earlier lines")
+t.wait("< grü\u00df".encode(), "the arrow keys show earlier lines")
 t.type(b"\x04")
-t.wait(rb"we closed the connection: 1000", "Ctrl-D closes")
-t.ends(0, "which is no failure")
+t.wait(rb"we closed the connection: 1000", "Ctrl-D closes the connection")
+t.ends(0, "after Ctrl-D, the exit code is 0")
 history = state + "/wsclient/history"
-check(os.path.getsize(history) > 0, "the history is kept")
-check(os.stat(history).st_mode & 0o77 == 0, "for oneself")
+check(os.path.getsize(history) > 0, "the history is stored in a file")
+check(os.stat(history).st_mode & 0o77 == 0, "only the user can read the history")
 
 t = Terminal(url, NO_COLOR="1")
-t.wait(rb"> ", "once more")
+t.wait(rb"> ", "wsclient starts again")
 t.type(b"\x1b[A\r")
-colourless = t.wait(rb"< [^\r]*\r\n", "with the history of the last time")
-check(b"\x1b[32m" not in colourless, "NO_COLOR is honoured")
+colourless = t.wait(rb"< [^\r]*\r\n", "the arrow keys show lines of the previous run")
+check(b"\x1b[32m" not in colourless, "with NO_COLOR, the output has no colors")
 t.type(b"\x03")
-t.ends(130, "Ctrl-C ends it")
+t.ends(130, "after Ctrl-C, the exit code is 130")
 
 t = Terminal(url)
-t.wait(rb"> ", "commands")
+t.wait(rb"> ", "wsclient starts for a test of commands")
 t.type(b"/ping are you there\r")
 t.wait(rb"pong are you there: \d+\.\d ms", "/ping shows the pong and its time")
 t.type(b"//ping x\r")
-t.wait(rb"< /ping x", "a second slash sends such a line")
+t.wait(rb"< /ping x", "a line with two slashes is sent as a message with one")
 t.type(b"/nick ann\r")
 t.wait(rb"< /nick ann", "other lines with a slash are messages")
 t.type(b"/close 17\r")
-t.wait(rb"/close takes a code", "a code that there is not")
+t.wait(rb"/close takes a code", "/close reports an invalid code")
 t.type(b"/close 4321 that is it\r")
 t.wait(rb"we closed the connection: 4321 that is it", "/close closes with code and reason")
-t.ends(1, "which is no normal end")
+t.ends(1, "after a close code other than 1000, the exit code is 1")
 
 t = Terminal("-x", "hello", url)
-t.wait(rb"< hello", "--execute at a terminal")
-t.wait(rb"> ", "goes on with the prompt")
+t.wait(rb"< hello", "--execute sends a message at a terminal")
+t.wait(rb"> ", "after --execute, wsclient prints a prompt")
 t.type(b"\x04")
 t.ends(0, "closed")
 
 t = Terminal("--hex", url)
-t.wait(rb"> ", "in hexadecimal")
+t.wait(rb"> ", "wsclient starts with --hex")
 t.type(b"00 7f8\r")
-t.wait(rb"a hexadecimal digit is missing", "a slip is told")
+t.wait(rb"a hexadecimal digit is missing", "a missing digit is reported")
 t.type(b"00 7f80\r")
-t.wait(rb"<< 00 7f 80", "bytes are shown so")
+t.wait(rb"<< 00 7f 80", "received bytes are shown in hexadecimal")
 t.type(b"\x04")
 t.ends(0, "closed")
 
 t = Terminal("--count=1", escapes)
-shown = t.wait(rb"< \\x1b\]0;20\d\d\\x07", "what would do something to the terminal is shown instead")
-check(b"\x1b]0;" not in shown, "and not done")
-t.ends(0, "--count ends it")
+shown = t.wait(rb"< \\x1b\]0;20\d\d\\x07", "bytes that control the terminal are shown escaped")
+check(b"\x1b]0;" not in shown, "the terminal does not get these bytes")
+t.ends(0, "with --count, the exit code is 0")
 print("done")

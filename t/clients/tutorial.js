@@ -1,6 +1,6 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// The tutorial's pages in Chromium: node tutorial.js dashboard|desktop URL FOLDER. Screenshots go to FOLDER. Prints
+// Tests the tutorial's pages in Chromium: node tutorial.js dashboard|desktop URL FOLDER. Writes screenshots to FOLDER. Prints
 // "ok NAME" or "not ok NAME" for each test, and "done".
 
 'use strict';
@@ -13,15 +13,15 @@ const check = (right, name) => console.log((right ? 'ok ' : 'not ok ') + name);
 const tests = {
     async dashboard(page, text) {
         await page.waitForSelector('#state.live');
-        check(true, 'it is live');
+        check(true, 'the dashboard is connected');
         await page.waitForFunction(() => document.querySelector('path.us').getAttribute('d')?.split('L').length >= 4);
-        check(/^\d+$/.test(await text('cpu')) && await text('cpu') <= 100, `a processor's load: ${await text('cpu')} %`);
-        check(await text('free') > 0, `free memory: ${await text('free')} GiB`);
-        check(/^[\d,]+$/.test(await text('switches')), `context switches: ${await text('switches')}`);
+        check(/^\d+$/.test(await text('cpu')) && await text('cpu') <= 100, `the dashboard shows the processor load: ${await text('cpu')} %`);
+        check(await text('free') > 0, `the dashboard shows the free memory: ${await text('free')} GiB`);
+        check(/^[\d,]+$/.test(await text('switches')), `the dashboard shows the context switches: ${await text('switches')}`);
         await page.screenshot({path: `${folder}/dashboard.png`, fullPage: true});
         await page.setViewportSize({width: 360, height: 740});
         check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
-            'it fits a phone of 360 pixels');
+            'the page fits a width of 360 pixels');
         await page.screenshot({path: `${folder}/dashboard-phone.png`, fullPage: true});
     },
     async desktop(page, text) {
@@ -32,7 +32,7 @@ const tests = {
             const colours = new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, 64, 64).data.buffer));
             return canvas.width === 1024 && canvas.height === 768 && colours.size > 1;
         });
-        check(true, 'and shows a screen of 1024 x 768 with a pattern on it');
+        check(true, 'noVNC shows a screen of 1024 x 768 with a pattern');
         await page.screenshot({path: `${folder}/desktop.png`});
     },
 };
@@ -45,7 +45,7 @@ const tests = {
     page.on('pageerror', error => errors.push(error.message));
     await page.goto(url);
     await tests[which](page, async id => (await page.locator(`#${id}`).innerText()).trim());
-    check(errors.length === 0, `no error in the page ${errors.join('; ')}`);
+    check(errors.length === 0, `the page has no errors ${errors.join('; ')}`);
     await browser.close();
     console.log('done');
 })().catch(error => {

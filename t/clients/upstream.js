@@ -1,7 +1,7 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-// An application behind a reverse proxy: npm's ws. Echoes, but answers "request" with what it was asked as JSON;
-// plain requests get a page with their path.
+// An application behind a reverse proxy, with npm's ws. It echoes messages, but answers "request" with the handshake request
+// as JSON. It answers ordinary requests with a page that contains their path.
 //
 //   upstream.js NAME PORT|PATH [CERTIFICATE KEY]
 
@@ -19,7 +19,7 @@ function page(request, response) {
 const server = cert
     ? require('https').createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) }, page)
     : require('http').createServer(page);
-server.keepAliveTimeout = 0;    // a proxy that reuses a connection must not find it closed
+server.keepAliveTimeout = 0;    // keep connections open, because a proxy may reuse them at any time
 const sockets = new WebSocketServer({
     noServer: true, perMessageDeflate: false,
     handleProtocols: offered => [...offered].pop(),

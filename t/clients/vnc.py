@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-"""Talks to a VNC server (RFC 6143) through a bridge, up to its first picture: vnc.py URL SUBPROTOCOL."""
+"""Connects to a VNC server (RFC 6143) through a bridge, and reads the first picture: vnc.py URL SUBPROTOCOL. Prints
+"ok NAME" or "not ok NAME" for each test, and "done"."""
 
 import asyncio
 import base64
@@ -17,7 +18,7 @@ def ok(condition, name):
 
 
 class Stream:
-    """The bytes of messages, put together."""
+    """A stream of bytes in messages."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -36,29 +37,29 @@ class Stream:
 
 async def main():
     async with websockets.connect(url, subprotocols=[protocol], max_size=None) as socket:
-        ok(socket.subprotocol == protocol, f"subprotocol {protocol}")
+        ok(socket.subprotocol == protocol, f"the subprotocol {protocol} is agreed on")
         s = Stream(socket)
         greeting = await s.read(12)
-        ok(greeting == b"RFB 003.008\n", f"greeting {greeting!r}")
+        ok(greeting == b"RFB 003.008\n", f"the server sends its greeting: {greeting!r}")
         await s.write(greeting)
         kinds = await s.read((await s.read(1))[0])
-        ok(1 in kinds, "a server without password")
+        ok(1 in kinds, "the server needs no password")
         await s.write(b"\x01")
-        ok(await s.read(4) == b"\0\0\0\0", "lets us in")
+        ok(await s.read(4) == b"\0\0\0\0", "the server accepts the client")
         await s.write(b"\x01")
         width, height, bits = struct.unpack(">HHB15x", await s.read(20))
-        await s.read(struct.unpack(">I", await s.read(4))[0])  # its name
-        ok((width, height) == (320, 200), f"a screen of {width} x {height}")
-        # SetEncodings: raw. FramebufferUpdateRequest: the whole screen.
+        await s.read(struct.unpack(">I", await s.read(4))[0])  # the name of the desktop
+        ok((width, height) == (320, 200), f"the server has a screen of {width} x {height}")
+        # SetEncodings for raw pixels, then FramebufferUpdateRequest for the whole screen.
         await s.write(struct.pack(">BxHi", 2, 1, 0) + struct.pack(">BBHHHH", 3, 0, 0, 0, width, height))
         kind, count = struct.unpack(">BxH", await s.read(4))
-        ok(kind == 0, "it sends an update")
+        ok(kind == 0, "the server sends an update")
         pixels = 0
         for _ in range(count):
             _, _, w, h, _ = struct.unpack(">HHHHi", await s.read(12))
             await s.read(w * h * bits // 8)
             pixels += w * h
-        ok(pixels == width * height, f"and its picture, {pixels} pixels")
+        ok(pixels == width * height, f"the update has the whole picture, {pixels} pixels")
     print("done")
 
 
