@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Collects an application's answer, with limits on its headers and body. All headers are checked
- *  before any takes effect: one invalid header makes the whole answer invalid. */
+/** Collects an application's answer, with limits on its headers and body. It checks all headers
+ *  before the first takes effect, because one invalid header makes the whole answer invalid. */
 
 #include "answer.h"
 
@@ -88,7 +88,8 @@ void answer_append(answer *a, struct curl_slist **list, const char *value)
     *list = longer;
 }
 
-/* Collect the names, separated by commas and blanks, in all headers with that name. */
+/* Collect the channel names in all headers of this name. Names are separated by commas and
+ * blanks. */
 static void answer_names(answer *a, CURL *easy, const char *header, struct curl_slist **list)
 {
     const char *value;
@@ -194,7 +195,7 @@ void answer_read_form(answer *a, CURL *easy)
     }
 }
 
-/* The body of a refusal goes to the client if it is text. */
+/* Read the body of a refusal, which the client gets if it is text. */
 static void answer_read_page(answer *a, CURL *easy)
 {
     const char *type = answer_header(easy, "Content-Type", 0);
@@ -210,7 +211,7 @@ int answer_read(answer *a, CURL *easy, CURLcode code)
     const char *type = answer_header(easy, "Content-Type", 0);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &a->status);
     curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &a->asked);
-    if (a->kind == ANSWER_BAD) { /* our callbacks have refused the answer */
+    if (a->kind == ANSWER_BAD) { /* the callbacks in this file have refused the answer */
         return 0;
     }
     if (code != CURLE_OK) {

@@ -16,7 +16,7 @@
 #include "headers.h"
 
 #define CLOSE_RETRIES 3
-#define CLOSE_DELAY 500 /* milliseconds, doubled each time */
+#define CLOSE_DELAY 500 /* milliseconds until a close event is sent again, doubled each time */
 #define FAILURES_MAX 5  /* number of consecutive failures that open the circuit breaker */
 #define STOP_PATIENCE (5 * 1000)
 #define IDLE (60 * 1000)
@@ -26,22 +26,24 @@ struct courier {
     CURLM *multi;
     pthread_t thread;
 
-    pthread_mutex_t lock; /* protects the next three fields */
+    pthread_mutex_t lock; /* protects the three fields below */
     job *incoming, *incoming_last;
     int stopping;
 
-    /* Atomic, read by other threads. */
+    /* These are atomic, because other threads read them: */
     long waiting;        /* number of sessions in `ready`, plus jobs in `incoming` */
-    long long closed_by; /* end of the circuit breaker's pause, courier_now(); 0: none */
+    long long closed_by; /* end of the circuit breaker's pause, as courier_now(); 0: no pause */
 
     /* Used by the courier's thread only. */
-    job *ready, *ready_last; /* first jobs of sessions, jobs in progress, by next_ready */
-    job *later;              /* close events waiting for their retry, by next_ready */
-    job *flying;             /* by next_ready */
+    /* First jobs of sessions that are ready to be sent; linked by next_ready. */
+    job *ready, *ready_last;
+    /* Close events that wait for their next attempt; linked by next_ready. */
+    job *later;
+    job *flying; /* jobs in progress; linked by next_ready */
     long running;
     unsigned failures;
     headers_sig sig;
-    long long stop_by; /* 0: not stopping */
+    long long stop_by; /* when the remaining jobs fail, as courier_now(); 0: not stopping */
 };
 
 static long long courier_now(void)
@@ -218,7 +220,7 @@ static void courier_options(const http_config *config, const job *j)
         curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca);
     }
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, j->session->connect_to);
-    if (j->session->claims) { /* a loopback connection does not leave this machine */
+    if (j->session->claims) { /* this is a loopback connection, which does not leave this machine */
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
         curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->keepalive ? 0L : 1L);
@@ -236,8 +238,8 @@ static void courier_judge(courier *c, const answer *a)
     }
 }
 
-/* Only close events are retried, because no later event would tell the application that the
- * connection has ended. */
+/* Schedule another attempt if the job has failed. Only close events are repeated, because no later
+ * event would tell the application that the connection has ended. */
 static int courier_again(courier *c, job *j)
 {
     if (j->kind != JOB_CLOSE || j->answer.kind == ANSWER_GOOD || j->answer.kind == ANSWER_REFUSAL
@@ -280,13 +282,13 @@ static void courier_begin(courier *c, job *j)
 {
     if (j->kind == JOB_OPEN && courier_now() > j->expires) {
         answer_fail(&j->answer, ANSWER_DOWN, "it has waited for too long");
-        courier_done(c, j); /* this is not a failure of the application */
+        courier_done(c, j); /* do not count this as a failure of the application */
         return;
     }
     if (!courier_prepare(c, j)) {
         courier_unprepare(j);
         answer_fail(&j->answer, ANSWER_DOWN,
-                    "out of memory, or no slot for this child (raise ServerLimit)");
+                    "out of memory, or no slot for this child (increase ServerLimit)");
         courier_done(c, j);
         return;
     }
@@ -340,7 +342,8 @@ static void courier_collect(courier *c)
     }
 }
 
-/* @return milliseconds until the next retry is due */
+/* Make the close events ready whose next attempt is due. @return milliseconds until the next
+ * attempt is due */
 static int courier_wake_later(courier *c)
 {
     long long now = courier_now(), next = now + IDLE;
@@ -372,7 +375,7 @@ static void courier_give_up(courier *c, job **list)
         else {
             *list = j->next_ready;
         }
-        answer_fail(&j->answer, ANSWER_DOWN, "the server stops");
+        answer_fail(&j->answer, ANSWER_DOWN, "the server is stopping");
         courier_done(c, j);
     }
 }
@@ -399,7 +402,8 @@ static void *courier_run(void *arg)
         courier_start_ready(c);
         curl_multi_perform(c->multi, &running);
         courier_collect(c);
-        wait = courier_wake_later(c); /* after courier_collect(), which can add retries */
+        /* Call it after courier_collect(), which can schedule further attempts. */
+        wait = courier_wake_later(c);
         if (c->ready && c->running < c->config->concurrency) {
             wait = 0;
         }
@@ -412,7 +416,7 @@ static void *courier_run(void *arg)
 
 /* ---- Start and stop ---- */
 
-/* httpd's threads handle signals. */
+/* Start the thread with all signals blocked, because httpd's threads handle signals. */
 static int courier_spawn(courier *c)
 {
     sigset_t all, before;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Determines the URL and headers of a connection's requests during the handshake. Headers that an
+/** During the handshake, determines the URL and headers of a connection's requests. Headers that an
  *  application would trust, such as X-Remote-User, are never taken from the client. */
 
 #include "describe.h"
@@ -15,14 +15,14 @@
 
 #include "grip.h"
 
-/* State while headers are collected. */
+/* The state while headers are collected. */
 typedef struct {
     apr_pool_t *p;
     session *session;
     int local, grip, failed;
 } describing;
 
-/* CGI-like servers map "_" and "-" to the same variable. */
+/* Whether two header names are the same. CGI maps "_" and "-" to the same variable. */
 static int describe_same(const char *name, const char *other, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -34,8 +34,8 @@ static int describe_same(const char *name, const char *other, size_t len)
     return 1;
 }
 
-/* Drop hop-by-hop headers (RFC 9110, section 7.6.1), those of the handshake and of a body, and
- * those that an application would trust. */
+/* Whether to keep a header. Drop hop-by-hop headers (RFC 9110, section 7.6.1), headers of the
+ * handshake and of a body, and headers that an application would trust. */
 static int describe_keeps(const char *name, const describing *d)
 {
     static const char *const names[] = {"Host",
@@ -87,7 +87,8 @@ static int describe_header(void *arg, const char *name, const char *value)
     return 1;
 }
 
-/* @return 0: out of memory, or too long for a credential */
+/* Build the claims of the loopback credential. @return 0: out of memory, or the claims are too long
+ * for a credential */
 static int describe_claims(request_rec *r, const char *to, const char *dir, session *s)
 {
     APR_OPTIONAL_FN_TYPE(ws_loopback_claims) *claims = APR_RETRIEVE_OPTIONAL_FN(ws_loopback_claims);

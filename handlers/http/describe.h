@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** URL and headers of a connection's requests. */
+/** Determines the URL and headers of a connection's requests. */
 
 #ifndef HTTP_DESCRIBE_H
 #define HTTP_DESCRIBE_H

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Builds a request's body in a growing buffer. If memory is exhausted, a flag is set. Callers
- *  check it once at the end instead of after each field. */
+/** Builds a request's body in a growing buffer. If memory is exhausted, the functions set a flag.
+ *  Callers check the flag once at the end instead of after each field. */
 
 #include "form.h"
 

@@ -1,20 +1,21 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A buffer for a request's body: application/x-www-form-urlencoded, or other bytes. */
+/** Defines a buffer for a request's body, which has the type application/x-www-form-urlencoded or
+ *  is any other bytes. */
 
 #ifndef HTTP_FORM_H
 #define HTTP_FORM_H
 
 #include <stddef.h>
 
-/** Initially zeroed. */
+/** A buffer. The caller sets all members to zero before the first use. */
 typedef struct {
-    char *text; /* malloc'ed, NUL-terminated; NULL: empty */
+    char *text; /* NUL-terminated, allocated with malloc(); NULL: empty */
     size_t len, size;
-    int failed; /* out of memory: later additions are ignored */
+    int failed; /* 1: out of memory, so later additions are ignored */
 } form;
 
-/** Add a field. @param name  already escaped */
+/** Add a field. @param name  must already be escaped */
 void form_add(form *f, const char *name, const char *value, size_t len);
 
 /** Add bytes without escaping them. */

@@ -12,7 +12,7 @@
 
 #include "websocket_parse.h"
 
-/* Longest line of an event: its name and 16 digits. */
+/* Maximum length of an event's line, which has the name and up to 16 digits. */
 #define LINE_MAX_BYTES 32
 #define META_MAX 64
 #define KEEPALIVE_MAX (24 * 60 * 60)
@@ -68,7 +68,7 @@ static int grip_digit(char c)
                                   : -1;
 }
 
-/* @param max  largest valid length @return 0: not a valid length */
+/* Parse the length of an event. @param max largest valid length @return 0: the length is invalid */
 static int grip_length(const char *digits, const char *end, size_t max, size_t *len)
 {
     *len = 0;
@@ -192,8 +192,8 @@ static int grip_is_name(const char *name)
     return len > 0 && len < 100;
 }
 
-/* Headers that describe the application's server, its connection or this body are not copied to the
- * handshake's response. */
+/* Whether a header of the answer is copied to the handshake's response. Headers that describe the
+ * application's server, its connection or the body are not copied. */
 static int grip_relays(const char *name)
 {
     static const char *const names[] = {

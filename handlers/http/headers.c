@@ -1,8 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Builds the headers of a request. Each request has a new loopback credential, which is valid for
- *  this request only, and for a short time. All requests share a Grip-Sig, which is valid for an
- *  hour. */
+/**
+ * Builds the headers of a request. Each request has a new loopback credential, which is valid for
+ * this request only and for a short time. All requests share a Grip-Sig, which is valid for an
+ * hour.
+ */
 
 #include "headers.h"
 

@@ -1,19 +1,22 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The headers of one request: those of its session, and those created for each request. */
+/** Builds the headers of one request from those of its session and those that are created for each
+ *  request. */
 
 #ifndef HTTP_HEADERS_H
 #define HTTP_HEADERS_H
 
 #include "courier.h"
 
-/** A Grip-Sig for all connections, renewed every few minutes. Initially zeroed. */
+/** A Grip-Sig header for all connections, which is renewed every few minutes. The caller sets all
+ *  members to zero before the first use. */
 typedef struct {
-    char *line; /* malloc'ed */
+    char *line; /* allocated with malloc() */
     long long until;
 } headers_sig;
 
-/** @return a list that continues with the session's headers; NULL: out of memory */
+/** Build the headers of a request. @return a list whose tail is the list of the session's headers;
+ *  NULL: out of memory */
 struct curl_slist *headers_make(const http_config *config, headers_sig *sig, const session *s);
 
 /** Free the headers that headers_make() has added. */

@@ -1,15 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connects applications in any language: each event of a connection is sent as an HTTP request, and
- * the response contains the actions to take.
+ * Connects applications in any language. The handler sends each event of a connection as an HTTP
+ * request, and the response contains the actions to take.
  *
  *     WebSocketHandler ws_http.so to=/chat.php [KEY=VALUE...]
  *
- * See docs/applications.md. A connection has at most one request in progress; messages that arrive
- * meanwhile are sent together in the next one. In each child process, one thread per
- * WebSocketHandler line sends the requests (courier.c). It can thus retry a close event after the
- * WebSocket has ended, and reuse its connections to the application for all WebSockets.
+ * See docs/applications.md. A connection has at most one request in progress. Messages that arrive
+ * in the meantime are sent together in the next request. In each child process, one thread per
+ * WebSocketHandler line sends the requests (courier.c). Therefore the handler can repeat a close
+ * event after the WebSocket has ended, and all WebSockets share the connections to the application.
  */
 
 #include <pthread.h>
@@ -31,29 +31,30 @@
 #include "grip.h"
 #include "orders.h"
 
-/* Stop reading from the client while this much is queued for the application: bytes, messages. */
+/* While this much is queued for the application (bytes, number of messages), do not read from the
+ * client. */
 #define PENDING_MAX (64 * 1024)
 #define MESSAGES_MAX 256
 
-/* In the connection's pool. Only the session is shared with other threads. */
+/* The state of a connection, in the connection's pool. Only the session is shared with other
+ * threads. */
 typedef struct {
     session *session;
     form pending; /* messages for the next request */
     unsigned messages;
     size_t bytes;
-    int busy; /* a request is in progress */
-    int over; /* the close event has been queued */
+    int busy; /* 1: a request is in progress */
+    int over; /* 1: the close event has been queued, or is not needed */
     answer opening;
 
     orders_grip grip;
-    long keepalive;   /* send an empty request after this idle time, seconds; 0: never */
+    long keepalive;   /* idle time after which an empty request is sent, seconds; 0: never */
     ws_timer *silent; /* timer for the empty request; NULL: not running */
 } client;
 
 /* ---- Jobs ---- */
 
-/* The fields that all events of style=form have. */
-/* If the connection exists already, add its id for the control API. */
+/* If the connection already exists, add its id for the control API. */
 static void http_add_connection(form *f, const session *s)
 {
     char id[20];
@@ -63,6 +64,7 @@ static void http_add_connection(form *f, const session *s)
     }
 }
 
+/* Create the fields that all events of style=form have. */
 static form http_event(const session *s, const char *event)
 {
     form f = {0};
@@ -74,7 +76,7 @@ static form http_event(const session *s, const char *event)
     return f;
 }
 
-/* @return 0: no memory */
+/* Queue a request. @return 0: out of memory */
 static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), void *arg)
 {
     job *j = f->failed ? NULL : calloc(1, sizeof(*j));
@@ -95,7 +97,7 @@ static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), vo
 
 /* ---- Messages ---- */
 
-/* @param c  NULL: the connection has ended */
+/* Carry out the actions of an answer. @param c NULL: the connection has ended */
 static void http_obey(ws_conn *c, const session *s, const answer *a)
 {
     client *k = c ? ws_data(c) : NULL;
@@ -112,10 +114,10 @@ static void http_fail(ws_conn *c, const answer *a)
 {
     ws_conn_log(c, WS_LOG_WARNING, "http: the application's answer to a message: %s", a->error);
     if (a->kind == ANSWER_DOWN) {
-        ws_close(c, WS_CLOSE_TRY_LATER, "the application does not answer");
+        ws_close(c, WS_CLOSE_TRY_LATER, "the application did not answer");
     }
     else if (a->kind == ANSWER_REFUSAL) {
-        ws_close(c, WS_CLOSE_POLICY, "the application refuses the message");
+        ws_close(c, WS_CLOSE_POLICY, "the application refused the message");
     }
     else {
         ws_close(c, WS_CLOSE_INTERNAL, "the application's answer cannot be used");
@@ -161,13 +163,13 @@ static int http_ask_pending(client *k)
     return http_ask(k->session, JOB_MESSAGES, &f, http_done, NULL);
 }
 
-/* Start the request, unless the queue is full. */
+/* Send the queued messages if the courier's queue has room. Otherwise close the connection. */
 static void http_send(ws_conn *c, client *k)
 {
     if (!courier_has_room(k->session->courier)) {
         ws_conn_log(c, WS_LOG_WARNING,
                     "http: too many connections wait for the application (queue=)");
-        ws_close(c, WS_CLOSE_TRY_LATER, "too many wait for the application");
+        ws_close(c, WS_CLOSE_TRY_LATER, "too many connections wait for the application");
         return;
     }
     if (k->silent) {
@@ -198,7 +200,7 @@ static void http_silent(ws_conn *c, void *arg)
     }
 }
 
-/* Keep-Alive-Interval for style=grip. */
+/* Start the timer for Keep-Alive-Interval, which exists with style=grip. */
 static void http_arm(ws_conn *c)
 {
     client *k = ws_data(c);
@@ -308,7 +310,8 @@ static void on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
     http_leave(ws_data(c), code, reason, len);
 }
 
-/* Runs when the connection has ended, or the handshake was refused. */
+/* Release the state of a connection. This runs when the connection has ended, or when the handshake
+ * has been refused. */
 static apr_status_t http_forget(void *data)
 {
     client *k = data;
@@ -322,7 +325,7 @@ static apr_status_t http_forget(void *data)
 
 /* ---- The handshake ---- */
 
-/* Result of the open event, for the waiting httpd thread. */
+/* The result of the open event, for which an httpd thread is waiting. */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t told;
@@ -358,7 +361,7 @@ static int http_ask_open(ws_request *rq, session *s, answer *a)
         return 0;
     }
     pthread_mutex_lock(&o.lock);
-    while (!o.over) { /* this ends, because the courier has a time limit */
+    while (!o.over) { /* the loop ends, because the courier has a time limit */
         pthread_cond_wait(&o.told, &o.lock);
     }
     pthread_mutex_unlock(&o.lock);
@@ -375,7 +378,7 @@ static void http_add_headers(ws_request *rq, const answer *a)
     }
 }
 
-/* Refuse with the application's status and body. */
+/* Refuse the handshake with the application's status and body. */
 static int http_refuse(request_rec *r, const answer *a)
 {
     int status = a->status >= 400 && a->status <= 599 ? (int)a->status : HTTP_BAD_GATEWAY;
@@ -404,10 +407,10 @@ static int http_accept(ws_request *rq, const answer *a)
     return 0;
 }
 
-/* If the application is a page on this server, a handshake needs two workers: one for itself, and
- * one for the open event. If handshakes occupied all workers, they would wait for each other
- * forever. Therefore handshakes may occupy only half of a child's threads. With one thread per
- * child, the administrator has to configure enough children. */
+/* If the application is a page on this server, a handshake needs two workers: one for the
+ * handshake, and one for the open event. If handshakes occupied all workers, they would wait for
+ * each other forever. Therefore handshakes may occupy only half of a child's threads. With one
+ * thread per child, the administrator has to configure enough children. */
 static int http_open_waiting, http_open_max;
 
 static int http_ask_open_of_half(ws_request *rq, client *k)
@@ -440,7 +443,8 @@ static int http_open(ws_request *rq, client *k)
     if (k->opening.kind == ANSWER_GOOD) {
         return http_accept(rq, &k->opening);
     }
-    /* If the request was sent and not answered, the application may have received the event. */
+    /* If the request was sent but not answered, the application may have received the open event,
+     * so a close event must follow. */
     k->over = k->opening.status || !k->opening.asked;
     return http_refuse(r, &k->opening);
 }

@@ -26,7 +26,7 @@ static void orders_publish(const answer *a, const char *data, size_t len)
     }
 }
 
-/* Send or publish a message. If c is NULL, the connection has ended, and it can only be
+/* Send or publish a message. If c is NULL, the connection has ended, so the message can only be
  * published. */
 static void orders_say(ws_conn *c, const answer *a, const char *data, size_t len)
 {

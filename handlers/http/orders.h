@@ -7,17 +7,18 @@
 
 #include "answer.h"
 
-/** style=form. @param c  NULL: the connection has ended; only publishing is possible */
+/** Carry out an answer with style=form. @param c NULL: the connection has ended, so that only
+ *  publishing is possible */
 void orders_obey_form(ws_conn *c, const answer *a);
 
-/** State of a connection with style=grip. */
+/** The state of a connection with style=grip. */
 typedef struct {
-    int control;  /* messages have a prefix, which marks control messages */
-    char *prefix; /* malloc'ed; NULL without control */
-    int detached; /* send no further events from this connection to the application */
+    int control;  /* 1: messages have a prefix, and "c:" marks control messages */
+    char *prefix; /* prefix of messages, allocated with malloc(); NULL if control is 0 */
+    int detached; /* 1: send no further events of this connection to the application */
 } orders_grip;
 
-/** style=grip. */
+/** Carry out an answer with style=grip. */
 void orders_obey_grip(ws_conn *c, orders_grip *how, const answer *a);
 
 #endif

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the keys of the handler lua. Runs the script once, so that httpd refuses a broken script
- *  when it reads its configuration. */
+/** Parses the keys of `ws_lua.so`. Runs the script once, so that httpd refuses a broken script when
+ *  it reads its configuration. */
 
 #include <string.h>
 
@@ -46,8 +46,8 @@ static const char *config_failure(apr_pool_t *p, const char *file, apr_status_t 
     return apr_psprintf(p, "%s: %s", file, apr_strerror(status, text, sizeof(text)));
 }
 
-/* Skip a first line that begins with "#", as Lua does. Keep its newline, so that line numbers are
- * right. */
+/* Skip a first line that begins with "#", as Lua does. Keep the newline of this line, so that line
+ * numbers are right. */
 static void config_skip_first_line(script_config *config)
 {
     const char *end = memchr(config->source, '\n', config->source_len);
@@ -94,7 +94,7 @@ static const char *config_check(apr_pool_t *p, script_config *config)
     int any = 0;
 
     if (!config->file) {
-        return "script= is missing: the Lua file";
+        return "script= is missing: name the Lua file";
     }
     s = script_state_new(config, error, sizeof(error));
     if (!s) {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Implements the connection objects of scripts. A script may keep an object after its connection
- *  has ended; the object's methods then return nil and "gone". */
+ *  has ended. Then the object's methods return nil and "gone". */
 
 #include <string.h>
 
@@ -123,7 +123,7 @@ static void conn_read_after(lua_State *L, ws_subscription *how)
     }
 }
 
-/* The strings stay on the Lua stack, so that they stay valid. */
+/* Read the options of subscribe(). The strings stay on the Lua stack, so that they stay valid. */
 static void conn_read_subscription(lua_State *L, ws_subscription *how)
 {
     lua_Integer last;
@@ -168,7 +168,7 @@ static int conn_unsubscribe(lua_State *L)
     return script_push_status(L, c ? ws_unsubscribe(c, channel) : WS_GONE);
 }
 
-/* Publishes like the connection's client: WebSocketPublish applies. */
+/* Publish on behalf of the connection's client, so WebSocketPublish applies. */
 static int conn_publish(lua_State *L)
 {
     script_conn *lc = conn_at_1(L);
@@ -198,7 +198,7 @@ static int conn_may(lua_State *L)
 }
 
 typedef struct conn_names {
-    char *to; /* NULL: only count */
+    char *to; /* where to copy the names; NULL: only count */
     apr_size_t size, count;
 } conn_names;
 
@@ -214,7 +214,8 @@ static void conn_take_name(const char *channel, void *arg)
     names->count++;
 }
 
-/* Copy the names first, since a Lua error must not unwind the module's iteration. */
+/* Return a table of the channels. Copy the names before pushing them, since a Lua error must not
+ * unwind the module's iteration. */
 static int conn_subscriptions(lua_State *L)
 {
     ws_conn *c = conn_at_1(L)->c;
@@ -411,7 +412,7 @@ static int conn_push_state(lua_State *L, ws_conn *c)
     return 1;
 }
 
-/* @return 1: pushed the string of the field `name`; 0: there is no such field, and nothing was
+/* Push the string of the field `name`. @return 1; 0: the field does not exist, and nothing was
  * pushed */
 static int conn_push_text(lua_State *L, const ws_conn *c, const char *name)
 {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Loads a script: its libraries, the functions of this handler, and the script itself. */
+/** Loads a script with its libraries and the functions of this handler. */
 
 #include <string.h>
 
@@ -13,9 +13,10 @@ static const char *const load_names[SCRIPT_FUNCTIONS] = {
     [SCRIPT_CHANNEL] = "channel", [SCRIPT_DRAIN] = "drain",     [SCRIPT_PONG] = "pong",
     [SCRIPT_REQUEST] = "request"};
 
-/* These functions are restricted. The hook does not run inside a finalizer, nor inside xpcall's
- * handler if the hook itself raised the error, so both could loop forever. load() must not accept
- * bytecode, which Lua does not verify. */
+/* Replacements for functions that must be restricted. The hook that limits instructions does not
+ * run inside a finalizer. It also does not run inside xpcall's handler if the hook itself raised
+ * the error. Both could therefore loop forever. load() must not accept bytecode, because Lua does
+ * not verify it. */
 static const char load_prelude[] =
     "local load0, pcall, set, gc, error = load, pcall, setmetatable, collectgarbage, error\n"
     "local type, rawget, select, concat, log = type, rawget, select, table.concat, ws.log\n"
@@ -45,7 +46,7 @@ static void load_open_libraries(lua_State *L, unsigned libraries)
     static const struct {
         const char *name;
         lua_CFunction open;
-        unsigned library; /* 0: always */
+        unsigned library; /* SCRIPT_IO...; 0: always loaded */
     } all[] = {{LUA_GNAME, luaopen_base, 0},
                {LUA_STRLIBNAME, luaopen_string, 0},
                {LUA_TABLIBNAME, luaopen_table, 0},

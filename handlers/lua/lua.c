@@ -10,21 +10,22 @@
 
 #include "script.h"
 
-/* Arguments of a script's callback, after the connection. */
+/* The arguments of a script's callback that follow the connection. */
 typedef struct lua_arguments {
     script_conn *lc;
-    ws_conn *c; /* SCRIPT_OPEN */
+    ws_conn *c; /* connection, only for SCRIPT_OPEN */
     script_function function;
     const char *data;
     apr_size_t len;
-    int number; /* type or code */
+    int number; /* type of a message, or code of a Close frame */
     const ws_event *event;
     int form; /* the result of SCRIPT_CHANNEL */
 } lua_arguments;
 
 /* ---- Inside a protected call ---- */
 
-/* The result of channel(): a string replaces the message; false sends nothing. */
+/* Process the result of channel(). A string replaces the message, and false means that nothing is
+ * sent. */
 static void lua_take_decision(lua_State *L, lua_arguments *a)
 {
     apr_size_t len;

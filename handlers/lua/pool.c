@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The states of a WebSocketHandler line: one for each event loop, and a pool for requests. */
+/** Manages the Lua states of a WebSocketHandler line. Each event loop has one, and requests take
+ *  one from a pool. */
 
 #include "script.h"
 

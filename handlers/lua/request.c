@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements the object r of the script's function request(r): the handshake. r is valid only
- *  until request() returns. */
+/** Implements the object r of the script's function request(r), which stands for the handshake. r
+ *  is valid only until request() returns. */
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ typedef struct request_call {
 } request_call;
 
 typedef struct request_object {
-    apr_uint64_t number; /* number of the request among those of its state */
+    apr_uint64_t number; /* number of the request, counted in its Lua state */
 } request_object;
 
 static request_call *request_at_1(lua_State *L)
@@ -28,7 +28,7 @@ static request_call *request_at_1(lua_State *L)
     script_state *s = script_state_in(L);
 
     if (!s->request || o->number != s->requests) {
-        luaL_error(L, "the request is over");
+        luaL_error(L, "request() has already returned");
     }
     return s->request;
 }
@@ -51,7 +51,8 @@ static int request_arg(lua_State *L)
     return 1;
 }
 
-/* RFC 6265, section 4.2.1: name=value pairs, separated by ";" and a space. */
+/* Get a cookie. The header has name=value pairs, separated by ";" and a space (RFC 6265, section
+ * 4.2.1). */
 static int request_cookie(lua_State *L)
 {
     request_call *call = request_at_1(L);
@@ -99,7 +100,7 @@ static int request_set_cookie(lua_State *L)
     return 0;
 }
 
-/* @return true, or false if the client has not offered it */
+/* Select a subprotocol. Lua gets true, or false if the client has not offered it. */
 static int request_protocol(lua_State *L)
 {
     request_call *call = request_at_1(L);
@@ -154,8 +155,8 @@ static int request_index(lua_State *L)
     return luaL_error(L, "a request has no field %s", name);
 }
 
-/* r.data = TEXT becomes c.data. Nothing else is passed from a request's Lua state to its
- * connection's. */
+/* Handle r.data = TEXT, which becomes c.data. Nothing else is passed from the request's Lua state
+ * to that of its connection. */
 static int request_newindex(lua_State *L)
 {
     request_call *call = request_at_1(L);
@@ -183,8 +184,8 @@ static int request_newindex(lua_State *L)
 
 /* ---- The call ---- */
 
-/* Process the result of request(): nothing or true accepts, false refuses with 403, and a number is
- * the status. */
+/* Process the result of request(). Nothing or true accepts the handshake, false refuses it with
+ * 403, and a number is the status. */
 static int request_take_status(lua_State *L, const request_call *call)
 {
     lua_Integer status;

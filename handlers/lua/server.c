@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements the table `ws` of scripts, and handles arguments and results for its functions and
- *  for connections' methods. */
+/** Implements the table `ws` of scripts, and handles the arguments and results of its functions and
+ *  of the methods of connections. */
 
 #include <string.h>
 
@@ -83,7 +83,7 @@ static ws_id server_check_id(lua_State *L, int index)
     return id;
 }
 
-/* NULL in the state that is only used to check the script. */
+/* Get the ws_location. It is NULL in the state that is only used to check the script. */
 static ws_location *server_here(lua_State *L)
 {
     return script_state_in(L)->config->here;
@@ -91,7 +91,7 @@ static ws_location *server_here(lua_State *L)
 
 /* ---- Publishing ---- */
 
-/* A string from the table at `index`, or NULL. The string stays on the stack. */
+/* Get a string from the table at `index`, or NULL. The string stays on the stack. */
 static const char *server_option(lua_State *L, int index, const char *name)
 {
     if (lua_getfield(L, index, name) == LUA_TNIL) {
@@ -131,7 +131,7 @@ static ws_type server_read_publication(lua_State *L, int index, ws_id sender, ws
     return kind && *kind == 'b' ? WS_BINARY : WS_TEXT;
 }
 
-/* Arguments from `first`: channel, data, options. */
+/* Publish a message. The arguments at `first` and after it are channel, data and options. */
 int script_publish(lua_State *L, int first, ws_id sender)
 {
     const char *channel = script_check_name(L, first);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lua states, and their limits on memory and instructions. Code that can raise an error runs only
- *  inside script_call(). */
+/** Creates Lua states, and limits their memory and instructions. Code that can raise an error runs
+ *  only inside script_call(). */
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 #include "script.h"
 
-/* The hook runs after this number of instructions. */
+/* The number of instructions after which the hook runs. */
 #define PERIOD 1000
 
 script_state *script_state_in(lua_State *L)
@@ -39,8 +39,8 @@ static void *state_allocate(void *arg, void *old, size_t old_size, size_t size)
     return new;
 }
 
-/* Once the limit is reached, every further instruction fails, so that a pcall() in the script
- * cannot continue. */
+/* Count instructions. After the limit has been reached, every further instruction fails, so that a
+ * script cannot continue after a pcall(). */
 static void state_hook(lua_State *L, lua_Debug *ar)
 {
     script_state *s = script_state_in(L);
@@ -136,7 +136,7 @@ void script_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lu
         lua_pushcfunction(L, newindex);
         lua_setfield(L, -2, "__newindex");
     }
-    lua_pushboolean(L, 0); /* getmetatable() returns false */
+    lua_pushboolean(L, 0); /* so getmetatable() returns false */
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }

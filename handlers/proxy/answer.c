@@ -19,7 +19,8 @@ void proxy_answer_clear(proxy_answer *a, apr_pool_t *pool)
     a->headers = apr_table_make(pool, 8);
 }
 
-/* Headers of one connection or of the body's transfer, and those that httpd writes itself. */
+/* Whether a header is not passed on, because it applies to one connection or to the transfer of the
+ * body, or because httpd writes it itself. */
 static int answer_is_own(const char *name)
 {
     static const char *const names[] = {
@@ -33,7 +34,7 @@ static int answer_is_own(const char *name)
     return !strncasecmp(name, "Sec-WebSocket-", 14) || !strncasecmp(name, "Proxy-", 6);
 }
 
-/* Headers that describe a body, and are useless without it. */
+/* Whether a header describes a body and is useless without it. */
 static int answer_is_of_body(const char *name)
 {
     return !strncasecmp(name, "Content-", 8) || !strcasecmp(name, "ETag")
@@ -50,7 +51,7 @@ static const char *answer_value(const ws_response *response, const char *name)
     return NULL;
 }
 
-/* Whether a comma-separated list contains the element. */
+/* Whether a comma-separated list contains an element. */
 static int answer_lists(const char *list, const char *element)
 {
     size_t len = strlen(element);
@@ -64,7 +65,7 @@ static int answer_lists(const char *list, const char *element)
     return 0;
 }
 
-/* Whether Connection names the header, which then applies to this connection only. */
+/* Whether the header Connection names a header, which then applies to this connection only. */
 static int answer_is_of_connection(const ws_response *response, const char *name)
 {
     for (const char *const *h = response->headers; *h; h += 2) {

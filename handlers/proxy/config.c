@@ -22,7 +22,8 @@ APLOG_USE_MODULE(websocket);
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
-/* How long an httpd thread waits for the connection and the answer, milliseconds. */
+/* How long an httpd thread waits for the answer to the handshake, and before that for the
+ * connection, milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 
@@ -43,7 +44,7 @@ static proxy_config *config_new(apr_pool_t *p)
     return config;
 }
 
-/* @return the next element of a comma-separated list; NULL at the end */
+/* Get the next element of a comma-separated list. @return NULL at the end */
 static char *config_next(apr_pool_t *p, const char **list)
 {
     size_t len = strcspn(*list, ",");
@@ -52,7 +53,7 @@ static char *config_next(apr_pool_t *p, const char **list)
     return element;
 }
 
-/* Split "unix:/path|URL". Sets *url to the URL. @return whether it is valid */
+/* Split "unix:/path|URL", and set *url to the URL. @return whether the text is valid */
 static int config_set_socket(apr_pool_t *p, char **url, const char **path)
 {
     char *bar;
@@ -120,7 +121,8 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
     shown = at && (!slash || at < slash)
                 ? apr_pstrcat(p, apr_pstrmemdup(p, url, scheme), at + 1, NULL)
                 : url;
-    s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?")); /* a query can hold a token */
+    /* A query string can contain a token. */
+    s->shown = apr_pstrmemdup(p, shown, strcspn(shown, "?"));
     s->url = url;
     if ((error = config_set_expression(p, s, url, scheme))) {
         return error;
@@ -154,7 +156,7 @@ static int config_is_token(const char *s)
     return *s != '\0';
 }
 
-/* Headers of the handshake, and hop-by-hop headers (RFC 9110, section 7.6.1). */
+/* Whether a header belongs to the handshake or is a hop-by-hop header (RFC 9110, section 7.6.1). */
 static int config_is_reserved(const char *name)
 {
     static const char *const names[] = {
@@ -341,7 +343,7 @@ static void config_add_header(apr_array_header_t *headers, const char *name, con
     }
 }
 
-/* Append to the value set by a proxy in front of this one. */
+/* Append to the value of a header that a proxy in front of this server may have set. */
 static void config_append_header(request_rec *r, apr_array_header_t *headers, const char *name,
                                  const char *value)
 {
@@ -362,7 +364,7 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
             config_add_header(headers, name, ws_request_header(rq, name));
         }
     }
-    if (config->user_header) { /* the client's own header is never passed on */
+    if (config->user_header) { /* never pass on the header that the client has sent */
         config_add_header(headers, config->user_header, r->user);
     }
     if (config->forwarded) {

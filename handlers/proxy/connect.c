@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Tries servers in turn until one answers the handshake. A server's refusal is passed on to the
- * client. If no server can be reached, or an answer is invalid, the client gets 502 or 504, and the
- * reason is logged.
+ * Tries servers in turn until one answers the handshake. If a server refuses, its refusal is passed
+ * on to the client. If no server can be reached, or an answer is invalid, the client gets 502 or
+ * 504, and the reason is logged.
  */
 
 #include "connect.h"
@@ -21,14 +21,14 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* A connection attempt, and the request's thread, which is waiting for it. */
+/* A connection attempt, for which the request's thread is waiting. */
 typedef struct {
     const ws_handler *server_side;
     pthread_mutex_t lock;
     pthread_cond_t signal;
     int over;
-    char reason[256]; /* why the attempt failed; "": it succeeded */
-    char *protocol;   /* malloc'ed, or NULL */
+    char reason[256]; /* why the attempt has failed; "": it has succeeded */
+    char *protocol;   /* the server's subprotocol, allocated with malloc(), or NULL */
     proxy_answer answer;
 } attempt;
 
@@ -49,7 +49,7 @@ void proxy_attempt_over(pair *p, const char *reason, const char *protocol)
 static void connect_on_failure(void *data, const char *reason, int status)
 {
     pair *p = data;
-    if (!status || status == HTTP_SWITCHING_PROTOCOLS) { /* no valid answer */
+    if (!status || status == HTTP_SWITCHING_PROTOCOLS) { /* the server sent no valid answer */
         proxy_answer_clear(&((attempt *)p->attempt)->answer, ((attempt *)p->attempt)->answer.pool);
     }
     proxy_attempt_over(p, reason, NULL);
@@ -77,7 +77,7 @@ static void connect_set_options(ws_request *rq, const proxy_config *config, pair
     o->pass_extensions = config->pass_compression ? ws_request_offers(rq) : NULL;
 }
 
-/* Connect, and wait. @return NULL: a->reason says why */
+/* Connect to a server, and wait. @return NULL: failed; a->reason is set */
 static pair *connect_to(ws_request *rq, const proxy_config *config, ws_connect_options options,
                         attempt *a)
 {
@@ -93,13 +93,13 @@ static pair *connect_to(ws_request *rq, const proxy_config *config, ws_connect_o
     p->attempt = a;
     connect_set_options(rq, config, p, &options);
     if (ws_request_connect(rq, &options) == 0) {
-        apr_cpystrn(a->reason, "it cannot be tried: see above, or this child stops",
+        apr_cpystrn(a->reason, "no attempt was made: see above, or this child is stopping",
                     sizeof(a->reason));
         free(p);
         return NULL;
     }
     pthread_mutex_lock(&a->lock);
-    while (!a->over) { /* this ends, because each stage has a time limit */
+    while (!a->over) { /* the loop ends, because each stage has a time limit */
         pthread_cond_wait(&a->signal, &a->lock);
     }
     pthread_mutex_unlock(&a->lock);
@@ -115,7 +115,7 @@ static int connect_timed_out(const attempt *a)
     return strstr(a->reason, "no answer in") != NULL;
 }
 
-/* Get the status to send if the server has sent none that can be passed on. */
+/* Get the status to send if the server has sent no status that can be passed on. */
 static int connect_failure_status(const attempt *a)
 {
     return connect_timed_out(a) ? HTTP_GATEWAY_TIME_OUT : HTTP_BAD_GATEWAY;
@@ -139,11 +139,11 @@ static int connect_failed_lately(const proxy_config *config, const proxy_server 
 
 static int connect_is_final(int status)
 {
-    return status >= 400 && status < 500; /* other servers would give the same answer */
+    /* Do not try other servers, which would give the same answer. */
+    return status >= 400 && status < 500;
 }
 
-/* Sort the servers: in order, but with those that failed recently at the end. @return 0, or the
- * status */
+/* Try the servers in order, but those that have failed recently last. @return 0, or the status */
 static int connect_to_any(ws_request *rq, const proxy_config *config, attempt *a, pair **made)
 {
     request_rec *r = ws_request_rec(rq);
@@ -222,7 +222,7 @@ int proxy_connect(ws_request *rq, const proxy_config *config, const ws_handler *
     if (!*made) {
         return status;
     }
-    ws_request_choose_protocol(rq, a.protocol); /* the client has offered it */
+    ws_request_choose_protocol(rq, a.protocol); /* the client has offered this subprotocol */
     free(a.protocol);
     proxy_answer_headers(rq, &a.answer);
     if (a.answer.extensions && config->pass_compression) {

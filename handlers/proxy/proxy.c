@@ -7,9 +7,9 @@
  *     WebSocketHandler ws_proxy.so to=wss://host:port/path[,second...] [KEY=VALUE...]
  *     WebSocketHandler ws_proxy.so to=proxypass [KEY=VALUE...]
  *
- * docs/bridges.md and docs/proxying.md describe it. Like mod_proxy, the request's thread connects
- * to the server before it answers the client. So the answer can be a 502 or the server's own
- * refusal, and can contain the subprotocol and the extensions that the server has selected.
+ * docs/bridges.md and docs/proxying.md describe the handler. As in mod_proxy, the request's thread
+ * connects to the server before it answers the client. So the answer can be a 502 or the server's
+ * own refusal, and can contain the subprotocol and the extensions that the server has selected.
  * Afterwards both connections belong to the same event loop, so that their callbacks never run at
  * the same time.
  */
@@ -22,7 +22,7 @@
 #include "connect.h"
 #include "proxypass.h"
 
-/* While more than this is queued for one side, do not read from the other side, bytes. */
+/* If more bytes than this are queued for one side, do not read from the other side. */
 #define PROXY_QUEUE_MAX (64 * 1024)
 
 static void proxy_unref(pair *p)
@@ -64,7 +64,7 @@ static void proxy_on_drain(ws_conn *c)
     }
 }
 
-/* End the other connection with the code and reason of the one that has ended. */
+/* Close `other` with the code and reason of the connection that has ended. */
 static void proxy_pass_close(ws_conn *other, int code, const char *reason, apr_size_t len, int lost)
 {
     char text[124];
@@ -89,7 +89,7 @@ static void proxy_server_open(ws_conn *c)
     pair *p = ws_data(c);
     p->server = c;
     p->id = ws_conn_id(c);
-    ws_pause(c); /* until the client's connection is open */
+    ws_pause(c); /* pause until the client's connection is open */
     proxy_attempt_over(p, "", ws_protocol(c));
 }
 
@@ -129,7 +129,7 @@ static void proxy_on_close(ws_conn *c, int code, const char *reason, apr_size_t 
     proxy_pass_close(p->server, code, reason, len, WS_CLOSE_GOING_AWAY);
 }
 
-/* The client's connection has ended, or could not be opened. */
+/* Handle the end of the client's connection, which may never have opened. */
 static apr_status_t proxy_client_over(void *data)
 {
     pair *p = data;

@@ -1,5 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** to=proxypass: chooses the server and builds the request as mod_proxy would. */
+/** Implements to=proxypass: chooses the server and builds the request as mod_proxy would. */
 
 #include "proxypass.h"
 
@@ -14,8 +14,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Resolved when httpd reads the WebSocketHandler line; NULL if mod_proxy has not been loaded
- * before. */
+/* The dynamic linker resolves these symbols when httpd reads the WebSocketHandler line. They are
+ * NULL if mod_proxy has not been loaded before that. */
 #pragma weak proxy_module
 #pragma weak ap_proxy_pre_request
 #pragma weak ap_proxy_post_request
@@ -50,7 +50,8 @@ static int proxypass_is_ws(const char *url)
     return !strncasecmp(url, "ws://", 5) || !strncasecmp(url, "wss://", 6);
 }
 
-/* ProxyPass ... upgrade=: ANY or websocket. A ws:// URL needs none. */
+/* Whether a worker forwards WebSockets: it has `upgrade=ANY` or `upgrade=websocket`, or a ws://
+ * URL. */
 static int proxypass_upgrades(const proxy_worker *worker, const char *url)
 {
     const char *upgrade = worker->s->upgrade;
@@ -70,7 +71,7 @@ static int proxypass_balancer_upgrades(request_rec *r, const char *url)
     return 0;
 }
 
-/* SetHandler "proxy:ws://...": do what mod_proxy's handler would do later. */
+/* For SetHandler "proxy:ws://...", do now what mod_proxy's handler would do later. */
 static void proxypass_by_handler(request_rec *r)
 {
     char *before = r->filename;
@@ -94,8 +95,8 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* Two kinds of requests remain with mod_proxy: those that go through another proxy
-     * (ProxyRemote), and those that name the server themselves. */
+    /* Leave two kinds of requests to mod_proxy: requests that go through another proxy
+     * (ProxyRemote), and requests that name the server themselves. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
@@ -118,7 +119,8 @@ static int proxypass_add_header(void *headers, const char *name, const char *val
     return 1;
 }
 
-/* Remove headers of one connection, and those that ws_request_connect() writes. */
+/* Remove the headers that apply to one connection, and the headers that ws_request_connect()
+ * writes. */
 static int proxypass_clear(request_rec *r)
 {
     static const char *const names[] = {"Keep-Alive",
@@ -146,7 +148,7 @@ static int proxypass_clear(request_rec *r)
     return OK;
 }
 
-/* @return NULL: ProxyVia adds no header */
+/* Build the header Via. @return NULL: ProxyVia adds no header */
 static const char *proxypass_via(request_rec *r)
 {
     const proxy_server_conf *conf = proxypass_conf(r);
@@ -154,7 +156,7 @@ static const char *proxypass_via(request_rec *r)
     if (conf->viaopt != via_on && conf->viaopt != via_full) {
         return NULL;
     }
-    if (name == r->hostname) { /* with UseCanonicalName Off: a name from the request */
+    if (name == r->hostname) { /* if UseCanonicalName is Off, the name comes from the request */
         name = r->server->server_hostname;
     }
     port = ap_is_default_port(ap_get_server_port(r), r)
@@ -175,7 +177,8 @@ static void proxypass_set_via(request_rec *r, apr_table_t *headers)
     }
 }
 
-/* Changes r->headers_in, as mod_proxy's hook proxy_fixups does. */
+/* Build the headers for the server. This changes r->headers_in, as mod_proxy's hook proxy_fixups
+ * does. */
 static int proxypass_make_headers(request_rec *r, const char *host)
 {
     const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);
@@ -239,7 +242,8 @@ static void proxypass_times(const request_rec *r, const proxy_worker *worker,
     }
 }
 
-/* With ProxyPreserveHost, the name to expect in the server's certificate is the client's Host. */
+/* Set the name to expect in the server's certificate. With ProxyPreserveHost, it is the Host that
+ * the client has sent. */
 static void proxypass_set_name(request_rec *r, ws_connect_options *options)
 {
     const proxy_dir_conf *dir = ap_get_module_config(r->per_dir_config, &proxy_module);

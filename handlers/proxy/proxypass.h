@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** to=proxypass: the server that mod_proxy would use. This file can be loaded without mod_proxy. */
+/** Implements to=proxypass, which uses the server that mod_proxy would use. The code can be loaded
+ *  without mod_proxy. */
 
 #ifndef WS_HANDLERS_PROXY_PROXYPASS_H
 #define WS_HANDLERS_PROXY_PROXYPASS_H
@@ -13,25 +14,26 @@ struct proxy_balancer;
 /** The target of a request. */
 typedef struct {
     struct proxy_worker *worker;
-    struct proxy_balancer *balancer; /* NULL: the worker belongs to none */
-    const char *shown;               /* for the log: without query string */
+    struct proxy_balancer *balancer; /* NULL: the worker belongs to no balancer */
+    const char *shown;               /* URL without query string, for the log */
     int attempts;
 } proxypass_target;
 
-/** @return NULL, or an error text: mod_proxy is not loaded */
+/** Check that mod_proxy is loaded. @return NULL, or an error text */
 const char *proxypass_available(void);
 
 /** Whether the request is mapped to a WebSocket server. */
 int proxypass_claims(ws_request *rq);
 
 /**
- * Let mod_proxy choose a worker: with a balancer, another one after each failure. Sets the options
- * url, unix_socket, headers and the timeouts.
+ * Let mod_proxy choose a worker. With a balancer, it chooses another worker after each failure.
+ * Sets the options url, unix_socket, headers and the timeouts.
  * @return OK, or the status to answer
  */
 int proxypass_choose(ws_request *rq, proxypass_target *target, ws_connect_options *options);
 
-/** Report that no connection could be made. @return whether mod_proxy would try another worker */
+/** Report to mod_proxy that no connection could be made. @return whether mod_proxy would try
+ *  another worker */
 int proxypass_failed(ws_request *rq, proxypass_target *target, int timed_out);
 
 /** Report the HTTP status of the handshake to mod_proxy. */

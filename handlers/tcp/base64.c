@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Decodes base64 incrementally. Missing padding is accepted, incomplete padding is not. */
+/** Decodes base64 incrementally. It accepts a text without padding, but not a text with incomplete
+ *  padding. */
 
 #include "base64.h"
 
@@ -41,7 +42,7 @@ apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text
         }
     }
     if (last) {
-        /* Missing padding is accepted, incomplete padding is not. */
+        /* Accept missing padding, but not incomplete padding. */
         if (s->digits == 1 || (s->padding && s->digits + s->padding != 4)) {
             return -1;
         }

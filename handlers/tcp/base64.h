@@ -1,24 +1,25 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Decodes base64 (RFC 4648, section 4) in pieces of any length, which APR cannot do. */
+/** Decodes base64 (RFC 4648, section 4) in pieces of any length. APR can decode only whole
+ *  texts. */
 
 #ifndef WS_TCP_BASE64_H
 #define WS_TCP_BASE64_H
 
 #include <apr.h>
 
-/** State of a decoder. Zero it before each message. */
+/** The state of a decoder. The caller sets all members to zero before each message. */
 typedef struct base64_state {
     apr_uint32_t bits;
     unsigned char digits;  /**< bits of the incomplete group */
-    unsigned char padding; /**< padding characters so far */
+    unsigned char padding; /**< number of padding characters so far */
 } base64_state;
 
 /**
  * Decode a piece.
  * @param data  room for len / 4 * 3 + 6 bytes
- * @param last  whether it is the last piece
- * @return decoded bytes; -1: invalid base64
+ * @param last  1: this is the last piece
+ * @return number of decoded bytes; -1: invalid base64
  */
 apr_ssize_t base64_decode(base64_state *s, unsigned char *data, const char *text, apr_size_t len,
                           int last);

@@ -30,7 +30,7 @@ static int target_is_unix(const char *text)
     return !strncmp(text, UNIX_PREFIX, sizeof(UNIX_PREFIX) - 1);
 }
 
-/* The port after a colon; 0: invalid. */
+/* Get the port after a colon. 0: the port is invalid. */
 static int target_port_of(const char *colon)
 {
     apr_int64_t port = 0;
@@ -98,7 +98,7 @@ typedef struct {
     apr_file_t *file;
     int number;
     char text[LINE_SIZE];
-    char *token, *target; /* in text */
+    char *token, *target; /* point into `text` */
     const char *wrong;    /* error text, or NULL */
 } line;
 
@@ -171,7 +171,8 @@ const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
     return error;
 }
 
-/* A token can be a secret: compare in constant time. */
+/* Whether two tokens are the same. Compare them in constant time, because a token can be a
+ * secret. */
 static int target_same(const char *a, const char *b)
 {
     size_t len = strlen(a);

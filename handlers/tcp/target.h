@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Targets of the bridge, from the configuration or a token file, and their addresses. */
+/** Gets the targets of the bridge from the configuration or a token file, and resolves their
+ *  addresses. */
 
 #ifndef WS_TCP_TARGET_H
 #define WS_TCP_TARGET_H
@@ -22,8 +23,8 @@ const char *tcp_target_check(const char *text);
 
 /**
  * Resolve a target. Blocks during the name lookup.
- * @param pool   for the addresses
- * @param error set if there is no address
+ * @param pool   the addresses are allocated from this pool
+ * @param error  set if no address is found
  */
 tcp_address *tcp_target_resolve(apr_pool_t *pool, const char *text, const char **error);
 

@@ -1,15 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bridge to a TCP or unix-socket service: bytes become binary messages, or base64 in text
- * messages.
+ * A bridge to a service on a TCP or unix socket. The service's bytes become binary messages, or
+ * text messages in base64.
  *
  *     WebSocketHandler ws_tcp.so to=host:port|[address]:port|unix:/path [connect-timeout=TIME]
  *     WebSocketHandler ws_tcp.so tokens=FILE [parameter=NAME] [connect-timeout=TIME]
  *
- * Reference: docs/bridges.md. Names are looked up in on_request, on an httpd thread. Everything
- * else happens on the connection's loop, without blocking: the loop also watches the service's
- * socket.
+ * Reference: docs/bridges.md. The handler looks up names in on_request, on an httpd thread.
+ * Everything else happens on the connection's loop, which also watches the service's socket and
+ * does not block.
  */
 
 #include <errno.h>
@@ -32,14 +32,14 @@
 #include "base64.h"
 #include "target.h"
 
-/* Size of a read from the service, and of a decoded piece, bytes. Each becomes one message. */
+/* Size of a read from the service, and of a decoded piece, bytes. Each read becomes one message. */
 #define PIECE (48 * 1024)
 
-/* Maximum number of reads to discard data before closing. With unread data, closing would send a
- * reset, which could destroy data that the service has not read yet. */
+/* Maximum number of reads that discard data before the socket is closed. If unread data remained,
+ * the kernel would send a reset, which could destroy data that the service has not read yet. */
 #define LAST_READS 16
 
-/* Close the connection to a service that acknowledges nothing for this time, milliseconds
+/* If a service acknowledges nothing for this time, the kernel closes the connection, milliseconds
  * (TCP_USER_TIMEOUT). The kernel's keepalive only probes idle connections. */
 #define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
 
@@ -52,19 +52,19 @@ typedef struct {
 } tcp_config;
 
 typedef struct {
-    const char *target;   /* as configured */
+    const char *target;   /* text of the target, as configured */
     tcp_address *address; /* the current address, followed by the others */
-    int fd;               /* -1: none */
+    int fd;               /* socket of the service; -1: none */
     ws_watch *watch;
-    ws_timer *timer; /* while connecting */
+    ws_timer *timer; /* runs while connecting */
     int base64;
-    int up;    /* connected */
-    int full;  /* the client's queue is full: on_drain continues */
-    int ended; /* the service has closed its side */
+    int up;    /* 1: connected */
+    int full;  /* 1: the client's queue is full, so on_drain continues */
+    int ended; /* 1: the service has closed its side */
     base64_state decoder;
     outbox rest;                 /* bytes that the service has not accepted */
-    int waits;                   /* waiting for the service to accept the bytes in `rest` */
-    apr_uint64_t sent, received; /* counts of bytes to and from the service */
+    int waits;                   /* 1: waiting for the service to accept the bytes in `rest` */
+    apr_uint64_t sent, received; /* number of bytes sent to and received from the service */
 } bridge;
 
 /* ---- Configuration ---- */
@@ -111,7 +111,7 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
 
 /* ---- The handshake ---- */
 
-/* Get a query argument's decoded value. @return NULL: missing or malformed */
+/* Get the decoded value of a query argument. @return NULL: the argument is missing or malformed */
 static const char *tcp_parameter_of(request_rec *r, const char *name)
 {
     const char *query = r->args;
@@ -121,7 +121,7 @@ static const char *tcp_parameter_of(request_rec *r, const char *name)
     return ws_query_next(&query, name, value, size) > 0 ? value : NULL;
 }
 
-/* @return the target; NULL: refuse with *status */
+/* Choose the target for a request. @return the target; NULL: the caller must refuse with *status */
 static const char *tcp_choose_target(request_rec *r, const tcp_config *config, int *status)
 {
     const char *name = config->parameter ? config->parameter : "token", *token, *target, *error;
@@ -166,7 +166,7 @@ static int tcp_on_request(ws_request *rq, void *data)
                       target, error);
         return HTTP_BAD_GATEWAY;
     }
-    /* Keep the subprotocol selected by `protocol=` if it is one of the two. */
+    /* If `protocol=` has selected one of the two subprotocols, keep it. */
     protocol = ws_request_protocol(rq);
     if (!protocol || (strcmp(protocol, "binary") && strcmp(protocol, "base64"))) {
         if (ws_request_choose_protocol(rq, "binary") != APR_SUCCESS) {
@@ -251,11 +251,11 @@ static void tcp_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t 
         return;
     }
     if (!b->base64) {
-        tcp_to_service(c, b, data, len); /* text messages are passed on like binary ones */
+        tcp_to_service(c, b, data, len); /* pass on text messages like binary messages */
         return;
     }
     if (type != WS_TEXT) {
-        ws_close(c, WS_CLOSE_UNSUPPORTED, "with subprotocol base64 messages are text");
+        ws_close(c, WS_CLOSE_UNSUPPORTED, "with the subprotocol base64, messages must be text");
         return;
     }
     if (where & WS_FIRST) {
@@ -277,7 +277,7 @@ static void tcp_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t 
 
 /* ---- From the service to the client ---- */
 
-/* @return the text's length, without the NUL that APR counts */
+/* Encode bytes. @return the text's length, without the NUL that APR counts */
 static apr_size_t tcp_to_base64(char *text, const char *bytes, int len)
 {
     return (apr_size_t)apr_base64_encode_binary(text, (const unsigned char *)bytes, len) - 1;
@@ -320,8 +320,8 @@ static void tcp_exchange(ws_conn *c, int fd, unsigned events, void *arg)
     bridge *b = arg;
 
     (void)fd;
-    /* Read even if the socket is broken: read(2) returns data received earlier before it returns
-     * the error. */
+    /* Read even if the socket has an error, because read(2) first returns the data that arrived
+     * before the error. */
     if (!b->ended && !b->full && (events & (WS_READABLE | WS_BROKEN))) {
         tcp_from_service(c, b);
     }
@@ -388,8 +388,8 @@ static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     tcp_watch_what_is_wanted(c, b);
 }
 
-/* Try the next address. error: the previous address's error, which is reported if no address is
- * left. */
+/* Try the next address. error: the error of the previous address, which is reported if no address
+ * is left. */
 static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {
     for (; b->address; b->address = b->address->next) {
@@ -411,8 +411,8 @@ static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
         }
         tcp_let_go(c, b);
     }
-    /* EAGAIN: the backlog of a unix socket is full. EMFILE, ENOMEM etc. are errors of this
-     * process. */
+    /* EAGAIN means that the backlog of a unix socket is full. EMFILE, ENOMEM and so on are errors
+     * of this process. In all these cases, the client can try again later. */
     tcp_give_up(c, b,
                 error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOMEM
                     ? WS_CLOSE_TRY_LATER
@@ -448,9 +448,9 @@ static void tcp_on_open(ws_conn *c)
 
 /* ---- The client has closed ---- */
 
-/* If the client has closed its connection properly, close the service's connection properly, too.
- * If the client's connection broke, its data may be incomplete: send a reset, so that the service
- * detects that. */
+/* Close the connection to the service. If the client has closed its connection properly, do the
+ * same with the service. If the client's connection broke, its data may be incomplete, so send a
+ * reset that shows this to the service. */
 static void tcp_hang_up(const bridge *b, int cut)
 {
     char bytes[PIECE];
