@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connections on demand, for tests of libwsclient. Each line of input is a command. Each event
- * is a line of output that starts with the connection's name.
+ * This program opens and uses connections as the test of libwsclient commands. Each line of input
+ * is a command. For each event the program prints a line that starts with the connection's name.
+ * "all" closes all connections.
  *
  *   connect NAME URL [OPTION=VALUE]...   send NAME TEXT   bytes NAME COUNT   parts NAME COUNT TEXT
  *   ping NAME   close NAME CODE REASON   cancel NAME   all CODE REASON
@@ -20,13 +21,14 @@
 #define LINE 65536
 #define WORDS 64
 
-/* A connection, or an attempt. Freed only at the end, so that names stay valid. */
+/* A connection, or an attempt to connect. It is freed only when the program ends, so that its name
+ * stays valid. */
 typedef struct named {
     struct named *next;
     char name[32];
     ws_id id;
     ws_attempt attempt;
-    int retry; /* connect again from on_failure */
+    int retry; /* number of times that on_failure still connects again */
     ws_connect_options again;
     char url[1024];
     const char *headers[9], *connect_to[2];
@@ -94,7 +96,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
 
 static void on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
-    if (len) { /* an empty Pong answers a ping of the engine */
+    if (len) { /* an empty Pong answers a Ping that the engine has sent */
         say(name_of(c), "pong %.*s", (int)len, data);
     }
 }
@@ -189,7 +191,7 @@ static void set_option(named *n, char **strings, const char *option)
         n->again.connect_to = n->connect_to;
         return;
     }
-    if (!strncmp(option, "header=", 7)) { /* header=Name:value */
+    if (!strncmp(option, "header=", 7)) { /* format: header=Name:value */
         int i = 0;
         while (n->headers[i]) {
             i += 2;
@@ -243,11 +245,11 @@ static void do_connect(char **words, int count)
     n->next = all;
     all = n;
     if (!(n->attempt = ws_connect(NULL, &n->again))) {
-        say(n->name, "cannot even try");
+        say(n->name, "cannot start an attempt");
     }
 }
 
-/* The rest of a line after this number of words. */
+/* @return the rest of a line after this number of words */
 static char *behind(char *line, int words)
 {
     for (; words > 0 && line; words--) {

@@ -3,9 +3,10 @@
 /**
  * stream PORT CA|- PATH frames|one|receive MIB
  *
- * Sends one binary message of MIB MiB, in frames of 64 KiB or in a single frame, and prints the
- * answer. With "receive" the server sends a message of that length; the client pauses its reads
- * and prints a verdict. With a CA file the connection uses TLS.
+ * This client sends one binary message of MIB MiB, in frames of 64 KiB ("frames") or in a single
+ * frame ("one"), and prints the answer. With "receive", the server sends a message of that length;
+ * the client pauses several times while it reads, and prints whether the bytes are right. With a
+ * CA file, the connection uses TLS.
  */
 
 #include <arpa/inet.h>
@@ -20,7 +21,8 @@
 
 #define BLOCK (64 * 1024)
 
-/* Pauses of reading in one message, and the length of each, microseconds. */
+/* Number of pauses while the client reads one message, and the length of each pause,
+ * microseconds. */
 #define RESTS 5
 #define REST 200000
 
@@ -117,7 +119,8 @@ static void put_header(unsigned first, uint64_t len)
     put(h, sizeof(h));
 }
 
-/* 64 KiB of a message, masked. Each byte is the low byte of its offset, so all blocks are equal. */
+/* Write 64 KiB of a message, masked, to the block. Each byte is the low byte of its offset in the
+ * message, so all blocks are equal. */
 static void fill(unsigned char *block)
 {
     for (size_t i = 0; i < BLOCK; i++) {
@@ -140,7 +143,8 @@ static void send_message(uint64_t blocks, int single)
     }
 }
 
-/* @return the frame's first byte */
+/* Read a frame's header, and store the payload's length.
+ * @return the frame's first byte */
 static unsigned get_header(uint64_t *len)
 {
     unsigned char h[10];
@@ -166,12 +170,12 @@ static void receive_message(uint64_t expected)
     do {
         first = get_header(&len);
         if ((first & 0x7F) != (came ? 0x00 : 0x02)) {
-            fail("the frame is another than was due");
+            fail("a frame has the wrong opcode");
         }
         while (len > 0) {
             size_t n = get_some(data, len < BLOCK ? (size_t)len : BLOCK);
             if (memcmp(data, pattern + (came & 0xFF), n)) {
-                fail("a byte is another than was due");
+                fail("a byte is wrong");
             }
             if (came / rest != (came + n) / rest) {
                 usleep(REST);
@@ -188,7 +192,7 @@ static void print_text(void)
     uint64_t len;
     char text[126];
     if (get_header(&len) != 0x81 || len > 125) {
-        fail("the answer is no short text");
+        fail("the answer is not a short text");
     }
     get(text, (size_t)len);
     printf("%.*s\n", (int)len, text);

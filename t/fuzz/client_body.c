@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The body of a refusal: on_response is called exactly once, with at most max_body bytes. */
+/** This target reads the body of an answer that refuses a handshake. on_response is called exactly
+ *  once, with at most max_body bytes. */
 
 #include "t/fuzz/connector.h"
 
@@ -39,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     t->in = malloc(1);
     t->in_max = HEAD;
-    if (how & 4) { /* the first bytes arrived together with the head */
+    if (how & 4) { /* the first bytes of the body arrived together with the head */
         ws_connector_receive(t);
     }
     responses = 0;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The server's answer to a client handshake. The parser stays within its bounds and accepts the
- * answer or refuses it with a reason. An accepted answer conforms to RFC 6455, section 4.1, and
- * RFC 7692.
+ * This target parses a server's answer to a client's handshake. The parser never reads beyond the
+ * answer. It accepts the answer, or refuses it with a reason. An accepted answer conforms to
+ * RFC 6455, section 4.1, and RFC 7692.
  */
 
 #include "protocol/client_handshake.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The answers of a SOCKS5 proxy: the attempt fails, or continues without unread bytes. */
+/** This target reads the answers of a SOCKS5 proxy. The attempt to connect either fails or
+ *  continues, and then no byte of the answers is unread. */
 
 #include "t/fuzz/connector.h"
 

@@ -1,11 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The payload of a Close frame, parsed and written: RFC 6455, sections 5.5.1 and 7.4. */
+/** This target parses and writes the payload of a Close frame, and compares the result with
+ *  RFC 6455, sections 5.5.1 and 7.4. */
 
 #include "protocol/close.h"
 #include "t/fuzz/fuzz.h"
 
-/* Section 7.4 and the IANA registry, range by range. */
+/* Test whether a Close frame may contain the code, according to section 7.4 and the IANA
+ * registry. */
 static int may_be_sent(int code)
 {
     static const int ranges[][2] = {{1000, 1003}, {1007, 1014}, {3000, 3999}, {4000, 4999}};

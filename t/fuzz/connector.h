@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A connector whose peer sends the input in pieces, and stubs for the files above and below
- *  the one under test. */
+/** This header provides a connector (an attempt to connect) whose peer sends the fuzzer's input in
+ *  pieces. It defines stubs for the functions of client/connector.h that the file under test
+ *  calls. */
 
 #ifndef WS_T_FUZZ_CONNECTOR_H
 #define WS_T_FUZZ_CONNECTOR_H
@@ -18,7 +19,8 @@ static struct {
     int failed;
 } peer;
 
-/* Received bytes lie in memory of exactly their size. */
+/* Receive the next piece of the input. The buffer is exactly as large as the received bytes, so
+ * that AddressSanitizer reports reads beyond them. */
 apr_ssize_t ws_connector_receive(ws_connector *t)
 {
     size_t n = next_cut(&peer.cuts), room = t->in_max - t->in_len;
@@ -59,7 +61,7 @@ void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result)
     ws_connector_fail(t, 0, "%s", who);
 }
 
-/** A connector in its initial state, with a pool for one attempt. */
+/** Create a connector in its initial state, with a pool for one attempt. */
 static inline ws_connector *connector_new(const uint8_t *data, size_t len, unsigned cuts)
 {
     static apr_pool_t *root;

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * permessage-deflate. Inflating a message gives the same result for every cut, and never more
- * bytes than the receiver accepts. A receiver can inflate every message that we deflate. Input:
- * two bytes of settings, four for the cuts, then the payload.
+ * This target inflates and deflates messages with permessage-deflate. Inflating a message gives
+ * the same result however the message is cut into pieces, and never more bytes than the receiver
+ * accepts. A receiver can inflate every message that we deflate. The input consists of two bytes of
+ * settings, four bytes that determine the cuts, and the payload.
  */
 
 #include "protocol/deflate.h"
@@ -84,8 +85,9 @@ static void pass(end *e, const unsigned char *data, size_t len, uint32_t *cuts, 
     } while (!where && !e->code && !e->stopped);
 }
 
-/* Pass a message to two connections in the same state, cut in one of them. @return whether both
- * stay open */
+/* Pass a message to two connections in the same state: in one piece to the first, in several to
+ * the second.
+ * @return whether both stay open */
 static int inflated_the_same(end *whole, end *cut, uint32_t *cuts, const unsigned char *data,
                              size_t len, int bits)
 {
@@ -107,7 +109,8 @@ static int inflated_the_same(end *whole, end *cut, uint32_t *cuts, const unsigne
     return cut->code == 0;
 }
 
-/* zlib inflates a single message to the same bytes, unless a block has BFINAL. */
+/* Check that zlib inflates a single message to the same bytes. If a block has BFINAL, zlib stops
+ * there, and nothing is checked. */
 static void as_zlib_inflates(const unsigned char *data, size_t len, int bits, const end *whole)
 {
     size_t all = len + 4, size = whole->most + 1;
@@ -146,7 +149,7 @@ static void close_end(end *e)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static const size_t limits[] = {0, 10, 1000, 100 * 1000};
-    static void *loop; /* the states of a loop are reused */
+    static void *loop; /* compression states that the connections of a loop reuse */
     unsigned how = take_byte(&data, &len), more = take_byte(&data, &len);
     int bits = 8 + (int)(how & 7);
     ws_deflate_memory memory = {.limit = 1 << 30, .mine = &used, .used = all_used};
@@ -171,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         MUST(ws_deflate.negotiate(&n[i], &conf) == 1);
         ends[i]->x = (ws_extended){.config = &conf, .agreed = n[i].agreed, .shared = &loop};
     }
-    /* The same message twice: the second one may refer to the first. */
+    /* Receive the same message twice, because the second one may refer to the first. */
     for (int i = 0, same = 1; i < 2 && same; i++) {
         same = inflated_the_same(&whole, &cut, &cuts, data, len, bits);
         if (i == 0) {
@@ -181,8 +184,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     close_end(&whole);
     close_end(&cut);
 
-    /* Also as an outgoing message, in pieces, twice; the receiving connection has no earlier
-     * message. */
+    /* Also send the payload as a message, twice. The connection that receives it has not received
+     * any message before. */
     whole = (end){.most = SIZE_MAX, .x = {.config = &conf, .shared = &loop}};
     MUST(ws_deflate.negotiate(&n[0], &conf) == 1);
     whole.x.agreed = n[0].agreed;
@@ -201,7 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     close_end(&out);
     close_end(&whole);
-    MUST(used < 16 << 20); /* the states that are kept for reuse */
+    MUST(used < 16 << 20); /* only the states that wait for reuse use memory */
     if (loop && more & 0x80) {
         ws_deflate.end(loop);
         loop = NULL;

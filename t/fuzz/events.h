@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The output of a frame parser as a list that does not depend on the cuts: bytes, and marks
- *  above 255. */
+/** This header records the output of a frame parser as a list that is the same however the input is
+ *  cut into pieces. The list contains the payload's bytes, and numbers above 255 that mark where
+ *  frames and messages begin and end. */
 
 #ifndef WS_T_FUZZ_EVENTS_H
 #define WS_T_FUZZ_EVENTS_H
@@ -51,7 +52,8 @@ static inline void note_piece(events *e, ws_parse_result result, const ws_piece 
     }
 }
 
-/** Parse the available bytes. The parser sees unconsumed bytes again in the next call. */
+/** Parse the first len bytes, except those that earlier calls have consumed. The parser sees bytes
+ *  that it does not consume again in the next call. */
 static inline void parse(events *e, next_fn *next, void *parser, const unsigned char *bytes,
                          size_t len, size_t *consumed)
 {
@@ -79,8 +81,9 @@ static inline void parse(events *e, next_fn *next, void *parser, const unsigned 
     free(copy);
 }
 
-/** Check that whole input and cut input give the same events. Both parsers start in the same
- *  state. @return whether all input was parsed */
+/** Check that the input gives the same events in one piece and cut into pieces. Both parsers must
+ *  start in the same state.
+ *  @return whether the parsers accepted the input */
 static inline int same_in_pieces(next_fn *next, void *whole_parser, void *cut_parser, uint32_t cuts,
                                  const unsigned char *data, size_t len)
 {
@@ -94,7 +97,8 @@ static inline int same_in_pieces(next_fn *next, void *whole_parser, void *cut_pa
         parse(&cut, next, cut_parser, data, end, &consumed);
     }
     MUST(cut.failed == whole.failed);
-    /* Without an announced length, pieces may be delivered before a message proves too long. */
+    /* If a frame has no announced length, the parser may deliver pieces before it finds that the
+     * message is too long. */
     MUST(cut.failed == 1009 ? cut.count >= whole.count : cut.count == whole.count);
     MUST(whole.count == 0 || !memcmp(cut.at, whole.at, whole.count * sizeof(*whole.at)));
     free(whole.at);

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sec-WebSocket-Extensions: a parsed offer consists of tokens, and parses the same after it is
- *  written again. permessage-deflate answers as RFC 7692, section 7.1, allows. */
+/** This target parses the header Sec-WebSocket-Extensions. A parsed offer consists of tokens, and
+ *  gives the same result if it is written and parsed again. permessage-deflate answers an offer as
+ *  RFC 7692, section 7.1, allows. */
 
 #include "protocol/extension_header.h"
 
@@ -89,7 +90,7 @@ static void negotiated(const ws_offer *o, const ws_deflate_config *conf, int may
     if (!ws_deflate.negotiate(&n, (void *)conf)) {
         return;
     }
-    MUST(!has_twice(o)); /* section 7.1: declined otherwise */
+    MUST(!has_twice(o)); /* such offers are declined (section 7.1) */
     for (apr_size_t i = 0; i < o->count; i++) {
         int is_known = 0;
         for (int k = 0; k < 4; k++) {
@@ -100,16 +101,16 @@ static void negotiated(const ws_offer *o, const ws_deflate_config *conf, int may
     MUST(strlen(n.answer) < sizeof(n.answer));
     snprintf(text, sizeof(text), "%s%s%s", WS_DEFLATE_NAME, *n.answer ? "; " : "", n.answer);
     MUST(ws_offer_next(&list, &answer) == 1 && answer.count <= 4 && !has_twice(&answer));
-    if (value_of(o, known[0]) || may_drop) { /* 7.1.1.1 */
+    if (value_of(o, known[0]) || may_drop) { /* section 7.1.1.1 */
         MUST(value_of(&answer, known[0]));
     }
-    if (value_of(o, known[1]) || !conf->takeover) { /* 7.1.1.2 */
+    if (value_of(o, known[1]) || !conf->takeover) { /* section 7.1.1.2 */
         MUST(value_of(&answer, known[1]));
     }
-    if ((value = value_of(o, known[2]))) { /* 7.1.2.1 */
+    if ((value = value_of(o, known[2]))) { /* section 7.1.2.1 */
         MUST(bits(value_of(&answer, known[2])) <= bits(value));
     }
-    if ((value = value_of(&answer, known[3]))) { /* 7.1.2.2 */
+    if ((value = value_of(&answer, known[3]))) { /* section 7.1.2.2 */
         MUST(value_of(o, known[3]));
         MUST(bits(value) <= conf->client_window);
         MUST(!*value_of(o, known[3]) || bits(value) <= bits(value_of(o, known[3])));

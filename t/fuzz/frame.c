@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The frame parser: the events do not depend on the cuts, and respect the limits. Input: a
- *  byte of settings, four for the cuts, then the stream. */
+/** This target parses frames. The events are the same however the stream is cut into pieces, and
+ *  respect the limits. The input consists of a byte of settings, four bytes that determine the
+ *  cuts, and the stream. */
 
 #include "t/fuzz/events.h"
 
@@ -18,7 +19,7 @@ static ws_parse_result next(void *parser, unsigned char **data, size_t *len, ws_
     return result;
 }
 
-/* A written header parses to the same values. */
+/* Check that a header which is written parses to the same values. */
 static void header(ws_role reader, unsigned opcode, uint64_t len)
 {
     static const unsigned char key[4] = {1, 2, 3, 4};

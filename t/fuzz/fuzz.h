@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Shared by all fuzz targets. A target is t/fuzz/NAME.c, a libFuzzer program that checks
- *  properties of every input. t/fuzz/NAME.seeds holds its first inputs. */
+/** All fuzz targets include this header. A target is t/fuzz/NAME.c, a libFuzzer program that checks
+ *  properties of the code under test with every input. t/fuzz/NAME.seeds contains the first
+ *  inputs. */
 
 #ifndef WS_T_FUZZ_FUZZ_H
 #define WS_T_FUZZ_FUZZ_H
@@ -13,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-/** A property that must hold. libFuzzer saves the input of a program that aborts. */
+/** Abort the program if a property does not hold. libFuzzer then saves the input. */
 #define MUST(CONDITION)                                                                            \
     do {                                                                                           \
         if (!(CONDITION)) {                                                                        \
@@ -22,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
         }                                                                                          \
     } while (0)
 
-/** A copy in memory of exactly its size, so that AddressSanitizer reports reads beyond its end. */
+/** Copy bytes to memory of exactly their size, so that AddressSanitizer reports reads beyond their
+ *  end. The caller frees the copy. */
 static inline unsigned char *copy_of(const void *data, size_t len)
 {
     unsigned char *copy = malloc(len ? len : 1);
@@ -32,7 +34,7 @@ static inline unsigned char *copy_of(const void *data, size_t len)
     return copy;
 }
 
-/** The next byte of the input, or 0 at its end. */
+/** Take the next byte from the input. @return the byte, or 0 at the input's end */
 static inline unsigned take_byte(const uint8_t **data, size_t *len)
 {
     if (*len == 0) {
@@ -42,15 +44,15 @@ static inline unsigned take_byte(const uint8_t **data, size_t *len)
     return *(*data)++;
 }
 
-/** Derive the next cut from a number: mostly small lengths, sometimes a large one. */
+/** Derive the length of the next piece from a state. Most lengths are small, some are large. */
 static inline size_t next_cut(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
     return (*state >> 16) % ((*state >> 30) ? 7 : 200) + 1;
 }
 
-/** Checks UTF-8 character by character, following the text of RFC 3629. @return 1: valid; 0:
- *  the beginning of a valid text; -1: invalid */
+/** Check UTF-8 character by character, as RFC 3629 defines it.
+ *  @return 1 if the text is valid, 0 if it can be continued to a valid text, -1 if it is invalid */
 static inline int utf8_reference(const unsigned char *s, size_t len)
 {
     for (size_t i = 0; i < len;) {

@@ -1,14 +1,15 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Answers in the format of WebSocket-over-HTTP: no event reaches beyond the body, accepted
- *  events can be sent, and events that are written again parse the same. */
+/** This target parses answers in the format of WebSocket-over-HTTP. No event extends beyond the
+ *  body. The close codes of accepted events can be sent. Events that are written and parsed again
+ *  are the same. */
 
 #include "handlers/http/answer.c"
 #include "handlers/http/form.c"
 #include "handlers/http/grip.c"
 #include "t/fuzz/fuzz.h"
 
-/* Write all events of a body again. @return the last result of grip_next() */
+/* Parse a body, and write all its events to the form. @return the last result of grip_next() */
 static int again(const char *body, size_t len, form *f)
 {
     const char *at = body, *end = body + len, *before = at;

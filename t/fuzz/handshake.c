@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handshake request is accepted, or refused with a reason. An accepted request conforms to
- *  RFC 6455, section 4.1. Lists, tokens and origins are compared with a simple reference. */
+/** This target checks handshake requests. A request is accepted, or refused with a reason. An
+ *  accepted request conforms to RFC 6455, section 4.1. The results for lists and tokens are compared
+ *  with a simple reference, those for origins with each other. */
 
 #include "protocol/handshake.h"
 
@@ -9,13 +10,15 @@
 
 #include "t/fuzz/fuzz.h"
 
-/* The lines of an input, in this order. A missing line is a missing header. */
+/* Each member is a line of the input, in this order. If a line is missing, the request does not
+ * contain that header. */
 typedef struct request {
     char *upgrade, *connection, *key, *version, *protocol, *host, *origin, *other_origin, *method;
     char *draft, *key1, *key2;
 } request;
 
-/* @return the text that holds the lines, to be freed */
+/* Split the input into the lines of a request.
+ * @return the text that contains the lines; the caller frees it */
 static char *read_request(request *r, const uint8_t *data, size_t len)
 {
     char **fields = (char **)r, *text = malloc(len + 1), *line = text;
@@ -35,7 +38,7 @@ static char *read_request(request *r, const uint8_t *data, size_t len)
 
 /* ---- Properties ---- */
 
-/* Section 4.1; for the number of a key, hybi-00, section 5.2. */
+/* Test whether a key of version 76 contains a valid number (hybi-00, section 5.2). */
 static int number_right(const char *key)
 {
     unsigned long long number = 0, spaces = 0;
@@ -91,7 +94,7 @@ static void checked(const ws_handshake *h, unsigned versions)
     }
 }
 
-/* Compare the elements of a list with the text split at commas. */
+/* Compare the elements of a list that the code under test finds with the parts between commas. */
 static void listed(const char *list)
 {
     const char *rest = list, *from = list, *e;
@@ -171,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                        .draft = r.draft,
                        .key1 = r.key1,
                        .key2 = r.key2};
-    if (how & 0x80) { /* requests of versions 76 and 75 lack these */
+    if (how & 0x80) { /* requests of versions 76 and 75 do not have these headers */
         h.version = h.draft = h.key = NULL;
     }
     if (how & 0x40) {

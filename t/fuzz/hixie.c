@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Versions 76 and 75: events do not depend on the cuts, keys are checked, and written frames
- *  parse to the same text. Input: a byte of settings, four for the cuts, then the stream. */
+/** This target parses frames and keys of versions 76 and 75. The events are the same however the
+ *  stream is cut into pieces. Frames that are written parse to the same text. The input consists of
+ *  a byte of settings, four bytes that determine the cuts, and the stream. */
 
 #include "protocol/hixie.h"
 #include "t/fuzz/events.h"
@@ -23,7 +24,8 @@ static ws_parse_result next(void *parser, unsigned char **data, size_t *len, ws_
     return result;
 }
 
-/* Use two lines of the input as keys. */
+/* Check the numbers in two keys. The first line of the input is the first key, the rest is the
+ * second. */
 static void keys(const uint8_t *data, size_t len)
 {
     const uint8_t *line = len ? memchr(data, '\n', len) : NULL;
@@ -46,7 +48,8 @@ static void keys(const uint8_t *data, size_t len)
     free(second);
 }
 
-/* Write a text and parse it again: bytes 0xFF are replaced, all others stay unchanged. */
+/* Write a text as a frame, and parse it again. Bytes 0xFF must be replaced, all others must stay
+ * unchanged. */
 static void there_and_back(const uint8_t *data, size_t len)
 {
     size_t max = ws_hixie_frame_max(data, len), wire, at = 0;

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** All implementations of masking, compared with RFC 6455, section 5.3, whole and in pieces.
- *  Input: a byte for the alignment, one for the cut, the key, then the payload. */
+/** This target compares each implementation of masking with RFC 6455, section 5.3, for a whole
+ *  payload and for a payload in pieces. The input consists of a byte for the alignment, a byte that
+ *  determines the cuts, the masking key and the payload. */
 
 #include "protocol/mask.h"
 #include "protocol/simd.h"

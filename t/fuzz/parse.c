@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Numbers, sizes, intervals and query strings, compared with a simple reference. */
+/** This target parses numbers, sizes, intervals, positions and query strings, and compares the
+ *  results with simple references. */
 
 #include "base/parse.h"
 
@@ -8,7 +9,8 @@
 
 #define UNREAD -2
 
-/* Parse digits and a unit with 128-bit arithmetic. @return -1: refused */
+/* Parse digits and a unit with 128-bit arithmetic.
+ * @return the number, or -1 if the text must be refused */
 static apr_int64_t reference(const char *text, const char *units, const long *factors,
                              apr_int64_t least, apr_int64_t most)
 {
@@ -46,7 +48,7 @@ static void check(const char *error, apr_int64_t n, apr_int64_t expected)
 
 static void numbers(const char *text, apr_int64_t least, apr_int64_t most)
 {
-    /* Factors from the last unit to the first. */
+    /* factors of the units, from the last unit to the first */
     static const long count[] = {1}, times[] = {1000, 86400000, 3600000, 60000, 1000, 1};
     static const long sizes[] = {1, 1L << 30, 1L << 20, 1L << 10};
     apr_int64_t n = UNREAD;
@@ -60,7 +62,7 @@ static void numbers(const char *text, apr_int64_t least, apr_int64_t most)
     check(error, n, reference(text, "|k|m|g||", sizes, least, most));
 }
 
-/* Encode a value byte by byte; it must decode to itself. */
+/* Encode each byte of a value as %XX, and check that the result decodes to the same value. */
 static void again(const char *value)
 {
     char *text = malloc(3 * strlen(value) + 1), *out = malloc(strlen(value) + 1);
@@ -94,7 +96,8 @@ static void query(const char *text)
     free(value);
 }
 
-/* A position that is printed again is the same, except for leading zeros and the case of digits. */
+/* Check that the text which is printed for a parsed position parses to the same position, and is
+ * not longer than the original text. */
 static void position(const char *text)
 {
     char out[WS_POSITION_SIZE];

@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Data that child processes share: shared memory and packets. The input is a list of steps. Some
- * steps write to the tables, as a child could that an attacker controls. The others do what the
- * parent and other children do. Each segment of shared memory ends at an inaccessible page, so
- * that any access beyond it crashes.
+ * This target uses the data that child processes share: tables in shared memory, and packets. The
+ * input is a list of steps. Some steps write to the tables or send packets, as a child could that
+ * an attacker controls. The others do what the parent and other children do. Each segment of shared
+ * memory ends at an inaccessible page, so that the program crashes if it accesses bytes beyond the
+ * segment.
  */
 
 #include <apr_general.h>
@@ -29,7 +30,7 @@
 
 #define PAGE 4096
 #define TABLES_MAX 16
-#define SLOTS 64 /* for one child and its earlier generations */
+#define SLOTS 64 /* number of slots for one child and its earlier generations */
 
 /* ---- httpd ---- */
 
@@ -129,7 +130,8 @@ ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id)
     return NULL;
 }
 
-/* There are no connections. */
+/* Define stubs that abort, because functions of connections must not be called: this program has
+ * no connections. */
 #define NEVER(type, name, ...)                                                                     \
     type name(__VA_ARGS__)                                                                         \
     {                                                                                              \
@@ -186,7 +188,7 @@ static void reclaim(unsigned slot)
     ws_interest_reclaim(slot);
 }
 
-/* Attach as a child does after a reload. */
+/* Create or attach all tables, as httpd does when it starts and after each reload. */
 static void attach(void)
 {
     MUST(ws_shm_open(&server, "layout") == APR_SUCCESS);
@@ -223,7 +225,8 @@ static void start(void)
     MUST(ws_ipc_child_init(process.pool, &server, &options) == APR_SUCCESS);
 }
 
-/* All tables are zero at the start of each input. */
+/* Return to the state at the start of an input. MADV_DONTNEED sets all bytes of the tables to
+ * zero. */
 static void again(void)
 {
     for (unsigned i = 0; i < table_count; i++) {
@@ -245,8 +248,8 @@ static apr_uint64_t take_number(const uint8_t **data, size_t *len, int bytes)
     return n;
 }
 
-/* Write a value several times to a table, mostly near its beginning, where heads and the first
- * rows are. */
+/* Write a value several times to a table. Most offsets are near the table's beginning, which
+ * contains the head and the first rows. */
 static void scribble(const uint8_t **data, size_t *len)
 {
     const struct apr_shm_t *t = &tables[take_byte(data, len) % table_count];
@@ -288,7 +291,8 @@ static void use_keys(unsigned what, apr_uint64_t key)
     }
 }
 
-/* Create a descriptor of the given kind that holds the bytes. */
+/* Open a descriptor of the given kind. For kind 1, @return -1; for kind 2, a device; otherwise a
+ * file that contains the bytes, sealed completely if kind has bit 4. */
 static int make_fd(unsigned kind, const void *bytes, size_t len)
 {
     int fd = kind == 1   ? -1
@@ -302,7 +306,8 @@ static int make_fd(unsigned kind, const void *bytes, size_t len)
     return fd;
 }
 
-/* Send a packet. Most have a valid head: otherwise the receiver would drop nearly all. */
+/* Receive a packet. If bit 0 of the first byte is set, the packet gets a valid head: the receiver
+ * would drop nearly all packets without one. */
 static void message(const uint8_t **data, size_t *len)
 {
     unsigned how = take_byte(data, len), fd_kind = how >> 4 & 7, size = take_byte(data, len);
@@ -325,7 +330,8 @@ static void message(const uint8_t **data, size_t *len)
     *len -= n;
 }
 
-/* A child's answer to a request for its connections. */
+/* Check an entry of a child's answer to a request for its connections. The texts of an accepted
+ * entry must end within the entry. */
 static void item(const uint8_t **data, size_t *len)
 {
     size_t n = take_number(data, len, 1);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** URLs: an accepted URL is safe in a request, line by line, and parses the same after it is
- *  written again. */
+/** This target parses URLs. The parts of an accepted URL contain no characters that are unsafe in a
+ *  line of a request, and the URL gives the same parts if it is written and parsed again. */
 
 #include "protocol/url.h"
 
@@ -27,14 +27,14 @@ static void check(const ws_url *url)
     MUST(!url->user || (printable(url->user, 1) && printable(url->password, 1)));
 }
 
-/* A URL that is written from its parts parses to the same parts. */
+/* Check that a URL which is written from its parts parses to the same parts. */
 static void again(const ws_url *url)
 {
     char authority[WS_AUTHORITY_SIZE], text[2 * WS_URL_SIZE], room[sizeof(text) + 64];
     const char *wrong;
     ws_url other;
     if (url->socks) {
-        return; /* only proxies have user names; they are not written as ws URLs */
+        return; /* the URL of a proxy is never written as a ws URL */
     }
     snprintf(text, sizeof(text), "%s://%s%s", url->secure ? "wss" : "ws",
              ws_url_authority(url, 0, authority), url->target);

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * All implementations of UTF-8 validation, compared with a simple reference, whole and in
- * pieces. Input: the number of ASCII bytes to insert before the text, a byte for the cuts, then
- * the text.
+ * This target compares each implementation of UTF-8 validation with a simple reference, for a whole
+ * text and for a text in pieces. The input consists of the number of ASCII bytes to insert before
+ * the text, a byte that determines the cuts, and the text.
  */
 
 #include "protocol/utf8.h"
@@ -16,7 +16,7 @@ static void is(ws_utf8_state got, int reference)
     MUST((got == WS_UTF8_START) == (reference > 0));
 }
 
-/* Check that no longer beginning of the text is valid. */
+/* Check that ws_utf8_prefix() returns the length of the longest prefix of the text that is valid. */
 static void whole_characters(const unsigned char *text, size_t len)
 {
     size_t n = ws_utf8_prefix(text, len, len);
@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (int n = 0; ws_utf8_use(n); n++) {
         ws_utf8_state state = WS_UTF8_START;
         uint32_t c = cuts;
-        /* bytes of complete characters, which the reference has already checked */
+        /* number of bytes in complete characters that the reference has already checked */
         size_t whole = 0;
         is(ws_utf8_check(WS_UTF8_START, text, len), reference);
         for (size_t at = 0; at < len;) {
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             state = ws_utf8_check(state, text + at, cut);
             at += cut;
             so_far = utf8_reference(text + whole, at - whole);
-            is(state, so_far); /* as soon as it is certain */
+            is(state, so_far); /* invalid text is rejected in the first piece that shows it */
             whole = so_far > 0 ? at : whole;
         }
         is(state, reference);

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handler that executes the commands of its client, one API call each, and logs the events
- *  of its connections to the error log. With -DBLOCKING it is a WS_BLOCKING handler. */
+/** This handler executes the commands that its client sends. Most commands make one call of the
+ *  API. The handler logs the events of its connections to the error log. If it is compiled with
+ *  -DBLOCKING, it is a WS_BLOCKING handler. */
 
 #include <apr_strings.h>
 #include <httpd.h>
@@ -15,8 +16,8 @@
 
 typedef struct state {
     ws_timer *timer;
-    int left;      /* ticks until the timer stops itself */
-    char name[32]; /* attached by on_request */
+    int left;      /* number of ticks after which tick() stops the timer */
+    char name[32]; /* value of name= in the query string */
     int flooding, flood_left;
 } state;
 
@@ -103,7 +104,7 @@ static void stop(void *conf)
     say("stop", "");
 }
 
-/* ---- Handshake: the query string holds commands ---- */
+/* ---- Handshake (the query string contains commands) ---- */
 
 static apr_status_t released(void *s)
 {
@@ -236,12 +237,12 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
             reply(c, "%s", status_name(status));
         }
     }
-    else if (!strcmp(text, "timer")) { /* DELAY INTERVAL TICKS */
+    else if (!strcmp(text, "timer")) { /* arguments: DELAY INTERVAL TICKS */
         unsigned delay = 0, interval = 0;
         sscanf(arg, "%u %u %d", &delay, &interval, &s->left);
         s->timer = ws_timer_start(c, delay, interval, tick, (void *)"tick");
         if (!interval) {
-            s->timer = NULL; /* a timer is freed when it has fired */
+            s->timer = NULL; /* a timer without an interval is freed after it has fired */
         }
     }
     else if (!strcmp(text, "pause")) {
@@ -277,12 +278,13 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
         ws_send_part(c, WS_TEXT, "two ", 4, 0);
         ws_send_part(c, WS_TEXT, "three", 5, WS_LAST);
     }
-    else if (!strcmp(text, "flood")) { /* N messages of 10,000 bytes, at the client's pace */
+    else if (!strcmp(text,
+                     "flood")) { /* send N messages of 10,000 bytes, as fast as the client reads */
         s->flood_left = atoi(arg);
         s->flooding = 1;
         flood(c);
     }
-    else if (!strcmp(text, "burst")) { /* N messages of 10,000 bytes in one callback */
+    else if (!strcmp(text, "burst")) { /* send N messages of 10,000 bytes in one callback */
         char *payload = calloc(1, 10000);
         ws_status status = WS_SENT;
         for (int i = atoi(arg); i > 0 && status >= 0; i--) {
@@ -292,7 +294,7 @@ static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t le
                 (unsigned long)ws_queued(c));
         free(payload);
     }
-    /* MILLISECONDS, or "while FILE": until the file is removed */
+    /* The argument is MILLISECONDS, or "while FILE" to sleep until the file is removed. */
     else if (!strcmp(text, "sleep")) {
         if (!strncmp(arg, "while ", 6)) {
             while (access(arg + 6, F_OK) == 0) {

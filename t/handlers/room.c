@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handler with per-process state and no connections. From start to stop it subscribes to the
- * channel "room", counts messages and members, publishes the counts to "counts" at each tick,
- * and logs its last calls.
+ * This handler has state per child process. From start to stop, each child listens to the channel
+ * "room", counts messages and members, and publishes the counts to the channel "counts" at each
+ * tick. It logs the last call of each of its callbacks.
  */
 
 #include "mod_websocket.h"

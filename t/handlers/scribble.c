@@ -2,10 +2,11 @@
 
 /**
  * A module that attacks other child processes as a compromised child could: it writes random
- * bytes to all shared memory of mod_websocket, and sends random packets and invalid descriptors
- * to all children. GET /scribble?memory and GET /scribble?LAYOUT, the version of the packets'
- * layout, do this once. httpd's own shared memory stays untouched. The answer is the number of
- * tables or sockets.
+ * bytes to all shared memory of mod_websocket, or sends random packets and unexpected descriptors
+ * to all children. GET /scribble?memory writes to the memory once, and answers with the number of
+ * tables. GET /scribble?LAYOUT sends the packets once, and answers with the number of sockets;
+ * LAYOUT is the version of the packets' layout. The module does not write to httpd's own shared
+ * memory.
  */
 
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 
 #define MESSAGES 200
 
-/* Maximum of packets with descriptors in each process. */
+/* Maximum number of packets with descriptors that each process sends. */
 #define ATTACHED_MAX 500
 
 static unsigned long long state = 88172645463325252ull;
@@ -36,7 +37,8 @@ static unsigned long long random_number(void)
     return state ^= state << 17;
 }
 
-/* Numbers that have caused faults before, or that are next to a limit. */
+/* Return a random number. Two of three times, choose it from those that have caused faults before
+ * or are close to a limit. */
 static unsigned long long number(void)
 {
     static const unsigned long long likely[] = {
@@ -45,7 +47,8 @@ static unsigned long long number(void)
     return r % 3 ? likely[r / 3 % (sizeof(likely) / sizeof(*likely))] : random_number();
 }
 
-/* A table is an apr_shm segment, whose first bytes hold its size. So is httpd's scoreboard. */
+/* Test whether a shared mapping is a table of mod_websocket, which is an apr_shm segment: its first
+ * bytes hold its size. httpd's scoreboard is such a segment, too, and is excluded. */
 static int is_ours(unsigned long from, unsigned long to)
 {
     unsigned long scoreboard = (unsigned long)ap_scoreboard_image->global;
@@ -55,8 +58,8 @@ static int is_ours(unsigned long from, unsigned long to)
            && (scoreboard < from || scoreboard >= to);
 }
 
-/* Write to the head of each of the first pages, sometimes to all of a page, and rarely to later
- * pages: writing to unused pages would allocate them. */
+/* Write to the start of each of the first pages, and sometimes to a whole page. Write rarely to
+ * later pages, because writing to unused pages would allocate them. */
 static void scribble_table(unsigned long from, unsigned long to)
 {
     for (unsigned long page = from; page < to; page += 4096) {
@@ -90,7 +93,8 @@ static int scribble_memory(void)
     return found;
 }
 
-/* An unexpected descriptor: a file that others can still truncate, a device, one end of a pipe. */
+/* Open a file of a type that mod_websocket does not send: a file that other processes can still
+ * truncate, a device or one end of a pipe. */
 static int wrong_descriptor(void)
 {
     int fd[2];
@@ -111,8 +115,8 @@ static int wrong_descriptor(void)
 static void send_message(int to, unsigned layout)
 {
     char bytes[512];
-    /* Sockets that no process reads keep the descriptors, and the kernel limits those of all
-     * processes of a user. Other tests need some, too. */
+    /* Descriptors stay in a socket's buffer if no process reads from the socket. The kernel limits
+     * the number of such descriptors per user, and other tests need some of them. */
     static unsigned attached;
     int fds[2] = {-1, -1};
     struct iovec iov = {bytes, random_number() % 2 ? 24 + random_number() % 300 : sizeof(bytes)};
@@ -149,7 +153,8 @@ static void send_message(int to, unsigned layout)
     }
 }
 
-/* Only the sockets of mod_websocket's children have this type. */
+/* Send packets to each SOCK_SEQPACKET socket of this process; only the sockets between
+ * mod_websocket's children have this type. */
 static int scribble_messages(unsigned layout)
 {
     int found = 0, type;

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The services that SockJS's tests expect: service=close, amplify, broadcast, binary, pause or
- *  transport. */
+/** This handler provides those services that SockJS's tests expect and that are more than an echo.
+ *  The value of service= is close, amplify, broadcast, binary, pause or transport. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static const char *service_configure(apr_pool_t *p, const char *key, const char 
     (void)p;
     if (key) {
         *config = (void *)value;
-        return strcmp(key, "service") ? "is no key: service is" : NULL;
+        return strcmp(key, "service") ? "unknown key; the only key is service" : NULL;
     }
     return *config ? NULL : "service= is missing";
 }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A module that turns a rare race of the event MPM into a certain one: while the file "strand"
- *  exists in the server's root, accepted connections never reach a worker. */
+/** This module reproduces a rare race of the event MPM: while the file "strand" exists in the
+ *  server's root, accepted connections never reach a worker. */
 
 #include <ap_listen.h>
 #include <apr_file_info.h>
@@ -31,7 +31,8 @@ static apr_status_t accept_and_strand(void **csd, ap_listen_rec *lr, apr_pool_t 
     return rv;
 }
 
-/* The MPM sets the accept function after child_init. */
+/* Replace the accept function at the first connection, because the MPM sets that function after
+ * the child_init hooks. */
 static int pre_connection(conn_rec *c, void *csd)
 {
     static int done;

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A handler for messages larger than memory. It answers a binary message with its length in
- * bytes, and whether each byte was the low byte of its offset. It answers a text, a number of
- * KiB, with a binary message of that length, in parts.
+ * This handler receives and sends messages that are larger than memory. When a binary message
+ * ends, it answers with the length in bytes, and "right" if each byte was the low byte of its
+ * offset, otherwise "wrong". A text message is a number of KiB; it answers with a binary message
+ * of that length, in parts.
  */
 
 #include <stdio.h>
@@ -16,9 +17,9 @@
 #define TURN 16
 
 typedef struct {
-    apr_uint64_t came; /* received bytes of the current message */
+    apr_uint64_t came; /* number of received bytes of the current message */
     int wrong;
-    apr_uint64_t due, sent; /* bytes of the message that is being sent */
+    apr_uint64_t due, sent; /* outgoing message: its length, and the number of sent bytes */
 } stream;
 
 static char pattern[PART + 256];
@@ -39,7 +40,8 @@ static void on_open(ws_conn *c)
 
 static void go_on(ws_conn *c, void *arg);
 
-/* Send as much as fits; after one turn the loop serves its other connections. */
+/* Send parts until the queue is full, but at most TURN parts: then the loop serves its other
+ * connections before go_on() sends more. */
 static void pour(ws_conn *c)
 {
     stream *s = ws_data(c);
@@ -51,7 +53,7 @@ static void pour(ws_conn *c)
         s->sent += n;
     }
     if (status < 0) {
-        ws_close(c, WS_CLOSE_INTERNAL, "a part was not taken");
+        ws_close(c, WS_CLOSE_INTERNAL, "the server could not send a part");
     }
     else if (status == WS_SENT && s->sent < s->due) {
         ws_run(ws_conn_id(c), go_on, NULL);
