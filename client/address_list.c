@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lists of addresses. They are short, so they are searched without an index. */
+/** Implements lists of addresses. They are short, so the code searches them without an index. */
 
 #include "client/address_list.h"
 
@@ -12,10 +12,11 @@
 /* Maximum number of addresses that are tried for a name. */
 #define ADDRESSES_MAX 64
 
-/* Longest textual address, bytes with the final NUL: an IPv6 address with a zone. */
+/* Maximum size of an address as text, including the NUL, bytes. The longest is an IPv6 address with
+ * a zone. */
 #define TEXT_SIZE 128
 
-/* Alternate between the address families from this index on. */
+/* Reorder the addresses from this index on, so that the address families alternate. */
 static void address_list_take_turns(ws_addresses *all, unsigned from)
 {
     for (unsigned i = from ? from : 1; i < all->count; i++) {
@@ -105,7 +106,7 @@ ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, 
     return address_list_get(host, port, family, 0, rv);
 }
 
-/* Parse one address in a list, without the commas. */
+/* Parse one address of a list, without commas. */
 static ws_addresses *address_list_parse_one(const char *host, size_t len, unsigned port)
 {
     char one[TEXT_SIZE];

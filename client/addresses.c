@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Connects to one of a name's addresses: RFC 8305, section 5. Tries the next address when one has
- * failed, or after 250 ms. Keeps the first connection that is established, and closes the others.
- * Addresses that the lookup finds later are tried, too (section 3).
+ * Connects to one of a name's addresses (RFC 8305, section 5). Tries the next address when an
+ * address has failed, or after 250 ms. Keeps the first connection that is established, and closes
+ * the others. Also tries addresses that the lookup finds later (section 3).
  */
 
 #include <arpa/inet.h>
@@ -16,7 +16,7 @@
 
 #include "client/connector.h"
 
-/* RFC 8305, section 8, milliseconds. */
+/* The Connection Attempt Delay (RFC 8305, section 8), milliseconds. */
 #define ATTEMPT_DELAY 250
 
 static void addresses_try_release(ws_handle *h)
@@ -57,7 +57,7 @@ static void addresses_try_ready(ws_source *s, const ws_ready *r)
     addresses_won(t, &y->to, fd);
 }
 
-/* The local address to connect from, if it is of this family. @return its length, or 0 */
+/* Get the local address to connect from, if it has this family. @return its length, or 0 */
 static socklen_t addresses_source_of(const ws_connector *t, int family,
                                      struct sockaddr_storage *out)
 {
@@ -85,7 +85,8 @@ static int addresses_bind_source(const ws_connector *t, int fd, int family)
         errno = EAFNOSUPPORT;
         return -1;
     }
-    /* Let connect() choose the local port: it may reuse one whose connections go elsewhere. */
+    /* Let connect() choose the local port, since it can reuse a port whose connections have other
+     * destinations. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
     return bind(fd, (struct sockaddr *)&source, len);
 }
@@ -116,7 +117,8 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
     return 0;
 }
 
-/* @return 0: connected (*fd), or in progress (*fd is -1); or -1 with errno set */
+/* Start to connect to an address. @return 0: *fd is connected, or *fd is -1 and the attempt is in
+ * progress; or -1 with errno set */
 static int addresses_try_one(ws_connector *t, const ws_address *to, int *fd)
 {
     int family = to->address.ss_family, s, error;
@@ -171,7 +173,7 @@ static void addresses_expire(ws_connector *t, apr_uint32_t now)
     }
 }
 
-/* Time until the next deadline, milliseconds. */
+/* Get the time until the next deadline, milliseconds. */
 static apr_uint32_t addresses_rest(const ws_connector *t, apr_uint32_t now)
 {
     apr_int32_t least = APR_INT32_MAX;
@@ -196,7 +198,7 @@ void ws_connector_try_tick(ws_connector *t)
         ws_connector_alarm(t, addresses_rest(t, now));
     }
     else if (t->lookup && t->o.lookup_timeout == WS_NEVER) {
-        ws_connector_alarm(t, WS_NEVER); /* the lookup may find further addresses */
+        ws_connector_alarm(t, WS_NEVER); /* wait, because the lookup may find further addresses */
     }
     else if (t->lookup && (apr_int32_t)(t->lookup_until - now) > 0) {
         ws_connector_alarm(t, t->lookup_until - now);

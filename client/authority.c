@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What a connector takes from a URL's authority: the host in ASCII, and credentials. */
+/** Gets from a URL's authority what a connector needs: the host in ASCII, and credentials. */
 
 #include <apr_base64.h>
 #include <apr_strings.h>

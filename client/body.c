@@ -12,7 +12,7 @@
 
 #include "client/connector.h"
 
-/* Longest line with a chunk's size and extensions, bytes. */
+/* Maximum length of the line with a chunk's size and extensions, bytes. */
 #define CHUNK_LINE 256
 
 void ws_connector_tell_response(ws_connector *t)
@@ -37,7 +37,7 @@ void ws_connector_tell_response(ws_connector *t)
     }
 }
 
-/* Remove n bytes that are not decoded yet. */
+/* Remove the first n bytes that are not decoded yet. */
 static void body_drop(ws_connector *t, apr_size_t n)
 {
     char *raw = t->in + t->body.len;
@@ -89,7 +89,7 @@ static void body_take_chunks(ws_connector *t)
         if (b->left > 0 || b->over) {
             return;
         }
-        if (b->in_chunk) { /* the CRLF after the chunk */
+        if (b->in_chunk) { /* the line is only the CRLF after the chunk */
             if (t->in_len - b->len < 2) {
                 return;
             }
@@ -119,7 +119,7 @@ void ws_connector_body_over(ws_connector *t)
 {
     int status = t->body.status, proxy = t->body.proxy;
     ws_connector_tell_response(t);
-    if (t->stage == WS_AT_END) { /* cancelled in on_response */
+    if (t->stage == WS_AT_END) { /* on_response has cancelled the attempt */
         return;
     }
     ws_connector_fail(t, status, proxy ? "proxy: it answered %d" : "handshake: server answered %d",

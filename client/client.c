@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * libwsclient: runs the engine without httpd, for outgoing connections only. A process has at most
- * one client at a time.
+ * Implements libwsclient, which runs the engine without httpd, for outgoing connections only. A
+ * process has at most one client at a time.
  */
 
 #include <apr_general.h>
@@ -22,7 +22,8 @@ struct ws_client {
     struct reason *reasons;
 };
 
-/* A Close frame's reason. It is freed with the client, because loops may still send it. */
+/* The reason of a Close frame. It is freed together with the client, because loops may send it
+ * until then. */
 typedef struct reason {
     struct reason *next;
     char text[];
@@ -49,7 +50,8 @@ static void client_write_log(ws_log_level level, const ws_settings *settings, co
 static apr_status_t client_set_up(ws_client *client)
 {
     static const ws_extension *const extensions[] = {&ws_deflate};
-    static unsigned process; /* makes ids of an earlier client's connections invalid */
+    /* Number of the client, which makes ids of an earlier client's connections invalid. */
+    static unsigned process;
     const ws_engine_options options = {.loops = options_of_it.loops ? options_of_it.loops : 1,
                                        .blocking = options_of_it.blocking ? options_of_it.blocking
                                                                           : BLOCKING_DEFAULT,
@@ -130,8 +132,8 @@ void ws_client_close_all(ws_client *client, int code, const char *text)
         }
     }
     ws_engine_close_all(client->engine, code, r ? r->text : "", 0);
-    for (unsigned i = 0; i < client->engine->options.loops; i++) { /* after the tasks of
-                                                                    * ws_engine_close_all() */
+    /* Post this task after the tasks of ws_engine_close_all() */
+    for (unsigned i = 0; i < client->engine->options.loops; i++) {
         ws_task *t = ws_task_new(sizeof(*t), client_end_waiting);
         if (t && ws_loop_post(&client->engine->loops[i], t) < 0) {
             free(t);
@@ -149,7 +151,7 @@ void ws_client_free(ws_client *client)
     stopped = ws_engine_stop(client->engine);
     ws_api_engine(NULL);
     if (!stopped) {
-        return; /* a callback has not returned and still uses the engine: leak it */
+        return; /* a callback has not returned and still uses the engine, so do not free it */
     }
     ws_engine_destroy(client->engine);
     ws_tls_forget();

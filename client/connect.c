@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * ws_connect() and ws_connect_cancel(), which any thread may call. ws_connect() copies and checks
- * the options, then posts the connector to a loop.
+ * Implements ws_connect() and ws_connect_cancel(), which any thread may call. ws_connect() copies
+ * and checks the options, and posts a connector (an outgoing connection that is being made) to a
+ * loop.
  */
 
 #include <apr_strings.h>
@@ -14,7 +15,7 @@
 #include "client/connect.h"
 #include "engine/handoff.h"
 
-/* Defaults if neither the options nor a connection set a value; milliseconds, bytes. */
+/* Values that apply if neither the options nor a connection set one; milliseconds and bytes. */
 #define LOOKUP_TIMEOUT 5000
 #define CONNECT_TIMEOUT 5000
 #define HANDSHAKE_TIMEOUT 10000
@@ -26,12 +27,13 @@
 #define MAX_MESSAGE (1024 * 1024)
 #define SEND_QUEUE (1024 * 1024)
 
-/* An attempt's id is a counter, followed by the loop's index. */
+/* The id of an attempt consists of a counter, followed by LOOP_BITS bits with the index of the
+ * loop. */
 #define LOOP_BITS 6
 
 static apr_uint64_t counter;
 
-/* Copy a list of groups of `multiple` strings. A missing string becomes "". */
+/* Copy a list that consists of groups of `multiple` strings. A missing string becomes "". */
 static const char *const *connect_copy_list(apr_pool_t *p, const char *const *list, int multiple)
 {
     apr_array_header_t *copy = apr_array_make(p, 8, sizeof(const char *));
@@ -93,7 +95,7 @@ static void connect_settle(ws_connector *t, const ws_settings *base)
         s->ping_grace = PING_GRACE;
         s->close_timeout = CLOSE_TIMEOUT;
     }
-    /* The Location's limits are for its clients, not for servers that handlers connect to. */
+    /* The limits of the Location apply to its clients, not to servers that handlers connect to. */
     memset(s->bounds, 0, sizeof(s->bounds));
     s->slow = WS_SLOW_CLOSE;
     s->max_delay = s->recheck = 0;
@@ -145,7 +147,8 @@ ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
     id = t->id = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED) << LOOP_BITS | loop->index;
     ws_loop_entered(loop, 1);
     if (loop == ws_loop_current()) {
-        ws_handle_open(loop, &t->handle); /* so that ws_connect_cancel() can find it */
+        /* List the connector, so that ws_connect_cancel() can find it. */
+        ws_handle_open(loop, &t->handle);
     }
     if (ws_loop_post(loop, &t->start) < 0) {
         if (t->handle.loop) {

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** ws_connect() for code that owns the engine. */
+/** Declares ws_connect() for code that owns the engine. */
 
 #ifndef WS_CLIENT_CONNECT_H
 #define WS_CLIENT_CONNECT_H
@@ -8,7 +8,7 @@
 #include "engine/engine.h"
 
 /**
- * ws_connect() on the given loop.  [any thread]
+ * Like ws_connect(), but on the given loop.  [any thread]
  * @param base  values for options that are not set; NULL: the defaults
  * @param tls   for wss: the context to use, referenced; NULL: from the options
  */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The life of an outgoing connection that is being made: its start, the lookup of the name, its
- * time limits and its end.
+ * Starts and ends an outgoing connection that is being made, looks up the name, and enforces the
+ * time limits.
  */
 
 #include "client/connector.h"
@@ -43,10 +43,10 @@ static void connector_time_is_over(ws_alarm *a)
 
 /* ---- Name lookup ---- */
 
-/* The first addresses. */
+/* Handle the first result of the lookup. */
 static void connector_found_some(ws_connector *t, ws_found *f)
 {
-    if (f->addresses) { /* NULL for a unix socket */
+    if (f->addresses) { /* the addresses are NULL for a unix socket */
         t->found.addresses = f->addresses;
     }
     t->found.tls = f->tls;
@@ -144,7 +144,7 @@ static const char *connector_redirect_connection(ws_connector *t, const char **h
 static void connector_look_up(ws_connector *t)
 {
     const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
-    /* Send the client certificate only to the server in the original URL. */
+    /* The client certificate may be sent only to the server in the original URL. */
     int own = t->url.secure && !t->other_server;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
@@ -205,7 +205,7 @@ static void connector_ready(ws_source *s, const ws_ready *r)
 static void connector_stop(ws_handle *h)
 {
     ws_connector *t = (ws_connector *)h;
-    if (t->stage == WS_AT_OPEN) { /* on_close reports the end */
+    if (t->stage == WS_AT_OPEN) { /* on_close will report the end */
         ws_connector_end(t);
         return;
     }
@@ -232,7 +232,7 @@ static void connector_release(ws_handle *h)
         connector_free(t);
     }
     else {
-        t->released = 1; /* the task still points to t and frees it */
+        t->released = 1; /* the task still points to t, and will free it */
     }
 }
 
@@ -245,7 +245,7 @@ static const char *connector_check_options(ws_connector *t)
         return apr_psprintf(t->once, "request: version %d is neither 13 nor 8", o->version);
     }
     if (o->protocols && *o->protocols && !ws_protocols_valid(o->protocols)) {
-        return "request: the subprotocols are not a list of different tokens";
+        return "request: the subprotocols are not a list of tokens without duplicates";
     }
     for (const char *const *h = o->headers; h && *h; h += 2) {
         if ((wrong = ws_header_wrong(h[0], h[1]))) {
@@ -295,7 +295,7 @@ static void connector_start(ws_loop *loop, ws_task *task)
     if (t->released) {
         connector_free(t);
     }
-    else if (t->stage == WS_AT_START) { /* otherwise it has been cancelled */
+    else if (t->stage == WS_AT_START) { /* if the stage differs, the attempt has been cancelled */
         if (__atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)) {
             connector_stop(&t->handle);
         }

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An outgoing connection that is being made, from the lookup of the name to the server's 101. Call
- * the functions in the loop's thread unless marked otherwise.
+ * Defines the connector, which is an outgoing connection that is being made, from the lookup of the
+ * name to the server's 101. Unless marked otherwise, functions must be called on the loop's thread.
  */
 
 #ifndef WS_CLIENT_CONNECTOR_H
@@ -16,13 +16,14 @@
 typedef enum {
     WS_AT_START,
     WS_AT_LOOKUP,    /**< waiting for the lookup thread */
-    WS_AT_CONNECT,   /**< connecting to the addresses: addresses.c */
+    WS_AT_CONNECT,   /**< connecting to the addresses (addresses.c) */
     WS_AT_PROXY_TLS, /**< TLS handshake with an HTTPS proxy */
-    WS_AT_PROXY,     /**< CONNECT or SOCKS, waiting for the response */
+    WS_AT_PROXY,     /**< CONNECT or a SOCKS request has been sent, waiting for the response */
     WS_AT_TLS,
     WS_AT_ANSWER, /**< request sent, waiting for the response */
     WS_AT_BODY,   /**< reading the body of a refusal */
-    WS_AT_OPEN,   /**< connected; reconnects when the connection has ended: reconnect.c */
+    /** Connected; waits until the connection has ended, to reconnect (reconnect.c) */
+    WS_AT_OPEN,
     WS_AT_END
 } ws_connect_stage;
 
@@ -36,15 +37,16 @@ typedef struct ws_try {
     struct ws_try *next;
     ws_address to;
     int fd;
-    apr_uint32_t until; /**< loop time */
+    apr_uint32_t until; /**< time limit of this address, loop time */
 } ws_try;
 
-/** The rest of a response's body: body.c */
+/** The state of reading a response's body (body.c). */
 typedef struct ws_body {
     int status;
     apr_uint64_t
-        left;       /**< of the body or chunk, bytes; WS_BODY_TO_END: until the connection ends */
-    apr_size_t len; /**< decoded bytes at the beginning of t->in */
+        /** Rest of the body or chunk, bytes; WS_BODY_TO_END: the body ends with the connection. */
+        left;
+    apr_size_t len; /**< number of decoded bytes at the beginning of t->in */
     unsigned char chunked, in_chunk, cut, over, proxy;
 } ws_body;
 
@@ -53,65 +55,70 @@ typedef struct ws_body {
 typedef struct ws_connector {
     ws_handle handle; /**< must be first */
     ws_task start;
-    int started;  /**< the start task has run */
-    int released; /**< the loop has released it before the start task has run */
+    int started;  /**< 1: the start task has run */
+    int released; /**< 1: the loop has released the connector before the start task has run */
     void (*begin)(struct ws_connector *t); /**< connects to the URL in the options */
     void (*again)(struct ws_connector *t); /**< connects to `url`, after a redirect */
     ws_alarm alarm;
     ws_attempt id;
-    apr_pool_t *pool; /**< for strings that are valid until the end */
-    apr_pool_t *once; /**< for one attempt; cleared before the next */
+    apr_pool_t *pool; /**< pool for strings that are valid until the connector ends */
+    apr_pool_t *once; /**< pool for one attempt, cleared before the next attempt */
     ws_connect_options o;
-    ws_settings settings; /**< for the future connection */
+    ws_settings settings; /**< settings for the future connection */
     ws_connect_stage stage;
     ws_url url, proxy; /**< proxy.host is NULL without a proxy */
     unsigned redirects, interim;
-    int other_server;          /**< redirected to another server: do not send secrets */
+    /** 1: a redirect has led to another server, which must not get secrets. */
+    int other_server;
     ws_lookup *lookup;         /**< NULL: none is in progress */
-    apr_uint32_t lookup_until; /**< its time limit, loop time, unless it is WS_NEVER */
+    apr_uint32_t lookup_until; /**< time limit of the lookup, loop time; WS_NEVER: none */
     ws_found found;
     unsigned next_address; /**< index of the first untried address */
     ws_try *tries;
     apr_uint32_t next_try; /**< when to try the next address, loop time */
     ws_address peer;       /**< the connected address */
-    SSL_CTX *tls;          /**< used for the server instead of found.tls; a reference, or NULL */
+    /** Context to use for the server instead of found.tls, with a reference; or NULL. */
+    SSL_CTX *tls;
     int fd;
     SSL *ssl;
     unsigned char socks_step;
     char key[WS_KEY_SIZE];
     char *out; /**< bytes to send */
     apr_size_t out_len, out_sent;
-    char *in; /**< received bytes, malloc'ed */
+    char *in; /**< received bytes, allocated with malloc() */
     apr_size_t in_len, in_size;
-    apr_size_t in_max; /**< limit of in_len, bytes */
+    apr_size_t in_max; /**< maximum of in_len, bytes */
     ws_client_response answer;
     ws_body body;
-    char error[WS_TLS_ERROR]; /**< error of the last address tried */
+    char error[WS_TLS_ERROR]; /**< error of the last address that has been tried */
     /* reconnect.c */
-    struct ws_outgoing *outgoing; /**< the connection, at WS_AT_OPEN */
+    struct ws_outgoing *outgoing; /**< the connection; set at WS_AT_OPEN */
     apr_uint32_t wait;            /**< the last delay before a retry, milliseconds */
-    apr_uint32_t opened_at;       /**< loop time, milliseconds */
-    int counted;                  /**< counts as one of the loop's connections */
+    apr_uint32_t opened_at;       /**< when the connection opened, loop time, milliseconds */
+    /** 1: the connector is counted as one of the loop's connections. */
+    int counted;
 } ws_connector;
 
 /**
- * Initialize the fields that do not start as zero. The caller then posts t->start to the loop. t
- * may already be on the loop's list of handles.
+ * Initialize the fields whose initial value is not zero. The caller has set all fields to zero, may
+ * already have added t to the loop's list of handles, and then posts t->start to the loop.
  */
 void ws_connector_init(ws_connector *t);
 
-/** Cancel the attempt with this id, without callbacks. @return whether the loop has it */
+/** Cancel the attempt with this id, without calling callbacks. @return whether the loop has this
+ *  attempt */
 int ws_connector_cancel(ws_loop *loop, ws_attempt id);
 
-/** End the connectors that are waiting for a retry. */
+/** End the connectors that are waiting for their next attempt. */
 void ws_connector_end_waiting(ws_loop *loop);
 
 /* authority.c */
 
-/** Basic credentials from a URL: "Basic ..."; NULL if it has none. */
+/** Build the value "Basic ..." from the credentials in a URL. @return NULL: the URL has no
+ *  credentials */
 const char *ws_connector_credentials(const ws_connector *t, const ws_url *url);
 
-/** Convert a URL's host with letters beyond ASCII. @return NULL, or a static error text */
+/** Convert a URL's host that has characters outside ASCII. @return NULL, or a static error text */
 const char *ws_connector_international(ws_connector *t, ws_url *url);
 
 /* addresses.c: RFC 8305 */
@@ -119,26 +126,28 @@ const char *ws_connector_international(ws_connector *t, ws_url *url);
 /** Try t->found.addresses until one is connected. */
 void ws_connector_try(ws_connector *t);
 
-/** Add addresses that the lookup has found since. more: NULL if the lookup has ended without any */
+/** Add addresses that the lookup has found later. more: NULL if the lookup has ended without
+ *  further addresses */
 void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 
-/** The alarm for an address, or for the next address, has fired. */
+/** Handle the alarm for an address, or for the next address. */
 void ws_connector_try_tick(ws_connector *t);
 
 /* transport.c */
 
-/** Continue after t->fd has been connected. */
+/** Continue after t->fd has connected. */
 void ws_connector_connected(ws_connector *t);
 
-/** The socket may be readable or writable, at WS_AT_PROXY_TLS, WS_AT_PROXY or WS_AT_TLS. */
+/** Continue at WS_AT_PROXY_TLS, WS_AT_PROXY or WS_AT_TLS, because the socket may be readable or
+ *  writable. */
 void ws_connector_transport_ready(ws_connector *t);
 
 /* handshake.c */
 
-/** Start the WebSocket handshake. The socket is connected, with TLS if the URL needs it. */
+/** Start the WebSocket handshake. The socket must be connected, with TLS if the URL needs it. */
 void ws_connector_ask(ws_connector *t);
 
-/** Continue the handshake: the socket may be readable or writable. */
+/** Continue the handshake, because the socket may be readable or writable. */
 void ws_connector_answered(ws_connector *t);
 
 /* proxy.c */
@@ -150,25 +159,25 @@ void ws_connector_answered(ws_connector *t);
 int ws_connector_choose_proxy(ws_connector *t);
 
 /**
- * Send CONNECT to the proxy. t->fd is connected to it, with t->ssl if the proxy uses TLS.
- * @return whether the proxy has connected to the server already
+ * Send CONNECT to the proxy, to which t->fd is connected, with t->ssl if the proxy uses TLS.
+ * @return whether the proxy has already connected to the server
  */
 int ws_connector_ask_proxy(ws_connector *t);
 
-/** Continue: the socket may be readable or writable.
+/** Continue with the proxy, because the socket may be readable or writable.
  *  @return the same as ws_connector_ask_proxy() */
 int ws_connector_proxy_answered(ws_connector *t);
 
-/* socks.c: RFC 1928, RFC 1929. The functions return the same as those in proxy.c. */
+/* socks.c (RFC 1928, RFC 1929). The functions return the same as those in proxy.c. */
 int ws_connector_ask_socks(ws_connector *t);
 int ws_connector_socks_answered(ws_connector *t);
 
 /* tunnel.c */
 
 /**
- * Start TLS inside a proxy's TLS. The engine supports one SSL object per socket, so the bytes
- * pass through a pair of sockets. Takes ownership of fd and ssl if it succeeds.
- * @return the socket to use; -1 with errno set: the caller still owns fd and ssl
+ * Start TLS inside a proxy's TLS. The engine supports one SSL object per socket, so the bytes pass
+ * through a pair of sockets. Takes ownership of fd and ssl if it succeeds.
+ * @return the socket to use; or -1 with errno set, and the caller still owns fd and ssl
  */
 int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl);
 
@@ -191,18 +200,18 @@ void ws_connector_tell_response(ws_connector *t);
 void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** The connection has been established. @return whether t stays allocated, to reconnect later */
+/** Handle an established connection. @return whether t stays allocated, to reconnect later */
 int ws_connector_stays(ws_connector *t, struct ws_outgoing *outgoing);
 
 /* end.c */
 
-/** Limit the current stage to ms milliseconds. WS_NEVER: no limit. */
+/** Limit the current stage to ms milliseconds. WS_NEVER means no limit. */
 void ws_connector_alarm(ws_connector *t, apr_uint32_t ms);
 
 /** Call t->begin after ms milliseconds. */
 void ws_connector_begin_in(ws_connector *t, apr_uint32_t ms);
 
-/** Close the socket of an address, and free y. */
+/** Close the socket of an address that is being tried, and free y. */
 void ws_try_end(ws_try *y);
 
 /** Close all sockets that are still connecting. */
@@ -213,20 +222,21 @@ void ws_connector_end_lookup(ws_connector *t);
 /** Close the socket, and cancel the lookup and the alarm. */
 void ws_connector_hang_up(ws_connector *t);
 
-/** End the connector, without callbacks. A connection that it has made stays open. */
+/** End the connector, without calling callbacks. A connection that it has made stays open. */
 void ws_connector_end(ws_connector *t);
 
 /* io.c */
 
 /**
  * Wait for the event that OpenSSL needs to continue a call.
- * @return 0, or -2: an error, in t->error
+ * @return 0; or -2, with the error in t->error
  */
 apr_ssize_t ws_connector_wanted(ws_connector *t, int result);
 
 /**
  * Read available bytes, up to t->in_max.
- * @return bytes; 0: no data yet; -1: end of stream; -2: an error, in t->error; -3: buffer full
+ * @return number of bytes; 0: no data yet; -1: end of stream; -2: error, in t->error; -3: the
+ *         buffer is full
  */
 apr_ssize_t ws_connector_receive(ws_connector *t);
 
@@ -238,7 +248,7 @@ apr_ssize_t ws_connector_receive(ws_connector *t);
 apr_size_t ws_connector_read_head(ws_connector *t, const char *who);
 
 /**
- * Fail the attempt: the peer has closed the connection, or an error occurred.
+ * Fail the attempt, because the peer has closed the connection or an error occurred.
  * @param result  from ws_connector_receive(), below 0
  */
 void ws_connector_lost(ws_connector *t, const char *who, apr_ssize_t result);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The alarm of a connector, and the end of what it has open. */
+/** Sets the alarm of a connector, and closes its sockets and lookups. */
 
 #include <stdlib.h>
 #include <unistd.h>

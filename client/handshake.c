@@ -24,7 +24,7 @@ static int handshake_takeover(const ws_connector *t)
     return t->o.deflate == WS_DEFLATE_OFFER;
 }
 
-/* Headers that may be sent to another server. Any other header may hold a secret. */
+/* Get the headers that may be sent to another server. Any other header may contain a secret. */
 static const char *const *handshake_harmless_headers(const ws_connector *t)
 {
     apr_array_header_t *kept = apr_array_make(t->once, 8, sizeof(const char *));
@@ -84,10 +84,11 @@ static char *handshake_joined(const ws_connector *t, const ws_client_response *a
     return all;
 }
 
-/* @return the configuration of permessage-deflate of the connector's engine */
+/* Get the configuration of permessage-deflate of the connector's engine. */
 static const ws_deflate_config *handshake_deflate_config(const ws_connector *t)
 {
-    /* For engines without a configuration. Static, because connections keep a pointer to it. */
+    /* The configuration for engines that have none. It is static, because connections keep a
+     * pointer to it. */
     static const ws_deflate_config plain = {.level = 6,
                                             .window = WS_DEFLATE_BITS_MAX,
                                             .client_window = WS_DEFLATE_BITS_MAX,
@@ -132,7 +133,7 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
     if ((wrong = ws_deflate_agree(config, handshake_takeover(t), &answer, &n.agreed))) {
         return wrong;
     }
-    /* All loops write the same pointer. */
+    /* Several loops may write this pointer, but all write the same value. */
     __atomic_store_n(&use.config, (void *)config, __ATOMIC_RELAXED);
     if (!(*chain = ws_chain_new(1))) {
         return "out of memory";
@@ -148,7 +149,7 @@ static const char *handshake_extend(const ws_connector *t, const ws_client_respo
 
 /* ---- Success ---- */
 
-/* The response headers that the handler reads with ws_response_header(). */
+/* Copy the response headers that the handler reads with ws_response_header(). */
 static const char *const *handshake_kept_headers(const ws_connector *t, const ws_client_response *a)
 {
     const char *names = t->o.handler->keep_headers, *name;
@@ -239,7 +240,7 @@ static void handshake_become_connection(ws_connector *t)
         ws_connector_end(t);
     }
     if (ws_handoff_here(loop, &n) != APR_SUCCESS) {
-        t->outgoing = NULL; /* has been freed */
+        t->outgoing = NULL; /* the connection has been freed */
         if (stays) {
             ws_connector_end(t);
         }
@@ -309,7 +310,7 @@ static void handshake_final_answer(ws_connector *t)
         return;
     }
     ws_connector_tell_response(t);
-    if (t->stage == WS_AT_END) { /* cancelled in on_response */
+    if (t->stage == WS_AT_END) { /* on_response has cancelled the attempt */
         return;
     }
     if (status == 101) {
@@ -341,8 +342,8 @@ void ws_connector_answered(ws_connector *t)
             handshake_final_answer(t);
             return;
         }
-        ws_connector_tell_response(t); /* RFC 9110, section 15.2: an interim response; another one
-                                        * follows */
+        /* This is an interim response (RFC 9110, section 15.2), so another one follows. */
+        ws_connector_tell_response(t);
         if (t->stage == WS_AT_END) {
             return;
         }

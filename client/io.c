@@ -61,7 +61,8 @@ int ws_connector_send(ws_connector *t, const char *who)
     return 1;
 }
 
-/* @return bytes; 0: no data yet; -1: end of stream; -2: an error, in t->error */
+/* Read up to len bytes. @return number of bytes; 0: no data yet; -1: end of stream; -2: error, in
+ * t->error */
 static apr_ssize_t io_receive(ws_connector *t, char *data, apr_size_t len)
 {
     apr_ssize_t n;
@@ -83,7 +84,7 @@ static apr_ssize_t io_receive(ws_connector *t, char *data, apr_size_t len)
     return n > 0 ? n : n == 0 ? -1 : 0;
 }
 
-/* @return whether the buffer has room */
+/* Enlarge the buffer if it is full. @return whether the buffer has room */
 static int io_make_room(ws_connector *t)
 {
     apr_size_t size = t->in_size ? t->in_size * 2 : ANSWER_MIN;

@@ -2,8 +2,8 @@
 
 /**
  * Looks up names on threads. A resolver can block for half a minute, so stopping the engine does
- * not wait for these threads. All connections that need the same name share its lookup, so that a
- * slow name delays only them. Other threads read the files for TLS contexts.
+ * not wait for these threads. All connections that need the same name share one lookup, so that a
+ * slow name delays only these connections. Other threads read the files for TLS contexts.
  *
  * getaddrinfo() waits for both the A and the AAAA answer. If that takes longer than SPLIT_DELAY,
  * the name is also looked up for each family separately, and the first addresses that arrive are
@@ -24,30 +24,30 @@
 #include <sys/queue.h>
 #include <time.h>
 
-/* Maximum numbers of threads: for names, of which each needs up to three, and for files. */
+/* Maximum number of threads for names and for files. A name needs up to three threads. */
 #define NAME_THREADS 384
 #define FILE_THREADS 4
 
-/* Stack of a thread, bytes: more than twice what glibc's getaddrinfo() needs. */
+/* Size of a thread's stack, bytes. This is more than twice what glibc's getaddrinfo() needs. */
 #define STACK (256 * 1024)
 
-/* An idle thread ends after this time, seconds. */
+/* Time after which an idle thread ends, seconds. */
 #define IDLE 10
 
-/* Time until the families are looked up separately, milliseconds. */
+/* If getaddrinfo() takes longer than this, the families are looked up separately, milliseconds. */
 #define SPLIT_DELAY 100
 
-/* Time for which ws_lookup_now() then waits for further addresses, milliseconds. */
+/* Time for which ws_lookup_now() waits for further addresses after the first ones, milliseconds. */
 #define NOW_DELAY 1000
 
-/* Work for a thread; the first member of a struct. */
+/* Work for a thread. It is the first member of another struct. */
 typedef struct job {
     TAILQ_ENTRY(job) next;
     int queued;
     void (*run)(struct job *j);
 } job;
 
-/* The threads for one kind of job, and their queue. Protected by the lock. */
+/* The threads for one kind of job, and their queue. The lock protects this struct. */
 typedef struct lane {
     TAILQ_HEAD(jobs, job) waiting;
     pthread_cond_t more;
@@ -65,14 +65,15 @@ enum { EITHER, ONLY_V4, ONLY_V6, QUERIES };
 
 #define BIT(n) (1u << (n))
 
-/* A name that is being looked up, and all lookups waiting for it. Protected by the lock. Freed
- * when no lookup is waiting and no query is left. */
+/* A name that is being looked up, and all lookups that wait for it. The lock protects this struct.
+ * It is freed when no lookup is waiting and no query is left. */
 typedef struct question {
     LIST_ENTRY(question) others;
     TAILQ_HEAD(lookups, ws_lookup) waiting;
     query queries[QUERIES];
-    unsigned asked, answered; /* bits of queries */
-    ws_addresses *addresses;  /* all that have been found so far */
+    /* Sets of queries, as bits: those that were started, and those that have ended. */
+    unsigned asked, answered;
+    ws_addresses *addresses; /* all addresses that have been found so far */
     char error[WS_TLS_ERROR];
     unsigned port;
     char host[];
@@ -80,24 +81,24 @@ typedef struct question {
 
 struct ws_lookup {
     ws_task task; /* must be first */
-    job reading;  /* reads the files */
+    job reading;  /* job that reads the files */
     ws_alarm split;
     TAILQ_ENTRY(ws_lookup) next;
-    ws_loop *loop; /* NULL: ws_lookup_now() waits */
+    ws_loop *loop; /* loop to notify; NULL: ws_lookup_now() is waiting */
     void (*found)(void *arg, ws_found *f);
     void *arg;
     ws_tls_files files;
     /* Protected by the lock: */
     question *question; /* NULL: all addresses are known */
     int cancelled, posted;
-    int tls_missing; /* the TLS context has not been created */
+    int tls_missing; /* 1: the TLS context has not been created yet */
     ws_found result;
     char text[]; /* holds all strings */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t in_tls = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t answer_came = PTHREAD_COND_INITIALIZER; /* for ws_lookup_now() */
+static pthread_cond_t answer_came = PTHREAD_COND_INITIALIZER; /* ws_lookup_now() waits for it */
 static lane names = {
     TAILQ_HEAD_INITIALIZER(names.waiting), PTHREAD_COND_INITIALIZER, 0, 0, 0, NAME_THREADS};
 static lane files_lane = {
@@ -198,8 +199,8 @@ static void lookup_release(ws_lookup *l)
     free(l);
 }
 
-/* Notify the loop, unless a task is queued already or the TLS context is missing. Called with the
- * lock held. */
+/* Notify the loop if no task is queued yet and the TLS context is not missing. Called with the lock
+ * held. */
 static void lookup_notify(ws_lookup *l)
 {
     if (!l->loop) {
@@ -241,7 +242,7 @@ static void lookup_drop(question *q)
     }
 }
 
-/* A query has ended. Called with the lock held. */
+/* Handle the end of a query. Called with the lock held. */
 static void lookup_answer(question *q, unsigned which, const ws_addresses *found, const char *error)
 {
     int more = ws_addresses_merge(&q->addresses, found, 0) > 0, complete;
@@ -285,7 +286,8 @@ static void lookup_ask(question *q, unsigned which)
     }
 }
 
-/* getaddrinfo() has not answered within SPLIT_DELAY. Called with the lock held. */
+/* Look up the families separately, because getaddrinfo() has not answered within SPLIT_DELAY.
+ * Called with the lock held. */
 static void lookup_split_up(question *q)
 {
     if (q && !q->addresses) {
@@ -312,7 +314,8 @@ static question *lookup_new_question(const char *host, unsigned port)
     return q;
 }
 
-/* Called with the lock held. @return the question being asked for this name, or a new one */
+/* Get the question for this name that is in progress, or create one. Called with the lock held.
+ * @return NULL: out of memory */
 static question *lookup_question(const char *host, unsigned port)
 {
     question *q;
@@ -345,8 +348,8 @@ static int lookup_wait_for(ws_lookup *l, const char *host, unsigned port)
     return rv;
 }
 
-/* Stop waiting. If no other lookup is waiting, remove the queries that no thread has started.
- * Called with the lock held. */
+/* Stop waiting for a question. If no other lookup is waiting for it, remove its queries that no
+ * thread has started. Called with the lock held. */
 static void lookup_leave(ws_lookup *l)
 {
     question *q = l->question;
@@ -375,7 +378,7 @@ static int lookup_is_cancelled(ws_lookup *l)
     return is;
 }
 
-/* The context has been created, or an error occurred. Called with the lock held. */
+/* Store a TLS context that has been created, or an error. Called with the lock held. */
 static void lookup_got_tls(ws_lookup *l, SSL_CTX *tls, const char *error)
 {
     l->tls_missing = 0;
@@ -395,7 +398,8 @@ static void lookup_read(job *j)
     SSL_CTX *tls = NULL;
     char error[WS_TLS_ERROR] = "";
     int cancelled;
-    pthread_mutex_lock(&in_tls); /* a cancelled lookup must not enter OpenSSL: ws_lookup_settle() */
+    /* A cancelled lookup must not call OpenSSL, see ws_lookup_settle() */
+    pthread_mutex_lock(&in_tls);
     if (!lookup_is_cancelled(l)) {
         tls = ws_tls_context(&l->files, error);
     }
@@ -419,8 +423,8 @@ static void lookup_clear_alarm(ws_lookup *l)
     ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
 }
 
-/* Pass the results to the connector, which may cancel the lookup. The results are taken and `more`
- * is determined while the lock is held, so that no answer is lost: a later answer queues another
+/* Pass the results to the connector, which may cancel the lookup. This takes the results and
+ * computes `more` while it holds the lock, so that no answer is lost. A later answer queues another
  * task. */
 static void lookup_tell(ws_loop *loop, ws_task *task)
 {
@@ -474,7 +478,7 @@ static size_t lookup_length(const char *s)
     return s ? strlen(s) + 1 : 0;
 }
 
-/* files may be NULL. */
+/* Create a lookup. files may be NULL. */
 static ws_lookup *lookup_new(const ws_tls_files *files)
 {
     static const ws_tls_files none;
@@ -491,7 +495,8 @@ static ws_lookup *lookup_new(const ws_tls_files *files)
     return l;
 }
 
-/* Numeric addresses do not wait for a thread. @return 0, or -1: out of memory */
+/* Start to look up a name. Numeric addresses do not wait for a thread. @return 0, or -1: out of
+ * memory */
 static int lookup_begin_name(ws_lookup *l, const char *host, unsigned port)
 {
     if ((l->result.addresses = ws_addresses_parse(host, port))) {
@@ -545,7 +550,7 @@ void ws_lookup_cancel(ws_lookup *l)
         lookup_dequeue(&files_lane, &l->reading);
         l->tls_missing = 0;
     }
-    in_use = l->posted || l->tls_missing; /* a task or a thread still uses it */
+    in_use = l->posted || l->tls_missing; /* a task or a thread still uses the lookup */
     pthread_mutex_unlock(&lock);
     if (!in_use) {
         lookup_release(l);
@@ -583,7 +588,8 @@ ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error)
     pthread_mutex_lock(&lock);
     lookup_wait(l, SPLIT_DELAY);
     lookup_split_up(l->question);
-    lookup_wait(l, NOW_DELAY); /* the first addresses may be unreachable */
+    /* Wait for further addresses, because the first ones may be unreachable. */
+    lookup_wait(l, NOW_DELAY);
     while (l->question && !l->result.addresses) {
         pthread_cond_wait(&answer_came, &lock);
     }

@@ -2,7 +2,7 @@
 
 /**
  * Looks up names, and creates TLS contexts, which requires reading files. Both can block, so they
- * run on separate threads, never on a loop.
+ * run on separate threads, and never on a loop.
  */
 
 #ifndef WS_CLIENT_LOOKUP_H
@@ -18,31 +18,34 @@ typedef struct ws_lookup ws_lookup;
 
 /** The result of a lookup. */
 typedef struct ws_found {
-    ws_addresses *addresses;  /**< all that are known; owned by the receiver; NULL: no host was
-                               *   given, or an error */
-    SSL_CTX *tls;             /**< a reference for the receiver; NULL: none was requested, it was
-                               *   in an earlier result, or an error */
-    int more;                 /**< the lookup continues: found will be called again */
+    /** All addresses that are known, owned by the receiver; NULL: no host was given, or an error
+     *  occurred. */
+    ws_addresses *addresses;
+    /** Context, with a reference for the receiver; NULL: none was requested, an earlier result had
+     *  it, or an error occurred. */
+    SSL_CTX *tls;
+    int more;                 /**< 1: the lookup continues, so found() will be called again */
     char error[WS_TLS_ERROR]; /**< "", or the error with its stage: "lookup: ..." */
 } ws_found;
 
 /**
- * Look up a host, and create a TLS context if files is not NULL. Calls `found` on the loop with the
- * first addresses and the context, and again with further addresses, unless the lookup is
- * cancelled. Numeric addresses do not wait for the resolver.
- * @param host  a name, an address, or a comma-separated list of addresses, where IPv6
- *              addresses may be in brackets; NULL: only create the context
- * @return valid until found is called with more = 0; NULL: out of memory
+ * Look up a host, and create a TLS context if files is not NULL. Calls found() on the loop with the
+ * first addresses and the context, and again with further addresses. If the lookup is cancelled,
+ * found() is no longer called. Numeric addresses do not wait for the resolver.
+ * @param host  a name, an address, or a comma-separated list of addresses, where IPv6 addresses may
+ *              be in brackets; NULL: only create the context
+ * @return the lookup, valid until found() is called with more = 0; NULL: out of memory
  */
 ws_lookup *ws_lookup_start(ws_loop *loop, const char *host, unsigned port,
                            const ws_tls_files *files, void (*found)(void *arg, ws_found *f),
                            void *arg);
 
-/** Cancel: found will not be called.  [the loop] */
+/** Cancel a lookup, so that found() will not be called.  [the loop] */
 void ws_lookup_cancel(ws_lookup *l);
 
 /**
- * Wait until no thread uses OpenSSL for a cancelled lookup. Call it before OpenSSL may be unloaded.
+ * Wait until no thread uses OpenSSL for a cancelled lookup. Must be called before OpenSSL may be
+ * unloaded.
  */
 void ws_lookup_settle(void);
 
@@ -50,7 +53,7 @@ void ws_lookup_settle(void);
  * Look up a host like ws_lookup_start(), but block until the first addresses arrive. Wait up to one
  * second for further addresses.
  * @param error  WS_TLS_ERROR bytes, set on failure
- * @return malloc'ed; or NULL
+ * @return the addresses, allocated with malloc(); or NULL
  */
 ws_addresses *ws_lookup_now(const char *host, unsigned port, char *error);
 

@@ -2,7 +2,7 @@
 
 /**
  * Selects the proxy for a URL, from the options or the environment, and sends CONNECT to an HTTP
- * proxy: RFC 9110, section 9.3.6.
+ * proxy (RFC 9110, section 9.3.6).
  */
 
 #include <apr_strings.h>
@@ -17,14 +17,15 @@
 
 /* ---- The environment ---- */
 
-/* Whether the first bits of two addresses are the same. */
+/* Whether the first `bits` bits of two addresses are the same. */
 static int proxy_same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
 {
     unsigned bytes = bits / 8, rest = bits % 8;
     return memcmp(a, b, bytes) == 0 && (!rest || (a[bytes] ^ b[bytes]) >> (8 - rest) == 0);
 }
 
-/* Whether host is the address of the entry, or in its network ("192.0.2.0/24"). */
+/* Whether host is the address in the entry, or belongs to the network in the entry
+ * ("192.0.2.0/24"). */
 static int proxy_in_network(const char *host, const char *entry)
 {
     unsigned char a[sizeof(struct in6_addr)], b[sizeof(struct in6_addr)];
@@ -49,7 +50,8 @@ static int proxy_in_network(const char *host, const char *entry)
            && proxy_same_bits(a, b, bits);
 }
 
-/* Whether host is this domain, or below it. A dot before or after the domain is ignored. */
+/* Whether host is the domain in the entry, or a subdomain of it. A dot before or after the domain
+ * is ignored. */
 static int proxy_in_domain(const char *host, const char *entry)
 {
     size_t host_len = strlen(host), len;
@@ -62,7 +64,8 @@ static int proxy_in_domain(const char *host, const char *entry)
            && (host_len == len || host[host_len - len - 1] == '.');
 }
 
-/* Whether one element of no_proxy matches the URL. A port in the element must match, too. */
+/* Whether an element of no_proxy matches the URL. If the element has a port, the port must match,
+ * too. */
 static int proxy_names_url(const ws_url *url, char *entry)
 {
     char *colon = strrchr(entry, ':'), *end = strchr(entry, ']');
@@ -100,7 +103,8 @@ static int proxy_needs_none(ws_connector *t)
     return 0;
 }
 
-/* HTTP_PROXY in capitals is ignored: in a CGI program, a client can set it with a header. */
+/* Get the proxy from the environment. HTTP_PROXY in capitals is ignored, because in a CGI program,
+ * a client can set it with a header. */
 static const char *proxy_from_environment(ws_connector *t)
 {
     const char *proxy = t->url.secure ? proxy_variable("https_proxy", "HTTPS_PROXY")
@@ -161,8 +165,8 @@ int ws_connector_proxy_answered(ws_connector *t)
         if (t->answer.status >= 200 || t->answer.status == 101) {
             break;
         }
-        ws_connector_tell_response(t); /* RFC 9110, section 15.2: an interim response; another one
-                                        * follows */
+        /* This is an interim response (RFC 9110, section 15.2), so another one follows. */
+        ws_connector_tell_response(t);
         if (t->stage == WS_AT_END) {
             return 0;
         }
@@ -177,8 +181,8 @@ int ws_connector_proxy_answered(ws_connector *t)
     if (t->answer.status / 100 != 2) {
         ws_connector_refused(t);
     }
-    else if (t->in_len > 0) { /* the server has not received a request yet, so it cannot have sent
-                               * data */
+    else if (t->in_len > 0) {
+        /* The server cannot have sent data, since it has not received a request yet. */
         ws_connector_fail(t, 0, "proxy: unexpected data after its answer");
     }
     else {

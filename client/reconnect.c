@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reports a failure, or reconnects after a temporary one. Also reconnects after the end of a
- * connection. The delay doubles up to a maximum. The time waited is random, between half the delay
- * and the delay, so that the clients of a restarted server do not return at the same moment.
+ * Reports a failure, or connects again if the failure may be temporary. Also reconnects after the
+ * end of a connection. The delay doubles up to a maximum. The actual waiting time is random,
+ * between half the delay and the delay, so that the clients of a restarted server do not return at
+ * the same moment.
  */
 
 #include <stdarg.h>
@@ -23,7 +24,7 @@ static apr_uint32_t reconnect_longest(const ws_connector *t)
     return most > t->o.reconnect ? most : t->o.reconnect;
 }
 
-/* Retry-After in 503 and 429 responses: RFC 9110, section 10.2.3. Dates are ignored. */
+/* Get Retry-After from a 503 or 429 response (RFC 9110, section 10.2.3). Dates are ignored. */
 static apr_uint32_t reconnect_retry_after(ws_connector *t, int status)
 {
     size_t at = 0;
@@ -48,15 +49,16 @@ static apr_uint32_t reconnect_next_delay(ws_connector *t, apr_uint32_t least)
     return half > least ? half : least;
 }
 
-/* Whether a retry is expected to fail in the same way: RFC 9110, section 15.5, and errors in the
- * options. */
+/* Whether another attempt is expected to fail in the same way, because the status is a client error
+ * (RFC 9110, section 15.5) or the options are wrong. */
 static int reconnect_is_final(int status, const char *reason)
 {
     return !strncmp(reason, "url:", 4) || !strncmp(reason, "request:", 8)
            || (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429);
 }
 
-/* @return whether the delay has started, or on_reconnect has cancelled the attempt */
+/* Start the delay before the next attempt. @return whether the delay has started, or on_reconnect
+ * has cancelled the attempt */
 static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int status,
                                     const char *reason)
 {
@@ -72,7 +74,7 @@ static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int sta
     return 1;
 }
 
-/* @return whether a retry is scheduled */
+/* Schedule another attempt if the options allow it. @return whether it is scheduled */
 static int reconnect_retry(ws_connector *t, int status, const char *reason)
 {
     ws_loop *loop = t->handle.loop;
@@ -110,8 +112,8 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
 
 /* ---- The connection ---- */
 
-/* Whether the program has closed the connection. A close because of a server's protocol error does
- * not count: the server may be updated when it restarts. */
+/* Whether the program has closed the connection. A close because of a protocol error of the server
+ * does not count, since the server may be updated when it restarts. */
 static int reconnect_closed_by_program(const ws_conn *c)
 {
     return c->closed_by == WS_CLOSED_BY_CLIENT && c->end_code != WS_CLOSE_PROTOCOL_ERROR
@@ -130,7 +132,7 @@ static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
     loop = t->handle.loop;
     t->outgoing = NULL;
     if (loop->event.now - t->opened_at > t->wait) {
-        t->wait = 0; /* the connection was stable: start with the first delay again */
+        t->wait = 0; /* the connection was stable, so start with the first delay again */
     }
     ws_loop_entered(loop, 1);
     t->counted = 1;

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SOCKS5 proxies: RFC 1928, with passwords as in RFC 1929. The proxy looks up the server's name.
+ * Implements SOCKS5 proxies (RFC 1928) with user and password (RFC 1929). The proxy looks up the
+ * server's name.
  */
 
 #include <apr_strings.h>
@@ -31,7 +32,7 @@ int ws_connector_ask_socks(ws_connector *t)
     return ws_connector_socks_answered(t);
 }
 
-/* Read until n bytes have arrived. @return whether they have */
+/* Read until n bytes have arrived. @return whether n bytes have arrived */
 static int socks_has(ws_connector *t, apr_size_t n)
 {
     while (t->in_len < n) {
@@ -129,8 +130,8 @@ static int socks_answered(ws_connector *t)
                                                                      : "unknown failure");
     }
     else if (socks_has(t, len)) {
-        if (t->in_len > len) { /* the server has not received a request yet, so it cannot have sent
-                                * data */
+        /* The server cannot have sent data, since it has not received a request yet. */
+        if (t->in_len > len) {
             ws_connector_fail(t, 0, "proxy: unexpected data after its answer");
             return 0;
         }

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A client's TLS contexts and connections. A context is cached until its files change.
+ * Creates TLS contexts and connections for clients. A context is cached until its files change.
  * Certificates are verified unless the options disable that.
  */
 
@@ -26,7 +26,7 @@
 
 typedef struct kept {
     struct kept *next;
-    char *stamp; /* the files with their times and sizes */
+    char *stamp; /* text with the names, times and sizes of the files */
     SSL_CTX *context;
 } kept;
 
@@ -47,7 +47,7 @@ static void tls_add_stamp(char **out, const char *file)
                     s.st_mtim.tv_nsec, (long long)s.st_size, (long long)s.st_ino);
 }
 
-/* @return malloc'ed */
+/* Build the stamp of a set of files. @return a text, which the caller frees */
 static char *tls_stamp_of(const ws_tls_files *f)
 {
     const char *const files[] = {f->ca_file, f->certificate, f->key};
@@ -66,7 +66,7 @@ static char *tls_stamp_of(const ws_tls_files *f)
     return stamp;
 }
 
-/* The last error in OpenSSL's queue. */
+/* Get the text of the last error in OpenSSL's queue. */
 static const char *tls_complaint(void)
 {
     unsigned long e = ERR_peek_last_error();
@@ -123,7 +123,7 @@ static void tls_log_key(const SSL *ssl, const char *line)
     int len = snprintf(text, sizeof(text), "%s\n", line);
     if (ptr && len > 0 && len < (int)sizeof(text)
         && write((int)(intptr_t)ptr - 1, text, (size_t)len) < 0) {
-        return; /* ignore it: a full disk is no reason to end the connection */
+        return; /* ignore the error, because a full disk is no reason to end the connection */
     }
 }
 
@@ -154,7 +154,7 @@ SSL_CTX *ws_tls_plain_context(void)
     SSL_CTX_set_alpn_protos(context, http, sizeof(http) - 1);
     /* If only a <Location> requires a certificate, httpd requests it after the handshake. */
     SSL_CTX_set_post_handshake_auth(context, 1);
-    /* Sessions are not resumed: nothing stores them. */
+    /* Sessions are not resumed, so do not store them. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     return context;
 }
@@ -187,7 +187,7 @@ static void tls_keep(char *stamp, SSL_CTX *context)
     all = k;
     for (link = &all; *link; link = &(*link)->next) {
         if (++count == KEPT_MAX && (*link)->next) {
-            kept *oldest = (*link)->next; /* it was the last one */
+            kept *oldest = (*link)->next; /* this is the last one in the list */
             (*link)->next = NULL;
             SSL_CTX_free(oldest->context);
             free(oldest->stamp);
@@ -245,7 +245,8 @@ static int tls_is_address(const char *name)
     return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
 }
 
-/* Whether the resolver accepts a name as an address, including old forms: 127.1, 0x7f000001. */
+/* Whether the resolver accepts a name as an address, including old forms such as 127.1 and
+ * 0x7f000001. */
 static int tls_is_numeric(const char *name)
 {
     struct in_addr buf;
@@ -260,17 +261,17 @@ SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
     size_t len = strlen(host);
     int address, ok = ssl && SSL_set_fd(ssl, fd) && len < sizeof(name);
 
-    len -= len > 0 && host[len - 1] == '.'; /* RFC 6066, section 3: without a trailing dot */
+    len -= len > 0 && host[len - 1] == '.'; /* omit a trailing dot (RFC 6066, section 3) */
     snprintf(name, sizeof(name), "%.*s", (int)len, host);
     ok = ok && *name;
     address = tls_is_address(name);
 
-    if (ok && !insecure) { /* RFC 9110, section 4.3.4 */
+    if (ok && !insecure) { /* set the name to verify (RFC 9110, section 4.3.4) */
         X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         ok = address ? X509_VERIFY_PARAM_set1_ip_asc(verify, name)
                      : X509_VERIFY_PARAM_set1_host(verify, name, 0);
     }
-    if (ok && !tls_is_numeric(name)) { /* RFC 6066, section 3: names only */
+    if (ok && !tls_is_numeric(name)) { /* send only names (RFC 6066, section 3) */
         ok = SSL_set_tlsext_host_name(ssl, name) == 1;
     }
     if (!ok) {

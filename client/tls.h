@@ -1,25 +1,26 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS as a client: contexts, verification, and texts for errors. */
+/** Creates TLS contexts and connections for clients, verifies servers, and describes errors. */
 
 #ifndef WS_CLIENT_TLS_H
 #define WS_CLIENT_TLS_H
 
 #include <openssl/ssl.h>
 
-/** The files that a context is created from. Strings may be NULL. */
+/** The files from which a context is created. Strings may be NULL. */
 typedef struct ws_tls_files {
     const char *ca_file, *certificate, *key;
     int insecure;
-    const char *key_log; /**< append the secrets of each session here, in NSS format */
+    /** File to which the secrets of each session are appended, in NSS format. */
+    const char *key_log;
 } ws_tls_files;
 
-/** Longest error text, with its NUL, bytes. */
+/** Maximum size of an error text, including the NUL, bytes. */
 #define WS_TLS_ERROR 512
 
 /**
- * Get a context for these files. It is cached until the files change. Reads files, so it must not
- * run on a loop. [any other thread]
+ * Get a context for these files. The context is cached until the files change. This function reads
+ * files, so it must not run on a loop. [any other thread]
  * @param error  WS_TLS_ERROR bytes, set if it fails
  * @return a reference, or NULL
  */
@@ -35,10 +36,11 @@ SSL_CTX *ws_tls_plain_context(void);
  */
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
-/** Write why an OpenSSL call has failed: "certificate: host name mismatch", "tls: ...". */
+/** Write the reason why an OpenSSL call has failed, such as "certificate: host name mismatch" or
+ *  "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);
 
-/** Free all cached contexts. They must not be in use. */
+/** Free all cached contexts. None of them may be in use. */
 void ws_tls_forget(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * From a connected socket to the WebSocket handshake: asks the proxy, and starts TLS with the proxy
- * and the server.
+ * Prepares a connected socket for the WebSocket handshake: sends the request to the proxy, and
+ * starts TLS with the proxy and the server.
  */
 
 #include <netinet/in.h>
@@ -36,7 +36,8 @@ static void transport_start_tls(ws_connector *t, const char *name, ws_connect_st
         return;
     }
     if (stage == WS_AT_PROXY_TLS) {
-        SSL_certs_clear(t->ssl); /* the client certificate is for the server, not for the proxy */
+        /* Remove the client certificate, which is for the server, not for the proxy. */
+        SSL_certs_clear(t->ssl);
     }
     transport_shake_hands(t);
 }
@@ -52,7 +53,7 @@ static void transport_secure(ws_connector *t)
     }
 }
 
-/* The proxy has connected to the server. */
+/* Continue after the proxy has connected to the server. */
 static void transport_tunneled(ws_connector *t)
 {
     int fd;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * TLS inside a proxy's TLS: copies bytes between the proxy's connection and a pair of sockets,
- * on the loop. Each direction has a buffer of fixed size.
+ * Implements TLS inside a proxy's TLS. On the loop, it copies bytes between the proxy's connection
+ * and a pair of sockets. Each direction has a buffer of fixed size.
  */
 
 #include <errno.h>
@@ -15,10 +15,10 @@
 
 #define BUFFER (32 * 1024)
 
-/* Buffer for one direction. */
+/* The buffer for one direction. */
 typedef struct flow {
     apr_size_t len, pos;
-    int over; /* end of stream */
+    int over; /* 1: end of stream */
     char data[BUFFER];
 } flow;
 
@@ -26,9 +26,9 @@ typedef struct tunnel {
     ws_handle net, pair; /* net must be first */
     SSL *ssl;
     int fd, pair_fd;
-    int write_wants; /* events on fd that an incomplete SSL_write() is waiting for, or 0 */
+    int write_wants; /* events on fd for which an incomplete SSL_write() is waiting, or 0 */
     int references;
-    flow up, down; /* to the proxy, from the proxy */
+    flow up, down; /* up: to the proxy; down: from the proxy */
 } tunnel;
 
 static tunnel *tunnel_of_pair(void *pair)
@@ -71,7 +71,7 @@ static int tunnel_would_block(int error)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
 }
 
-/* @return 1: progress; 0: no data yet; -1: failed */
+/* Read from the proxy. @return 1: progress; 0: no data yet; -1: failed */
 static int tunnel_read_net(tunnel *u)
 {
     int n;

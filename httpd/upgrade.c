@@ -123,7 +123,7 @@ static const char *upgrade_problem(request_rec *r, int version)
         ws_hixie_request(r);
     }
     if ((list = upgrade_header(r, "Sec-WebSocket-Protocol")) && !ws_protocols_valid(list)) {
-        return "Sec-WebSocket-Protocol is not a list of different tokens";
+        return "Sec-WebSocket-Protocol is not a list of tokens without duplicates";
     }
     if (version <= 13 && (list = upgrade_header(r, "Sec-WebSocket-Extensions"))
         && !ws_extensions_valid(r, list)) {

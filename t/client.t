@@ -571,7 +571,7 @@ for my $case (
     ['ws://127.0.0.1:0/', "url: the URL's port is not 1 to 65535"],
     ['ws://name.invalid/', qr/lookup: .+/],
     ['ws://127.0.0.1/', 'request: version 76 is neither 13 nor 8', 'version=76'],
-    ['ws://127.0.0.1/', 'request: the subprotocols are not a list of different tokens', 'protocols=a,a'],
+    ['ws://127.0.0.1/', 'request: the subprotocols are not a list of tokens without duplicates', 'protocols=a,a'],
     ['ws://127.0.0.1/', "request: an additional header is reserved for the handshake", 'header=Upgrade:h2c'],
     ['ws://127.0.0.1/', "request: the name of an additional header is not a token", 'header=X(Y:z'],
     ['ws://127.0.0.1:1/', 'connect: Connection refused'])
