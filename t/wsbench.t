@@ -365,7 +365,7 @@ unlike($text, qr/\r/, 'without a terminal, no progress is shown');
 # ---- The command line, and its documentation ----
 
 for (
-    [ 'no URL', qr/there is no URL/ ],
+    [ 'no URL', qr/the URL is missing/ ],
     [ 'another scheme', qr/does not start with ws/, 'http://127.0.0.1/' ],
     [ 'a number', qr/--connections: invalid value "many": expected a whole number from 1 to 4000000/, qw(-c many ws://127.0.0.1/) ],
     [ 'a number with an exponent', qr/--connections: invalid value "1e3"/, qw(-c 1e3 ws://127.0.0.1/) ],

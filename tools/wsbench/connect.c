@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connects to a target. Tries its addresses in turn, starting with the one that worked last. */
+/** Connects to a target. Tries its addresses in turn, starting with the address that accepted the
+ *  last connection. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 #include "tools/wsbench/connection.h"
 
-/* Time limit for an address if there are others to try, nanoseconds. */
+/* Time limit for an address if other addresses can be tried, nanoseconds. */
 #define ADDRESS_TIME SECOND
 
 static const ws_address *connect_address_of(const peer *p)
@@ -28,13 +29,14 @@ static int connect_bind_source(const peer *p)
     if (!opt.sources || connect_address_of(p)->address.ss_family != AF_INET) {
         return 0;
     }
-    /* otherwise the port would be reserved for all destinations */
+    /* let connect() choose the port, since bind() would reserve one for all destinations */
     setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
     from.sin_addr.s_addr = htonl(opt.source + p->number % opt.sources);
     return bind(p->fd, (struct sockaddr *)&from, sizeof(from));
 }
 
-/* @return NULL; or the failed operation, with errno set */
+/* Start to connect to the current address. @return NULL; or the name of the failed operation, with
+ * errno set */
 static const char *connect_connect_peer(worker *w, peer *p)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};

@@ -63,7 +63,7 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        /* the text quotes server data, and may be printed to a terminal */
+        /* the text quotes server data and may be printed to a terminal, so make it printable */
         ws_printable(w->board->problem, sizeof(w->board->problem), text, strlen(text), "");
     }
     if (p->state == PEER_OPEN || p->state == PEER_CLOSING) {
@@ -134,8 +134,8 @@ static const unsigned char *connection_contents(peer *p, size_t *len)
                                             : payload_of(p->number, p->sent);
 }
 
-/* Write frames of due messages to the worker's buffer. The last one may be incomplete. @return
- * bytes */
+/* Write frames of due messages to the worker's buffer. The last frame may be incomplete. @return
+ * number of bytes */
 static size_t connection_compose(worker *w, peer *p)
 {
     size_t len = 0;
@@ -174,8 +174,8 @@ void peer_write(worker *w, peer *p)
     }
 }
 
-/* Send a control frame. A pong that would interrupt a frame is dropped, since a later one replaces
- * it (RFC 6455, section 5.5.3). @return as flush_pending */
+/* Send a control frame. If a pong would interrupt a frame, it is dropped, since a later pong
+ * replaces it (RFC 6455, section 5.5.3). @return as flush_pending */
 static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
 {
     unsigned char key[4];
@@ -215,7 +215,7 @@ static void connection_compare(peer *p, const unsigned char *data, size_t len)
     p->got_bytes += len;
 }
 
-/* @return 0; 1 after a block with the final bit; -1: invalid data */
+/* Decompress a piece. @return 0; 1: a block had the final bit; -1: the data is invalid */
 static int connection_inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
 {
     z_stream *z = p->windows ? &p->windows->in : &w->inflater;
@@ -228,7 +228,8 @@ static int connection_inflate_piece(worker *w, peer *p, const unsigned char *dat
         result = inflate(z, Z_SYNC_FLUSH);
         connection_compare(p, w->inflated, WORKER_BUFFER - z->avail_out);
         if (result == Z_STREAM_END) {
-            /* RFC 7692, section 7.2.3.4; later data may still refer to the window */
+            /* after the final bit, keep the window, to which later data may refer (RFC 7692,
+             * section 7.2.3.4) */
             result = inflateResetKeep(z);
             ended = z->avail_in == 0;
         }
@@ -300,7 +301,8 @@ static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
         return connection_send_frame(w, p, WS_OP_PONG, piece->data, piece->len);
     case WS_OP_CLOSE:
         if (p->state == PEER_CLOSING) {
-            return 0; /* the server closes the socket first: RFC 6455, section 7.1.1 */
+            /* Wait, because the server closes the socket first (RFC 6455, section 7.1.1) */
+            return 0;
         }
         if (ws_close_parse(piece->data, piece->len, &code, &why, &why_len) == 0) {
             peer_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len, why);
@@ -383,7 +385,7 @@ static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_
     return connection_begin(w, p) < 0 ? -1 : connection_parse(w, p, data + head, len - head);
 }
 
-/* The server has closed the socket. */
+/* Handle the end of a connection, after the server has closed the socket. */
 static void connection_ended(worker *w, peer *p)
 {
     if (p->state == PEER_CLOSING && (errno == 0 || errno == ECONNRESET)) {
@@ -398,8 +400,8 @@ static void connection_ended(worker *w, peer *p)
     }
 }
 
-/* Read until the socket is empty, as edge-triggered events require. A short read means that it is
- * empty, unless the peer has closed. */
+/* Read until the socket is empty, as edge-triggered events require. After a short read, the socket
+ * is empty, unless the peer has closed the connection. */
 static void connection_read_all(worker *w, peer *p, int end)
 {
     size_t room, rest;
@@ -480,7 +482,7 @@ void peer_event(worker *w, peer *p, unsigned events)
             return;
         }
         if (!(events & EPOLLOUT)) {
-            return; /* the event is for an earlier address */
+            return; /* ignore the event, which is for an earlier address */
         }
         p->to->best = p->address;
         connection_start_tls(w, p);

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A worker's connections. Events are edge-triggered, so each connection is read and written until
- * the socket has no more data or room. A connection owns buffers only while a frame is incomplete
- * or the socket is full.
+ * Defines a worker's connections. Events are edge-triggered, so the worker reads and writes each
+ * connection until its socket has no more data or room. A connection owns buffers only while a
+ * frame is incomplete or the socket is full.
  */
 
 #ifndef WSBENCH_PEER_H
@@ -33,32 +33,33 @@ typedef struct peer_windows {
 
 typedef struct peer {
     int fd;
-    unsigned char state;     /**< peer_state */
-    unsigned char publisher; /**< publishes in MODE_FAN; the messages it receives are not counted */
-    unsigned char deflate;   /**< negotiated bench_deflate */
-    unsigned char forget;    /**< our window is reset after each message */
-    unsigned char ended;     /**< the last block of compressed data had the final bit */
-    unsigned char bad;       /**< the current message differs from the one that was sent */
-    unsigned number;         /**< index among the connections of all workers */
-    unsigned skip;           /**< number of messages still to be ignored */
+    unsigned char state; /**< peer_state */
+    /** 1: publishes in MODE_FAN; the messages that it receives are not counted. */
+    unsigned char publisher;
+    unsigned char deflate; /**< the negotiated bench_deflate */
+    unsigned char forget;  /**< 1: the client's window is reset after each message */
+    unsigned char ended;   /**< 1: the last block of compressed data had the final bit */
+    unsigned char bad;     /**< 1: the current message differs from the one that was sent */
+    unsigned number;       /**< index among the connections of all workers */
+    unsigned skip;         /**< number of messages still to be ignored */
     SSL *ssl;
     target *to;
     unsigned address, tries; /**< index of the current address; number of addresses tried before */
     ws_parser parser;
-    uint64_t due;           /**< messages that should have been sent by now */
-    uint64_t sent;          /**< messages sent, including pending ones */
-    size_t sent_bytes;      /**< bytes sent of the next message's payload */
-    uint64_t got;           /**< messages received */
-    size_t got_bytes;       /**< bytes received of the next message's payload */
-    uint64_t *times;        /**< a ring: start times of the messages in flight */
-    uint32_t times_size;    /**< a power of two, or 0 */
+    uint64_t due;           /**< number of messages that should have been sent by now */
+    uint64_t sent;          /**< number of messages sent, including pending ones */
+    size_t sent_bytes;      /**< number of bytes sent of the next message's payload */
+    uint64_t got;           /**< number of messages received */
+    size_t got_bytes;       /**< number of bytes received of the next message's payload */
+    uint64_t *times;        /**< ring buffer with the start times of the messages in flight */
+    uint32_t times_size;    /**< size of the ring buffer: a power of two, or 0 */
     unsigned char mask[4];  /**< masking key of the current frame, rotated to the next byte */
     unsigned char *pending; /**< bytes that the socket has not accepted */
     size_t pending_len, pending_at;
-    unsigned char *rest; /**< an incomplete frame header, or an incomplete response */
+    unsigned char *rest; /**< incomplete frame header or incomplete response */
     size_t rest_len;
-    uint64_t started;  /**< start of the handshake */
-    uint64_t tried_at; /**< start of the current address's attempt */
+    uint64_t started;  /**< time when the handshake started */
+    uint64_t tried_at; /**< time when the attempt with the current address started */
     peer_windows *windows;
 } peer;
 
@@ -70,14 +71,15 @@ typedef struct worker {
     peer *peers;
     unsigned count;
     uint64_t now; /**< time of the current event */
-    int several;  /**< a target has more than one address */
+    int several;  /**< 1: a target has more than one address */
     unsigned opening;
     unsigned open;
     int measuring;
     /* MODE_FAN: messages are published in batches */
     unsigned subscribers, at_target;
-    uint64_t target;         /**< messages per subscriber at the end of the batch */
-    unsigned char *in, *out; /**< WORKER_BUFFER bytes each: input and output */
+    /** Number of messages that each subscriber has received at the end of the batch. */
+    uint64_t target;
+    unsigned char *in, *out; /**< buffers for input and output, WORKER_BUFFER bytes each */
     unsigned char *inflated;
     z_stream inflater; /**< shared by the connections that keep no compression window */
 } worker;
@@ -88,7 +90,7 @@ typedef struct worker {
 void peer_open(worker *w, peer *p);
 
 /**
- * Give up the current address, which has timed out. @return whether there are others after the next
+ * Give up the current address, which has timed out. @return whether more addresses follow the next
  * one
  */
 int peer_next_address(worker *w, peer *p);
@@ -96,7 +98,8 @@ int peer_next_address(worker *w, peer *p);
 /** Handle epoll events of the socket. */
 void peer_event(worker *w, peer *p, unsigned events);
 
-/** Add a message for peer_write() to send. Its latency is measured from `then`, nanoseconds. */
+/** Add a message that peer_write() will send. Its latency is measured from the time `then`,
+ *  nanoseconds. */
 void peer_due(worker *w, peer *p, uint64_t then);
 
 /** Send due messages until the socket is full. */
@@ -108,7 +111,8 @@ void peer_close(worker *w, peer *p);
 /** Count a failed connection, and report the first one. */
 void peer_fail(worker *w, peer *p, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/** Try the other addresses after one has failed during `what`, with errno set. */
+/** Try the other addresses after an address has failed during the operation `what`, with errno
+ *  set. */
 void peer_try_others(worker *w, peer *p, const char *what);
 
 /* ---- The socket ---- */
@@ -116,13 +120,14 @@ void peer_try_others(worker *w, peer *p, const char *what);
 /** Exit if memory is NULL. @return memory */
 void *peer_must(void *memory);
 
-/** The same for the result of inflateInit2() and deflateInit2(). */
+/** Exit if inflateInit2() or deflateInit2() has returned an error. */
 void peer_must_zlib(int result);
 
 /** Describe the last TLS or socket error. */
 const char *peer_reason(const peer *p);
 
-/** Read. @return bytes; 0: no data yet; -1: end of stream (errno 0), or an error */
+/** Read from the socket. @return number of bytes; 0: no data yet; -1: end of stream (errno is 0),
+ *  or an error */
 ssize_t peer_take(peer *p, void *buf, size_t size);
 
 /**
@@ -131,19 +136,19 @@ ssize_t peer_take(peer *p, void *buf, size_t size);
  */
 int peer_flush_pending(worker *w, peer *p);
 
-/** Send new bytes after the pending ones. Those that the socket does not accept become pending.
- *  @return likewise */
+/** Send new bytes after the pending ones. Bytes that the socket does not accept become pending.
+ *  @return as peer_flush_pending() */
 int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
 
 /* ---- Callbacks into worker.c ---- */
 
-/** The connection is open. */
+/** Called when a connection is open. */
 void worker_opened(worker *w, peer *p);
 
-/** The connection has ended. was_open: it had been established. */
+/** Called when a connection has ended. was_open: 1: it had been established */
 void worker_gone(worker *w, peer *p, int was_open);
 
-/** A complete message has arrived. */
+/** Called when a complete message has arrived. */
 void worker_message(worker *w, peer *p);
 
 #endif

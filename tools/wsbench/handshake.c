@@ -15,7 +15,8 @@
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"
 
-/* One key for the whole run. It is not secret, and only serves to detect cached responses. */
+/* The Sec-WebSocket-Key of all handshakes. It is not secret, and only serves to detect cached
+ * responses. */
 static char key[32];
 
 static void handshake_make_key(void)
@@ -58,7 +59,7 @@ static ws_client_request handshake_request_of(const target *t, char host[WS_AUTH
                                .headers = opt.headers};
 }
 
-/* The URL's user and password as Basic credentials. */
+/* Build Basic credentials from the URL's user and password. */
 static char *handshake_credentials(const ws_url *url)
 {
     char *text, *coded;
@@ -144,10 +145,10 @@ static const char *handshake_check_extensions(peer *p, const ws_client_response 
     ws_offer o;
     p->forget = 0;
     if (!opt.deflate) {
-        return NULL; /* ws_client_response_check() has ruled this out */
+        return NULL; /* this cannot happen after ws_client_response_check() */
     }
     if (!list || ws_offer_next(&list, &o) != 1) {
-        return "the server does not compress";
+        return "the server did not agree to compression";
     }
     if ((wrong = handshake_check_offer(p, &o))) {
         return wrong;
@@ -198,7 +199,7 @@ size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
         }
     }
     if (len > GREETING_MAX) {
-        *wrong = "the server's answer is endless";
+        *wrong = "the server's answer is too long";
     }
     return 0;
 }

@@ -1,13 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Histograms with logarithmic steps of 1.6 %. */
+/** Implements histograms with logarithmic steps of 1.6 %. */
 
 #include "tools/wsbench/histogram.h"
 
 #define STEPS_SHIFT 6
 
-/* Each value below 64 has its own step. For larger values, the highest bit and the six bits below
- * it select the step. */
+/* Get the step of a value. Each value below 64 has its own step. For larger values, the highest bit
+ * and the six bits below it select the step. */
 static unsigned histogram_step_of(uint64_t value)
 {
     unsigned power, step;
@@ -20,7 +20,7 @@ static unsigned histogram_step_of(uint64_t value)
                                                      : HISTOGRAM_STEPS * HISTOGRAM_POWERS - 1;
 }
 
-/* The largest value in a step. */
+/* Get the largest value of a step. */
 static uint64_t histogram_value_of(unsigned step)
 {
     unsigned power = step / HISTOGRAM_STEPS;

@@ -18,10 +18,10 @@
 #include "base/wake.h"
 #include "tools/wsbench/wsbench.h"
 
-/* Longest time without progress before the run is aborted, seconds. */
+/* If no progress is made for this time, the run is aborted, seconds. */
 #define PATIENCE 10
 
-/* Descriptors of a worker that are not connections. */
+/* Number of a worker's descriptors that are not connections. */
 #define OTHER_FILES 32u
 
 board *shared;
@@ -57,7 +57,7 @@ static void bench_allow_files(void)
     }
     if (files.rlim_cur < files.rlim_max
         && setrlimit(RLIMIT_NOFILE, &(struct rlimit){files.rlim_max, files.rlim_max}) == 0) {
-        files.rlim_cur = files.rlim_max; /* otherwise the present limit has to do */
+        files.rlim_cur = files.rlim_max; /* if this fails, keep the current limit */
     }
     if (files.rlim_cur < 2 * OTHER_FILES) {
         bench_fail("too few open files are allowed (ulimit -n)");
@@ -131,7 +131,7 @@ static int bench_workers_live(void)
     return 1;
 }
 
-/* The sum of all counters: it stops changing when there is no progress. */
+/* Get the sum of all counters, which stops changing when no progress is made. */
 static uint64_t bench_progress(void)
 {
     return SUM(opened) + SUM(failed) + SUM(messages) + SUM(closed);
@@ -157,7 +157,7 @@ static void bench_show(const char *what)
     at = now;
 }
 
-/* @return 0 when over() is true; -1: no progress, or interrupted */
+/* Wait. @return 0: over() is true; -1: no progress was made, or the run was interrupted */
 static int bench_wait_until(int (*over)(void), const char *what)
 {
     uint64_t last = bench_progress(), since = nanoseconds();
@@ -224,7 +224,7 @@ static int bench_all_idle(void)
 static uint64_t deadline, run_messages;
 static int stalled;
 
-/* Whether the time is over, or a server failure has ended all connections. */
+/* Whether the time is over, or all connections have ended because the server has failed. */
 static int bench_time_over(void)
 {
     static uint64_t last, since;
@@ -249,7 +249,7 @@ static void bench_run_for(double seconds, const char *what)
     }
 }
 
-/* CPU time of each worker. @return the largest */
+/* Get the CPU time of each worker. @return the largest of them */
 static double bench_workers_cpu(double *each)
 {
     double all = 0;
@@ -305,7 +305,8 @@ static void bench_run(result *r)
             stalled = !interrupted;
         }
         if (opt.mode == MODE_FAN) {
-            bench_pause_for(0.3); /* a subscription may take effect after its handshake */
+            /* Wait, because a subscription may take effect after its handshake. */
+            bench_pause_for(0.3);
         }
         shared->start = nanoseconds();
         bench_enter(PHASE_RUN);
@@ -313,7 +314,7 @@ static void bench_run(result *r)
         bench_measure(r);
         r->memory = server_memory(opt.pid);
         bench_enter(PHASE_DRAIN);
-        if (bench_wait_until(bench_all_idle, "waiting for the last") < 0) {
+        if (bench_wait_until(bench_all_idle, "waiting for the last messages") < 0) {
             stalled = !interrupted;
         }
     }
@@ -338,10 +339,10 @@ static const char *bench_problem_of(void)
             return shared->worker[i].problem;
         }
         if (!shared->worker[i].pid) {
-            return "a worker ended before its time";
+            return "a worker has ended too early";
         }
     }
-    return stalled ? "nothing came for 10 seconds" : NULL;
+    return stalled ? "no progress for 10 seconds" : NULL;
 }
 
 int main(int argc, char **argv)

@@ -70,41 +70,41 @@ static const char usage[] =
     "WebSocket load generator: reports throughput, latency and server CPU. Connections use the\n"
     "URLs in turn.\n"
     "\n"
-    "Modes: send messages to an echo server, each when the last one has come back; or\n"
-    "  -r, --rate=N           send N messages a second, however slow the answers are\n"
-    "  -f, --fan-out[=URL]    connections only receive; one more publishes, at URL\n"
-    "      --idle             one echo each, then silence\n"
-    "      --connect          handshake and close, repeatedly\n"
-    "Amounts:\n"
-    "  -c, --connections=N    open at the same time (64)\n"
-    "  -m, --in-flight=N      unanswered messages of each connection (1)\n"
-    "  -s, --size=BYTES       of a message (20); k and m multiply by 1024 and 1024 x 1024\n"
-    "  -t, --time=SECONDS     to measure (5)\n"
-    "  -w, --warm-up=SECONDS  before measuring (0.5)\n"
-    "  -j, --workers=N        processes that make the load (1)\n"
+    "Modes: by default, each message is sent when the previous one has been echoed.\n"
+    "  -r, --rate=N           send N messages per second, independently of the responses\n"
+    "  -f, --fan-out[=URL]    all connections subscribe; one more publishes to URL\n"
+    "      --idle             send one message on each connection, then nothing\n"
+    "      --connect          open and close connections repeatedly\n"
+    "Load:\n"
+    "  -c, --connections=N    number of connections (64)\n"
+    "  -m, --in-flight=N      messages in flight for each connection (1)\n"
+    "  -s, --size=BYTES       length of a message (20); k and m multiply by 1024 and 1024 x 1024\n"
+    "  -t, --time=SECONDS     duration of the measurement (5)\n"
+    "  -w, --warm-up=SECONDS  duration of the warm-up before the measurement (0.5)\n"
+    "  -j, --workers=N        number of load-generating processes (1)\n"
     "Messages:\n"
     "  -C, --content=KIND     binary, text, utf8 or json (binary)\n"
-    "  -z, --deflate[=takeover]  compress each message by itself, or with a kept window\n"
-    "      --hello=TEXT       what a receiving connection sends first\n"
-    "      --skip=N           messages that it receives before the published ones\n"
+    "  -z, --deflate[=takeover]  compress messages; takeover: keep the window between messages\n"
+    "      --hello=TEXT       text that each subscriber sends first\n"
+    "      --skip=N           ignore the first N messages that each subscriber receives\n"
     "Connections:\n"
-    "      --raw              no handshake: for a server that returns all bytes unchanged\n"
+    "      --raw              send no handshake; the server must echo all bytes unchanged\n"
     "  -H, --header=LINE      add a header to the handshake, \"Name: value\"\n"
     "  -k, --insecure         do not verify the certificate\n"
     "      --cacert=FILE      trust these certificates (PEM) instead of the system's\n"
-    "  -S, --sources=A[-B]    IPv4 addresses to connect from\n"
-    "      --opening=N        handshakes of each worker at the same time (64)\n"
-    "The server, on this machine, for its CPU time and memory:\n"
-    "  -P, --pid-file=FILE    with its first process\n"
-    "      --pid=N            its first process\n"
+    "  -S, --sources=A[-B]    source addresses for connections (IPv4)\n"
+    "      --opening=N        maximum number of connections that a worker opens at once (64)\n"
+    "The server on this machine, to measure its CPU time and memory:\n"
+    "  -P, --pid-file=FILE    file with the process id of its first process\n"
+    "      --pid=N            process id of its first process\n"
     "Output:\n"
-    "      --json             one object\n"
-    "  -q, --quiet            no progress on the terminal\n"
+    "      --json             print one JSON object\n"
+    "  -q, --quiet            show no progress on the terminal\n"
     "      --version          show the version of this program\n"
     "  -h, --help             show this text\n"
     "\n"
-    "Exit code: 0 done; 1 a connection failed or a message was wrong; 2 wrong usage; 130 Ctrl-C,\n"
-    "with the results so far.\n";
+    "Exit code: 0 done; 1 a connection failed or a message was wrong; 2 wrong usage; 130 Ctrl-C\n"
+    "(the results so far are printed).\n";
 
 static void options_wrong(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 static void options_wrong(const char *format, ...)
@@ -118,7 +118,7 @@ static void options_wrong(const char *format, ...)
     exit(2);
 }
 
-/* Longest time of an option, milliseconds. */
+/* Maximum time that an option accepts, milliseconds. */
 #define TIME_MAX 1000000000
 
 static apr_pool_t *pool; /* for error texts */
@@ -160,7 +160,7 @@ static int options_one_of(const char *text, const char *name, const char *const 
             return i;
         }
     }
-    options_wrong("--%s: \"%s\" is none of its kinds", name, text);
+    options_wrong("--%s: \"%s\" is not one of the possible values", name, text);
 }
 
 static void options_read_sources(const char *text)
@@ -169,7 +169,9 @@ static void options_read_sources(const char *text)
     struct in_addr a, b;
     if (sscanf(text, "%15[0-9.]-%15[0-9.]", first, last) < 1 || inet_pton(AF_INET, first, &a) != 1
         || inet_pton(AF_INET, *last ? last : first, &b) != 1 || ntohl(b.s_addr) < ntohl(a.s_addr)) {
-        options_wrong("--sources: \"%s\" is neither an IPv4 address nor two with a dash", text);
+        options_wrong("--sources: \"%s\" is neither an IPv4 address nor two addresses with a dash "
+                      "between them",
+                      text);
     }
     opt.source = ntohl(a.s_addr);
     opt.sources = ntohl(b.s_addr) - opt.source + 1;
@@ -199,7 +201,7 @@ static void options_read_pid_file(const char *name)
 {
     FILE *f = fopen(name, "r");
     if (!f || fscanf(f, "%ld", &opt.pid) != 1 || opt.pid <= 0) {
-        options_wrong("--pid-file: %s has no process in it", name);
+        options_wrong("--pid-file: %s does not contain a process id", name);
     }
     fclose(f);
 }
@@ -212,7 +214,7 @@ static void options_read_target(target *t, const char *url)
     }
 }
 
-/* How the connections are opened. @return whether o is such an option */
+/* Parse an option about how the connections are opened. @return whether o is such an option */
 static int options_read_opening(int o)
 {
     switch (o) {
@@ -222,7 +224,7 @@ static int options_read_opening(int o)
     case OPT_HELLO:
         opt.hello = optarg;
         if (strlen(optarg) > 65536) {
-            options_wrong("--hello: a text of up to 64 KiB");
+            options_wrong("--hello: the text is longer than 64 KiB");
         }
         break;
     case OPT_RAW:
@@ -330,7 +332,8 @@ static void options_read_option(int o, const char **publish)
     }
 }
 
-/* Number of ports that a source address can use for one server port: on Linux 28,232 by default. */
+/* Number of ports that a source address can use for one server port. By default, Linux has
+ * 28,232. */
 #define PORTS 25000u
 
 static void options_choose_sources(void)
@@ -338,7 +341,7 @@ static void options_choose_sources(void)
     const struct sockaddr_in *to = (struct sockaddr_in *)&opt.targets[0].addresses->list[0].address;
     unsigned needed = opt.connections / PORTS + 1;
     if (opt.mode == MODE_CONNECT && needed < 8) {
-        needed = 8; /* a port cannot be reused for a minute after its connection */
+        needed = 8; /* after a connection, its port cannot be reused for a minute */
     }
     if (!opt.sources && needed > 1 && to->sin_family == AF_INET
         && ntohl(to->sin_addr.s_addr) >> 24 == 127) {
@@ -358,13 +361,13 @@ void options_read(int argc, char **argv)
         options_read_option(o, &publish);
     }
     if (optind == argc) {
-        options_wrong("there is no URL");
+        options_wrong("the URL is missing");
     }
     if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
-        options_wrong("--rate is for messages");
+        options_wrong("--rate cannot be combined with --idle or --connect");
     }
     if (opt.raw && (opt.deflate || opt.mode == MODE_CONNECT)) {
-        options_wrong("--raw has neither handshakes nor compression");
+        options_wrong("--raw cannot be combined with --deflate or --connect");
     }
     if (opt.workers > opt.connections) {
         opt.workers = opt.connections;

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Generates payloads. All messages are slices of one pattern. Each message of a connection starts
- * one cell later, so that a wrong or old message is not mistaken for the right one. Text is valid
- * UTF-8 in every slice, because no character crosses an offset where a slice can begin or end.
+ * Generates payloads. All messages are slices of one pattern, which consists of cells. Each message
+ * of a connection starts one cell after the previous message, so that a wrong or old message is not
+ * mistaken for the right one. Text is valid UTF-8 in every slice, because no character crosses an
+ * offset where a slice can begin or end.
  */
 
 #include <stdio.h>
@@ -25,14 +26,15 @@ static struct {
     size_t len;
 } deflated[DEFLATED];
 
-/* Random bytes are fetched in blocks to save system calls. */
+/* A block of random bytes, which saves system calls. */
 static unsigned char pool[8192];
 static size_t pool_at = sizeof(pool);
 
 static void payload_draw(void *out, size_t len)
 {
     if (pool_at + len > sizeof(pool)) {
-        for (size_t i = 0; i < sizeof(pool); i += 256) { /* getrandom() never returns fewer bytes */
+        /* For up to 256 bytes, getrandom() never returns fewer bytes. */
+        for (size_t i = 0; i < sizeof(pool); i += 256) {
             if (getrandom(pool + i, 256, 0) != 256) {
                 perror("wsbench: getrandom");
                 exit(1);
@@ -73,7 +75,7 @@ static size_t payload_put_utf8(unsigned char *out, unsigned code)
     return n;
 }
 
-/* Fill the buffer with characters of all lengths; the remainder is ASCII. */
+/* Fill the buffer with characters of all lengths. The remainder is ASCII. */
 static void payload_fill_utf8(unsigned char *out, size_t len)
 {
     while (len > 0) {
@@ -104,7 +106,7 @@ static void payload_fill_bytes(unsigned char *out, size_t len, int text)
     }
 }
 
-/* Data like the JSON of an API: constant names, changing values. */
+/* Generate data like the JSON of an API, with constant names and changing values. */
 static void payload_fill_json(char *out, size_t len)
 {
     static const char *const state[] = {"open", "closed", "waiting", "unknown"};
@@ -125,7 +127,7 @@ static void payload_fill_json(char *out, size_t len)
     }
 }
 
-/* Omit the tail: RFC 7692, section 7.2.1. */
+/* Compress a slice, and omit the tail (RFC 7692, section 7.2.1). */
 static void payload_deflate_stretch(unsigned i)
 {
     z_stream z = {0};

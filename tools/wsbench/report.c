@@ -6,7 +6,7 @@
 
 #include "tools/wsbench/wsbench.h"
 
-/* The unit of a rate. */
+/* Get the name of one event that a rate counts. */
 static const char *report_unit(void)
 {
     return opt.mode == MODE_CONNECT ? "handshake" : opt.mode == MODE_FAN ? "delivery" : "message";
@@ -113,8 +113,9 @@ static void report_as_text(const result *r)
     printf("%-12s %u worker%s, %.2f of a processor, the busiest %.2f%s\n", "load", opt.workers,
            opt.workers > 1 ? "s" : "", report_per(r->own_cpu, r->seconds),
            report_per(r->busiest_cpu, r->seconds),
-           report_per(r->busiest_cpu, r->seconds) > 0.9 ? ": it may be what limits (--workers)"
-                                                        : "");
+           report_per(r->busiest_cpu, r->seconds) > 0.9
+               ? ": it may limit the result, increase --workers"
+               : "");
 }
 
 /* ---- JSON ---- */
@@ -142,7 +143,7 @@ static void report_json_text(const char *name, const char *text)
     putchar('"');
 }
 
-/* Print a number; negative means unknown. */
+/* Print a number. A negative number means that it is unknown. */
 static void report_json_number(const char *name, double value)
 {
     value < 0 ? printf(",\"%s\":null", name) : printf(",\"%s\":%.6g", name, value);

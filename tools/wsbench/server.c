@@ -9,7 +9,8 @@
 
 #include "tools/wsbench/wsbench.h"
 
-/* CPU time of a thread, nanoseconds. schedstat is exact; without it, count ticks. */
+/* Get the CPU time of a thread, nanoseconds. Use schedstat, which is exact, or ticks if it is not
+ * available. */
 static double server_thread_cpu(long pid, long thread)
 {
     char name[96];
@@ -26,7 +27,7 @@ static double server_thread_cpu(long pid, long thread)
     snprintf(name, sizeof(name), "/proc/%ld/task/%ld/stat", pid, thread);
     if ((f = fopen(name, "r"))) {
         double user, system;
-        /* the name in parentheses may contain anything, but thread names rarely do */
+        /* the name in parentheses could contain a parenthesis, but thread names rarely do */
         if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lf %lf", &user,
                    &system)
             == 2) {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Reads and writes the socket of a connection, with or without TLS. Bytes that the socket does not
- *  accept are kept in memory. */
+ *  accept stay in memory. */
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -112,7 +112,7 @@ int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
         len -= (size_t)n;
     }
     if (len > 0) {
-        /* keeps the order of bytes, and repeats OpenSSL's incomplete write */
+        /* this keeps the order of bytes, and repeats an incomplete write of OpenSSL */
         p->pending = peer_must(realloc(p->pending, p->pending_len + len));
         memcpy(p->pending + p->pending_len, data, len);
         p->pending_len += len;

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A worker process: its event loop, the schedule of messages, and its counters. */
+/** Implements a worker process: its event loop, the schedule of messages, and its counters. */
 
 #include <errno.h>
 #include <signal.h>
@@ -21,9 +21,9 @@ static char wake_event, timer_event;
 
 static struct {
     unsigned next_to_open;
-    unsigned next_to_send; /* MODE_ECHO with a rate: the next connection to send */
-    uint64_t scheduled;    /* messages due so far at the given rate */
-    double interval;       /* nanoseconds between messages, 0: no rate */
+    unsigned next_to_send; /* used in MODE_ECHO with a rate: the next connection that sends */
+    uint64_t scheduled;    /* number of messages that are due so far at the given rate */
+    double interval;       /* nanoseconds between messages; 0: no rate is set */
     int timer;
     bench_phase phase;
 } this;
@@ -63,7 +63,7 @@ static void worker_wake(unsigned worker_number)
     ws_wake(shared->worker[worker_number].wake);
 }
 
-/* All subscribers of this worker have received the batch. */
+/* Handle the end of a batch in this worker, because all its subscribers have received the batch. */
 static void worker_batch_over_here(worker *w)
 {
     uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],
@@ -156,7 +156,7 @@ void worker_message(worker *w, peer *p)
     if (opt.mode == MODE_FAN) {
         then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
     }
-    else if (p->got >= p->due) { /* more echoes than messages, which has been counted as wrong */
+    else if (p->got >= p->due) { /* more echoes than messages, which is counted as wrong */
         w->board->wrong++;
         p->due++;
         p->sent++;
@@ -180,7 +180,7 @@ void worker_message(worker *w, peer *p)
 
 /* ---- Phases ---- */
 
-/* Send the first messages: one per connection, or as many as may be in flight. */
+/* Send the first messages, which are one per connection, or as many as may be in flight. */
 static void worker_start_all(worker *w, unsigned messages)
 {
     for (unsigned i = 0; i < w->count; i++) {
@@ -194,7 +194,7 @@ static void worker_start_all(worker *w, unsigned messages)
     }
 }
 
-/* This worker's share of the rate, messages per second. */
+/* Get the part of the rate that this worker sends, messages per second. */
 static double worker_rate_here(const worker *w)
 {
     return opt.mode == MODE_FAN ? (w->number == 0 ? opt.rate : 0)
@@ -253,7 +253,7 @@ static void worker_open_some(worker *w)
     }
 }
 
-/* MODE_CONNECT: reopen connections that have closed. */
+/* Reopen connections that have closed, in MODE_CONNECT. */
 static void worker_open_again(worker *w)
 {
     for (unsigned i = 0; i < w->count && this.phase < PHASE_DRAIN; i++) {
@@ -264,7 +264,7 @@ static void worker_open_again(worker *w)
     }
 }
 
-/* @return whether an address may time out soon */
+/* Give up addresses that have timed out. @return whether an address may time out soon */
 static int worker_change_addresses(worker *w)
 {
     int more = 0;
@@ -286,7 +286,7 @@ static peer *worker_next_open(worker *w)
 }
 
 /* Send messages that are due at the given rate. If they are late, latency is still measured from
- * the scheduled time. @return the next due time, 0: none */
+ * the scheduled time. @return the next due time; 0: no message will be due */
 static uint64_t worker_send_due(worker *w)
 {
     uint64_t now = nanoseconds(), due = 0;
@@ -326,7 +326,7 @@ static int worker_must(int result, const char *what)
     return result;
 }
 
-/* The timer's event is edge-triggered: no read is needed. */
+/* Set the timer. Its event is edge-triggered, so the worker need not read from it. */
 static void worker_set_timer(uint64_t due)
 {
     struct itimerspec t = {
