@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 #
-# Figures of bench/compare and their format, for bench/compare and bench/tables.
+# Functions that compute and format the figures (measured values) of bench/compare and bench/tables.
 
 package Figures;
 
@@ -27,7 +27,9 @@ sub number {
     return abs($value) >= 100 ? sprintf('%.0f', $value) : sprintf('%.3g', $value);
 }
 
-# The ratio of two servers: both were measured in each round, so the rounds are compared one by one.
+# Returns the median and the quartiles of the ratios of two servers' figures. Each round measures both
+# servers one after the other, so the function divides the two figures of each round. Returns undef if there
+# is no such round.
 sub ratio {
     my ($of, $to) = @_;
     my $n = min(scalar @{ $of || [] }, scalar @{ $to || [] }) or return undef;
@@ -35,7 +37,7 @@ sub ratio {
     return @ratios ? { median => median(@ratios), low => quantile(0.25, @ratios), high => quantile(0.75, @ratios), n => scalar @ratios } : undef;
 }
 
-# The median, and the limits that contain half of the rounds.
+# Formats a result of ratio(): the median and, after more than two rounds, the quartiles.
 sub ratio_text {
     my ($r) = @_;
     return '-' if !$r;
@@ -43,7 +45,10 @@ sub ratio_text {
     return $r->{n} > 2 ? sprintf('%s (%.2f to %.2f)', $text, @{$r}{qw(low high)}) : $text;
 }
 
-# @param $of  server => [figures]
+# Returns the texts of a table's last two columns: the ratio of this module to raw, and to the fastest other
+# server.
+#
+# @param $of  {server => [its figure in each round]}
 sub last_columns {
     my ($of) = @_;
     my ($best) = sort { median(@{ $of->{$a} }) <=> median(@{ $of->{$b} }) } grep { !/^(?:ours|raw|io_uring)$/ && @{ $of->{$_} || [] } } sort keys %$of;

@@ -1,17 +1,18 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Opens and closes connections of many kinds to an echo server, half of them over TLS. Some clients
- * send fragments, pings, and small or large messages, compressed or not. Others are idle, read
- * slowly, disconnect with or without a Close frame, or send garbage. Every echo is compared with
- * the message.
+ * This program opens and closes connections of many kinds to an echo server, half of them over
+ * TLS. Some clients send fragments, Pings, and small or large messages, compressed or not. Others
+ * are idle, read slowly, disconnect with or without a Close frame, or send garbage. The program
+ * compares every echo with the message.
  *
  *   churn [-c CONNECTIONS] [-r MESSAGES_A_SECOND] [-t SECONDS] [-k] PORT TLS_PORT [PATH]
  *
- * Use -k if child processes are killed meanwhile. A broken connection is then counted as lost, and
- * a line "lost TIME" reports the time in seconds since 1970.
+ * Use -k if child processes are killed while the program runs. It then counts a broken connection
+ * as lost, and prints a line "lost TIME" with the time in seconds since 1970.
  *
- * Prints errors and a line of counts. The exit status is 0, or 1 after an error.
+ * The program prints errors and, at its end, a line of counts. The exit status is 0, or 1 after an
+ * error.
  */
 
 #include <arpa/inet.h>
@@ -33,29 +34,30 @@
 #include "protocol/mask.h"
 
 typedef enum {
-    TALKS,    /* messages, then a closing handshake */
-    PACKS,    /* the same, compressed */
-    IDLE,     /* nothing for seconds, then a closing handshake */
-    VANISHES, /* messages, then the end of the stream, without a Close frame */
-    ABORTS,   /* messages, then a reset */
-    SLOW,     /* many large messages; it reads their echoes seconds later */
-    FLEES,    /* the same, but it resets the connection instead of reading */
-    GARBAGE,  /* a handshake, then random bytes */
-    NOISE,    /* random bytes instead of a handshake */
-    HALF,     /* half a handshake */
+    TALKS,    /* sends messages, then closes with a closing handshake */
+    PACKS,    /* as TALKS, but compresses its messages */
+    IDLE,     /* sends nothing for seconds, then closes with a closing handshake */
+    VANISHES, /* sends messages, then ends the stream without a Close frame */
+    ABORTS,   /* sends messages, then resets the connection */
+    SLOW,     /* sends many large messages, and reads their echoes seconds later */
+    FLEES,    /* as SLOW, but resets the connection instead of reading */
+    GARBAGE,  /* sends a handshake, then random bytes */
+    NOISE,    /* sends random bytes instead of a handshake */
+    HALF,     /* sends only the beginning of a handshake */
     KINDS
 } kind;
 
-/* Percentage of each kind, in the order above. */
+/* Percentage of the clients of each kind, in the order above. */
 static const int share[KINDS] = {34, 20, 8, 8, 8, 3, 3, 6, 5, 5};
 
 typedef enum { NONE, HANDSHAKE, OPEN, CLOSING } stage;
 
-/* Number and size of a slow reader's messages: more than the kernel buffers. */
+/* Number and size of the messages of a SLOW or FLEES client. Together they are larger than the
+ * buffers of the kernel. */
 #define SLOW_MESSAGES 150
 #define SLOW_SIZE 65536
 
-/* Time limit for expected input, seconds; see t/lib/Patience.pm. */
+/* @return the time limit for expected input, seconds (see t/lib/Patience.pm) */
 static double patience(void)
 {
     static double seconds;
@@ -70,20 +72,21 @@ typedef struct client {
     kind kind;
     stage stage;
     int fd, tls;
-    int reads; /* 0 while it is not reading */
+    int reads; /* 0 while the client does not read */
     SSL *ssl;
-    double due; /* time of the next action: a message, the end, or a timeout */
+    double due; /* time of the next action, which is a message, the end or a timeout, seconds */
     unsigned char *out;
     size_t out_len, out_pos, out_size;
-    unsigned char in[2048]; /* the head of the response; then an incomplete frame */
+    unsigned char
+        in[2048]; /* the response's head during the handshake, later an incomplete frame */
     size_t in_len;
     ws_parser parser;
-    unsigned seed;         /* seed of the message whose echo is expected */
-    size_t size, seen;     /* its length, and how much has arrived, bytes */
-    int expected;          /* number of echoes still expected */
-    int left;              /* number of messages still to send */
-    int packs;             /* permessage-deflate was negotiated */
-    unsigned char *packed; /* an incomplete compressed message */
+    unsigned seed;     /* seed of the text of the message whose echo is expected */
+    size_t size, seen; /* length of that message, and length of the part that has arrived, bytes */
+    int expected;      /* number of echoes still expected */
+    int left;          /* number of messages still to send */
+    int packs;         /* whether permessage-deflate is in use */
+    unsigned char *packed; /* received part of a compressed message */
     size_t packed_len;
 } client;
 
@@ -212,7 +215,7 @@ static void put_frame(client *c, unsigned first, const void *data, size_t len)
     ws_mask(c->out + c->out_len - len, len, mask);
 }
 
-/* @return 0: the connection is broken */
+/* Write pending output as far as the socket accepts it. @return 0 if the connection is broken */
 static int flush(client *c)
 {
     while (c->out_pos < c->out_len) {
@@ -231,13 +234,14 @@ static int flush(client *c)
     return 1;
 }
 
-/* Compressible text that can be reproduced from its seed. */
+/* @return the byte at an offset of the compressible text that belongs to a seed */
 static unsigned char byte_of(unsigned seed, size_t at)
 {
     return (unsigned char)(' ' + (seed + at * (1 + at / 1000)) % 90);
 }
 
-/* Send a message of `size` bytes `times` times, in random fragments, with pings between them. */
+/* Send a message of `size` bytes `times` times, in random fragments, with Pings between some of the
+ * fragments. */
 static void talk(client *c, size_t size, int times)
 {
     static unsigned char *text, *packed;
@@ -304,7 +308,7 @@ static void put_noise(client *c)
 
 /* ---- Receiving ---- */
 
-/* Delay the next message, so that all clients together send at the configured rate. */
+/* Delay the client's next message, so that all clients together send at the configured rate. */
 static void rest(client *c)
 {
     c->due = now() + seconds_up_to(2.0 * opt.clients / opt.rate);
@@ -318,7 +322,7 @@ static int compare(client *c, const unsigned char *data, size_t len)
     }
     for (size_t i = 0; i < len; i++) {
         if (data[i] != byte_of(c->seed, c->seen + i)) {
-            complain(c, "not what was sent comes back");
+            complain(c, "the echo differs from the message");
             return 0;
         }
     }
@@ -349,7 +353,7 @@ static int unpack(client *c, const ws_piece *piece)
         unpacker.avail_out = sizeof(text);
         rv = inflate(&unpacker, Z_SYNC_FLUSH);
         if (rv != Z_OK && rv != Z_BUF_ERROR && rv != Z_STREAM_END) {
-            complain(c, "an echo that does not decompress");
+            complain(c, "an echo cannot be decompressed");
             return 0;
         }
         if (!compare(c, text, sizeof(text) - unpacker.avail_out)) {
@@ -363,7 +367,7 @@ static int unpack(client *c, const ws_piece *piece)
 static int on_data(client *c, const ws_piece *piece)
 {
     if (!c->expected) {
-        complain(c, "a message that nobody has sent");
+        complain(c, "a message arrived, but no echo was expected");
         return 0;
     }
     if (!(piece->rsv & WS_RSV1 ? unpack(c, piece) : compare(c, piece->data, piece->len))) {
@@ -421,7 +425,7 @@ static int on_frames(client *c, unsigned char *data, size_t len)
             c->in_len = len;
             return 1;
         case WS_PARSE_DATA:
-            /* Garbage may happen to be a valid message. */
+            /* Random bytes may happen to be a valid message. */
             go_on = c->stage == CLOSING || c->kind == GARBAGE || on_data(c, &piece);
             break;
         case WS_PARSE_CONTROL:
@@ -477,7 +481,7 @@ static int on_answer(client *c, unsigned char *data, size_t len)
     if (!(end = strstr((char *)c->in, "\r\n\r\n"))) {
         c->in_len += got;
         if (got < len) {
-            complain(c, "a handshake's answer without end");
+            complain(c, "the head of the handshake's answer is too long");
         }
         return got == len;
     }
@@ -512,7 +516,7 @@ static int on_input(client *c)
 {
     static unsigned char buf[65536 + sizeof(((client *)0)->in)];
     for (;;) {
-        /* The input follows the buffered part of an incomplete frame. */
+        /* Put the new input behind the stored part of an incomplete frame. */
         size_t before = c->stage >= OPEN ? c->in_len : 0;
         ssize_t n;
         memcpy(buf, c->in, before);
@@ -597,7 +601,7 @@ static void come(client *c)
     }
 }
 
-/* A random size, bytes: mostly small, occasionally large. */
+/* @return a random size, bytes; most sizes are small, some are large */
 static size_t some_size(void)
 {
     unsigned dice = below(1000);
@@ -620,7 +624,7 @@ static void act(client *c)
         c->due = now() + patience();
     }
     else if (c->stage != OPEN || c->expected) {
-        complain(c, "nothing comes any more");
+        complain(c, "expected data did not arrive in time");
         leave(c, 1);
         return;
     }
@@ -637,13 +641,13 @@ static void act(client *c)
     }
     if (!flush(c)) {
         if (c->stage != CLOSING) {
-            broken(c, "it cannot be written");
+            broken(c, "writing to the connection has failed");
         }
         leave(c, 1);
     }
 }
 
-/* Perform all due actions. @return whether to continue */
+/* Perform all due actions. @return whether any client still has something to do */
 static int look_after_all(void)
 {
     double t = now();

@@ -1,19 +1,20 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Checks the delivery of a channel with many subscribers:
+ * This program checks that a channel delivers all messages to many subscribers:
  *
  *     crowd PORT[,PORT...] PATH SUBSCRIBERS PUBLISHERS
  *
  * Subscribers and publishers are distributed over the ports, which belong to servers that share the
- * channel. Each publisher is also subscribed, and publishes its next message when it has received
- * its last one. The program prints "ready" when all are subscribed, and "at N" after each 50
- * received messages. A publisher whose connection breaks reconnects; a subscriber's broken
- * connection is counted as lost.
+ * channel. Each publisher is also subscribed. It publishes a message, and publishes the next one
+ * when the channel has delivered this message to it. The program prints "ready" when all members
+ * (subscribers and publishers) are subscribed, and "at N" each time that publishers have received
+ * 50 more of their own messages. A publisher whose connection breaks reconnects. A subscriber whose
+ * connection breaks is counted as lost.
  *
- * A line on standard input stops the publishing. The program then checks the remaining subscribers.
- * Each must have received every message that its publisher received, once, and each publisher's
- * messages in order:
+ * A line on standard input stops the publishers. The program then checks the remaining subscribers.
+ * Each must have received, exactly once, every message that the message's publisher has received,
+ * and the messages of each publisher in order. The program prints the result:
  *
  *     left=990 lost=10 messages=800 missing=0 twice=0 disordered=0
  */
@@ -30,10 +31,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MESSAGES 20000 /* maximum number per publisher */
+#define MESSAGES 20000 /* maximum number of messages of a publisher */
 #define PUBLISHERS 32
 #define PORTS 8
-/* Time without progress after which missing messages are reported, seconds. */
+/* @return the time without progress after which the program reports messages as missing, seconds */
 static int quiet(void)
 {
     const char *seconds = getenv("WS_TEST_DEADLINE");
@@ -41,20 +42,20 @@ static int quiet(void)
 }
 
 typedef struct member {
-    int fd, open, publisher; /* its number, or -1 */
+    int fd, open, publisher; /* publisher: number of the publisher, or -1 for a subscriber */
     unsigned short port;     /* in network order */
-    int received;            /* it has received a message, and is therefore subscribed */
-    int here;                /* number of its last message on this connection */
+    int received; /* whether the member has received a call, and is therefore subscribed */
+    int here;     /* number of the publisher's last message on this connection, or 0 */
     size_t len;
     unsigned char in[4096];
-    int last[PUBLISHERS]; /* number of the last message of each publisher */
-    unsigned char *got;   /* received messages: a bit for each publisher and number */
+    int last[PUBLISHERS]; /* number of the last message received from each publisher */
+    unsigned char *got;   /* received messages: one bit for each publisher and number */
 } member;
 
 static const char *path;
 static int epoll_fd, publishers, publishing = 1, failed;
-static int sent[PUBLISHERS]; /* number of each publisher's last message */
-static unsigned char *back;  /* messages that their publisher received: bits as in got */
+static int sent[PUBLISHERS]; /* number of the last message that each publisher has sent */
+static unsigned char *back;  /* messages that their own publisher has received: bits as in got */
 static long heard, came_back, lost, twice, disordered, opened, news;
 
 static size_t bit(int publisher, int number)
@@ -102,8 +103,9 @@ static void dial(member *m)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, m->fd, &e);
 }
 
-/* Send a call to all members. main() repeats it until each has received one, because the handshake
- * response precedes the subscription. */
+/* Publish a call ("?"), which tells each member that receives it that it is subscribed. main()
+ * repeats the call until all members have received one, because the server answers the handshake
+ * before it subscribes the connection. */
 static void call(member *m)
 {
     static const unsigned char frame[] = {0x81, 0x81, 0, 0, 0, 0, '?'};
@@ -112,7 +114,7 @@ static void call(member *m)
 
 static void publish(member *m)
 {
-    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* with a mask of zeros */
+    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* the masking key is zero */
     int n;
     if (!publishing || sent[m->publisher] == MESSAGES - 1) {
         return;
@@ -133,7 +135,7 @@ static void take_message(member *m, const char *text)
     }
     if (sscanf(text, "%d %d", &publisher, &number) != 2 || publisher < 0 || publisher >= publishers
         || number < 1 || number >= MESSAGES) {
-        fprintf(stderr, "not one of ours: %s\n", text);
+        fprintf(stderr, "a message is not from this program: %s\n", text);
         failed = 1;
         return;
     }
@@ -146,7 +148,8 @@ static void take_message(member *m, const char *text)
     }
     set(m->got, bit(publisher, number));
     m->last[publisher] = number;
-    /* A message published on a connection that broke may have reached only some processes. */
+    /* Ignore a message that was published on an earlier connection: it may have reached only some
+     * processes, because its connection broke. */
     if (publisher == m->publisher && number == m->here) {
         set(back, bit(publisher, number));
         if (++came_back % 50 == 0) {
@@ -157,7 +160,8 @@ static void take_message(member *m, const char *text)
     }
 }
 
-/* @return the number of bytes consumed */
+/* Handle the handshake's answer or one frame. @return the number of bytes consumed, or 0 if more
+ * bytes must arrive first */
 static size_t take_one(member *m, size_t from)
 {
     unsigned char *at = m->in + from;
@@ -218,7 +222,7 @@ static void take(member *m)
     m->len -= used;
 }
 
-/* @return whether standard input has a line */
+/* Wait for input, and handle it. @return whether standard input has a line or has ended */
 static int turn(int timeout)
 {
     struct epoll_event e[64];
@@ -249,7 +253,7 @@ static long missing(const member *all, int count)
     return n;
 }
 
-/* @return the number of ports */
+/* Parse a list of ports. @return the number of ports */
 static int parse_ports(const char *text, unsigned short *ports)
 {
     int n = 0;

@@ -1,9 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An HTTP application that immediately echoes each message. It supports both formats of ws_http.so
- * and persistent connections. It does nothing else, so that a benchmark measures the cost of the
- * server.
+ * This HTTP application immediately echoes each message. It supports both formats of ws_http.so and
+ * persistent connections. It does nothing else, so that a benchmark measures the cost of the server.
  *
  *   instant PORT
  */
@@ -23,7 +22,7 @@
 #define REQUEST_MAX 65536
 #define CONNECTIONS_MAX 1024
 
-/* Indexed by descriptor. */
+/* A connection and its incomplete request. The index in the array below is the descriptor. */
 typedef struct {
     char bytes[REQUEST_MAX + 1];
     size_t len;
@@ -65,7 +64,7 @@ static int hex(char c)
     return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
 }
 
-/* Decode the first message of a form. @return its end in out */
+/* Decode the first message in the form data of a request. @return the end of the message in out */
 static char *message(const char *body, char *out)
 {
     const char *at = strstr(body, "data%5B%5D=");

@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Measures the limit of the kernel and OpenSSL: echoes all bytes without inspecting them.
+ * This server echoes all bytes without inspecting them. It shows the fastest echo that the kernel and
+ * OpenSSL allow.
  *
  *   raw PORT TLS_PORT FAN_PORT CERTIFICATE KEY
  *
- * Input on a connection to FAN_PORT is sent to all connections on that port. One thread uses one
- * buffer. A connection allocates memory only while its socket does not accept all data. Run it with
- * `wsbench --raw`.
+ * The server sends the input of a connection to FAN_PORT to all connections on that port. It has one
+ * thread with one buffer, and allocates memory for a connection's data only while the socket does
+ * not accept all data. Use `wsbench --raw` as its client.
  */
 
 #include <arpa/inet.h>
@@ -29,7 +30,7 @@ typedef struct connection {
     enum kind kind;
     int listening;
     SSL *ssl;
-    unsigned char *left; /**< data that the socket did not accept */
+    unsigned char *left; /**< data that the socket has not accepted yet, or NULL */
     size_t left_len, place;
 } connection;
 
@@ -65,7 +66,9 @@ static void end(connection *c)
     free(c);
 }
 
-/* @return the number of bytes; 0: none now; -1: the connection has ended */
+/* Convert the result of reading or writing.
+ * @return the number of bytes; 0 if no byte can be read or written now; -1 if the connection has
+ * ended */
 static ssize_t done(connection *c, ssize_t n)
 {
     if (!c->ssl) {
@@ -78,7 +81,8 @@ static ssize_t done(connection *c, ssize_t n)
     return n;
 }
 
-/* @return 0; -1: the connection is broken */
+/* Write data, and store what the socket does not accept. @return 0, or -1 if the connection is
+ * broken */
 static int give(connection *c, const unsigned char *data, size_t len)
 {
     while (len > 0 && !c->left) {
@@ -95,7 +99,7 @@ static int give(connection *c, const unsigned char *data, size_t len)
     }
     if (len > 0) {
         if (!c->left) {
-            watch(c, EPOLLOUT, EPOLL_CTL_MOD); /* do not read until it is written */
+            watch(c, EPOLLOUT, EPOLL_CTL_MOD); /* stop reading until the stored data is written */
         }
         if (!(c->left = realloc(c->left, c->left_len + len))) {
             fail("realloc");
@@ -119,7 +123,7 @@ static int give_left(connection *c)
     return result;
 }
 
-/* Read the available data, at most the size of the buffer. @return the same as done() */
+/* Read the available data, at most as much as the buffer holds. @return the same as done() */
 static ssize_t take(connection *c)
 {
     size_t len = 0;
@@ -152,13 +156,14 @@ static void event(connection *c)
     do {
         n = take(c);
         for (size_t i = 0; n > 0 && c->kind == FAN && i < fan_count; i++) {
-            give(fan[i], buffer, (size_t)n); /* a broken one has an event itself */
+            give(fan[i], buffer, (size_t)n); /* if fan[i] is broken, its own event ends it */
         }
         if (n < 0 || (n > 0 && c->kind != FAN && give(c, buffer, (size_t)n) < 0)) {
             end(c);
             return;
         }
-    } while (c->ssl && n > 0 && !c->left); /* OpenSSL may have buffered records */
+    } while (c->ssl && n > 0
+             && !c->left); /* OpenSSL may have read more records than it has returned */
 }
 
 static connection *add(int fd, enum kind kind, int listening)

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A handler for bench/compare: broadcasts each message to all connections of the location. */
+/** This handler for bench/compare broadcasts each message to all connections of the location. */
 
 #include "mod_websocket.h"
 

@@ -1,6 +1,6 @@
 -- Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 --
--- An echo on mod_lua, as bench/compare wants one.
+-- This mod_lua script echoes all messages, as text. bench/compare uses it.
 
 function handle(r)
     if r:wsupgrade() then

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An echo server on libwebsockets for bench/compare.
+ * This program is an echo server that uses libwebsockets, for bench/compare.
  *
  *   libwebsockets PORT TLS_PORT CERTIFICATE KEY
  */
@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A message, or the rest of one, after the LWS_PRE bytes that lws_write() needs for its header. */
+/* A part of a message that has been received and is still to be sent. The LWS_PRE bytes before its
+ * data are reserved for the header that lws_write() adds. */
 typedef struct part {
     struct part *next;
     size_t len;

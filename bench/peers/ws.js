@@ -1,6 +1,8 @@
 // Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 //
-// node ws.js PORT TLS_PORT CERTIFICATE KEY: the npm package ws, as bench/compare wants a server.
+// node ws.js PORT TLS_PORT CERTIFICATE KEY
+//
+// Server for bench/compare that uses the npm package ws.
 'use strict';
 
 const fs = require('fs');

@@ -2,8 +2,7 @@
 
 /** This target reads replies of a Redis server. The first byte of the input chooses the request, and
  *  the rest is the reply in Redis's protocol. The callback of a request about a history is called
- *  exactly once.
- *  Messages from a history are valid, and their positions increase. */
+ *  exactly once. Messages from a history are valid, and their positions increase. */
 
 #include "redis/bus.c"
 #include "redis/cluster.c"
