@@ -19,13 +19,13 @@
 #include "protocol/utf8.h"
 #include "tools/wsclient/session.h"
 
-/* Size of a --binary message, and of each part of a long line, bytes. */
+/* Size of a --binary message, and of each piece of a long line, bytes. */
 #define BLOCK (64 * 1024)
 
 static char data[BLOCK];
-static size_t len, pos; /* number of bytes read, and how many of them have been sent */
-static int at_end;      /* end of input */
-static int inside;      /* part of the current line has been sent */
+static size_t len, pos; /* number of bytes that were read, and number of them that were sent */
+static int at_end;      /* 1: the end of input has been reached */
+static int inside;      /* 1: a part of the current line has been sent */
 static ws_utf8_state utf8;
 static int half = -1; /* the first hexadecimal digit of an incomplete byte, or -1 */
 static unsigned long line_number = 1;
@@ -74,7 +74,7 @@ static const char *input_send_hex(const char *from, size_t n, unsigned where)
     return NULL;
 }
 
-/* Send a line, or a part of one. */
+/* Send a line or a part of a line. */
 static const char *input_send_piece(const char *from, size_t n, int last)
 {
     unsigned where = (inside ? 0 : WS_FIRST) | (last ? WS_LAST : 0);
@@ -109,7 +109,7 @@ const char *ws_input_messages(void)
     return error;
 }
 
-/* Whether a line is /name. *rest is set to its arguments. */
+/* Whether a line is the command /name. *rest is set to its arguments. */
 static int input_is_command(const char *line, const char *name, const char **rest)
 {
     size_t length = strlen(name);
@@ -158,7 +158,7 @@ const char *ws_input_typed(const char *line)
 const char *ws_input_line(const char *line, apr_size_t n)
 {
     const char *error = NULL;
-    /* send long lines in pieces: input_send_hex() has a buffer for at most BLOCK digits */
+    /* send long lines in pieces, because input_send_hex() has a buffer for at most BLOCK digits */
     while (!error && n > BLOCK) {
         error = input_send_piece(line, BLOCK, 0);
         line += BLOCK;
@@ -171,7 +171,7 @@ const char *ws_input_line(const char *line, apr_size_t n)
     return error;
 }
 
-/* Find the end of the next message in data. @return NULL: it is incomplete */
+/* Find the end of the next message in `data`. @return NULL: the message is incomplete */
 static const char *input_next_end(void)
 {
     const char *newline;

@@ -72,7 +72,7 @@ void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     if (type == WS_TEXT) {
         json_member(&o, "text", data, len);
     }
-    else { /* JSON has no byte strings */
+    else { /* encode bytes in base64, because JSON has no byte strings */
         ws_strbuf_puts(&o, ",\"base64\":\"");
         json_add_base64(&o, data, len);
         ws_strbuf_puts(&o, "\"");
@@ -89,7 +89,7 @@ void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int
     json_end(&o, c);
 }
 
-/* Members that describe the refusing response, for the next failure object. */
+/* Members that describe a response that refuses the handshake, for the next failure object. */
 static ws_strbuf refusal;
 
 void ws_json_refused(const ws_response *r)

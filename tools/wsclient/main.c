@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * wsclient: a WebSocket client for terminals and pipes. The main thread reads input; the loop's
- * thread handles the connection.
+ * wsclient is a WebSocket client for terminals and pipes. The main thread reads input, and the
+ * loop's thread handles the connection.
  */
 
 #include <apr_general.h>
@@ -53,7 +53,7 @@ static void client_say(const char *error)
     ws_output_note(WS_TONE_BAD, "wsclient: input: %s", error);
 }
 
-/* @return WS_EXIT_DONE, or WS_EXIT_IO */
+/* Read input if it is readable, and send it. @return WS_EXIT_DONE, or WS_EXIT_IO */
 static ws_exit client_take_input(int readable)
 {
     const char *error = ws_input_messages();
@@ -117,7 +117,8 @@ static int client_wait_for_something(long until)
     return fds[1].revents != 0;
 }
 
-/* Check for conditions that end the program early. @return WS_EXIT_DONE to continue */
+/* Check whether the program must end early. @return WS_EXIT_DONE: continue; otherwise the exit
+ * status */
 static ws_exit client_must_end(long until)
 {
     if (interrupted) {
@@ -133,7 +134,7 @@ static ws_exit client_must_end(long until)
         return WS_EXIT_CLOSED;
     }
     if (ws_output_error()) {
-        if (ws_output_error() != EPIPE) { /* not if the reader has closed the pipe */
+        if (ws_output_error() != EPIPE) { /* report no error if the reader has closed the pipe */
             ws_output_note(WS_TONE_BAD, "wsclient: output: %s", strerror(ws_output_error()));
         }
         return WS_EXIT_IO;

@@ -16,33 +16,34 @@
 #include "base/parse.h"
 #include "protocol/handshake.h"
 
-/* Longest time of an option, milliseconds. */
+/* Maximum time that an option accepts, milliseconds. */
 #define TIME_MAX 1000000000
 
-/* Largest number of messages. */
+/* Maximum number of messages that an option accepts. */
 #define COUNT_MAX APR_INT64_C(1000000000000000)
 
 /* Maximum number of redirects for --location. */
 #define REDIRECTS 10
 
-/* Largest message that is assembled before output, bytes. Messages are streamed unless an option
- * requires assembling them. */
+/* Maximum size of a message that is assembled before output, bytes. Messages are streamed unless an
+ * option requires assembling them. */
 #define MESSAGE_MAX (256u << 20)
 
-/* Limit on the send queue, bytes. session.c pauses far below it. */
+/* Limit of the send queue, bytes. session.c stops reading input long before this limit. */
 #define SEND_QUEUE (4 << 20)
 
-/* Limit for the closing handshake, milliseconds. It is long because the server may still send data
- * that a slow standard output delays. Without progress, session.c ends the handshake earlier. */
+/* Time limit of the closing handshake, milliseconds. It is long because the server may still send
+ * data, which a slow standard output delays. If no progress is made, session.c ends the handshake
+ * earlier. */
 #define CLOSE_TIMEOUT (3600 * 1000)
 
 /* Longest time without data after our Close frame, milliseconds. */
 #define CLOSE_WAIT 10000
 
-/* Largest body of a refusal that is shown, bytes. */
+/* Maximum size of a refusal's body that is shown, bytes. */
 #define BODY_MAX (64 * 1024)
 
-/* First and longest delay of --reconnect, milliseconds. */
+/* First and maximum delay of --reconnect, milliseconds. */
 #define RECONNECT_FIRST 1000
 #define RECONNECT_MAX 60000
 
@@ -51,7 +52,7 @@ ws_cli ws_options;
 static const char usage[] =
     "Usage: wsclient [OPTION]... URL\n"
     "A WebSocket client. On a terminal, each line that you type is a message. In a pipe, lines of\n"
-    "standard input are sent, and messages of the server go to standard output.\n"
+    "standard input are sent, and messages from the server go to standard output.\n"
     "\n"
     "Messages:\n"
     "  -x, --execute=MESSAGE  send MESSAGE, and do not read standard input unless it is a "
@@ -60,11 +61,11 @@ static const char usage[] =
     "  -b, --binary           send and write bytes unchanged, without lines or message boundaries\n"
     "      --hex              lines are binary messages in hexadecimal\n"
     "  -j, --json             write a JSON object for each event\n"
-    "  -c, --count=N          end after N messages of the server\n"
-    "      --stay             at the end of input, wait until the server closes\n"
+    "  -c, --count=N          end after N messages from the server\n"
+    "      --stay             at the end of input, wait until the server closes the connection\n"
     "  -t, --timeout=SECONDS  end after this time, with exit code 4\n"
     "      --ping=SECONDS     ping a silent server after this time (20); 0 for never\n"
-    "      --close-timeout=SECONDS  how long the server may take to answer our Close (10)\n"
+    "      --close-timeout=SECONDS  time for the server to answer the Close frame (10)\n"
     "Handshake:\n"
     "  -H, --header=LINE      add a header, \"Name: value\"; may be repeated\n"
     "  -o, --origin=ORIGIN    set Origin, as browsers do\n"
@@ -90,7 +91,7 @@ static const char usage[] =
     "  -v, --verbose          show requests, answers with their headers, and bodies of refusals\n"
     "  -f, --frames           show each frame, sent and received\n"
     "      --record=FILE      write a transcript for wshandler-test\n"
-    "  -q, --quiet            show only messages of the server and failures to connect\n"
+    "  -q, --quiet            show only messages from the server and failures to connect\n"
     "      --version          show the version of this program\n"
     "  -h, --help             show this text\n"
     "\n"
@@ -203,7 +204,7 @@ static struct {
     apr_array_header_t *headers, *connect_to, *messages;
 } lists;
 
-/* Count the colons outside brackets. *second is set to the text after the second one. */
+/* Count the colons outside brackets. *second is set to the text after the second colon. */
 static int options_count_colons(const char *text, const char **second)
 {
     int count = 0, inside = 0;
@@ -216,7 +217,7 @@ static int options_count_colons(const char *text, const char **second)
     return count;
 }
 
-/* --resolve HOST:PORT:ADDRESS[,ADDRESS]... becomes an entry of connect_to. */
+/* Convert --resolve HOST:PORT:ADDRESS[,ADDRESS]... to an entry of connect_to. */
 static void options_add_resolve(const char *text)
 {
     apr_pool_t *pool = lists.connect_to->pool;
@@ -354,15 +355,16 @@ static void options_read_option(int c, const char *next)
         break;
     case 's':
         if (!ws_protocols_valid(optarg)) {
-            options_wrong("--protocol: \"%s\" is not a list of different names, with commas",
-                          optarg);
+            options_wrong(
+                "--protocol: \"%s\" is not a comma-separated list of names without duplicates",
+                optarg);
         }
         to->protocols = optarg;
         break;
     case OPT_PROTOCOL_VERSION:
         to->version = !strcmp(optarg, "13") ? 13 : !strcmp(optarg, "8") ? 8 : 0;
         if (!to->version) {
-            options_wrong("--protocol-version: \"%s\" is not 13 or 8", optarg);
+            options_wrong("--protocol-version: \"%s\" is neither 13 nor 8", optarg);
         }
         break;
     case 'z':
@@ -430,7 +432,8 @@ void ws_options_read(int argc, char *argv[], apr_pool_t *pool)
         options_read_option(c, optind < argc ? argv[optind] : NULL);
     }
     if (optind != argc - 1) {
-        options_wrong(optind == argc ? "the URL is missing" : "there is one URL, not \"%s\"",
+        options_wrong(optind == argc ? "the URL is missing"
+                                     : "only one URL is allowed, remove \"%s\"",
                       argv[argc - 1]);
     }
     ws_options.to.url =

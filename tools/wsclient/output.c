@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Writes messages and notes. A slow output pauses the connection, so that memory is bounded. */
+/** Writes messages and notes. If output is slow, the connection is paused, so that memory is
+ *  bounded. */
 
 #include "tools/wsclient/output.h"
 
@@ -20,16 +21,17 @@
 #include "tools/wsclient/options.h"
 #include "tools/wsclient/session.h"
 
-/* Output buffered for the terminal before the connection is paused, bytes. */
+/* Maximum size of the output that is buffered for the terminal, bytes. If more is buffered, the
+ * connection is paused. */
 #define SHOWN_MAX (1 << 20)
 
-/* Output that standard output has not accepted. Used by the loop's thread; after that has ended, by
- * the main thread. */
+/* Output that standard output has not accepted. The loop's thread uses it, and after this thread
+ * has ended, the main thread. */
 static ws_strbuf kept;
 static apr_size_t kept_pos;
 static ws_watch *watch;
-static int is_file;     /* writes do not block */
-static int is_terminal; /* replace control characters */
+static int is_file;     /* 1: standard output is a file, so writes do not block */
+static int is_terminal; /* 1: standard output is a terminal, so replace control characters */
 static char half[4];    /* the first bytes of an incomplete UTF-8 character */
 static apr_size_t half_len;
 static int error; /* atomic: errno of the first failed write */
@@ -59,8 +61,9 @@ static int output_takes_more(void)
     return is_file || poll(&p, 1, 0) > 0;
 }
 
-/* Write without blocking. A pipe that polls as writable accepts PIPE_BUF bytes. O_NONBLOCK is not
- * set, because it would affect other processes that share the pipe. @return bytes written */
+/* Write without blocking. If poll() reports a pipe as writable, it accepts PIPE_BUF bytes.
+ * O_NONBLOCK is not set, because it would affect other processes that share the pipe. @return bytes
+ * written */
 static apr_size_t output_write_some(const char *data, apr_size_t len)
 {
     apr_size_t done = 0;
@@ -70,7 +73,7 @@ static apr_size_t output_write_some(const char *data, apr_size_t len)
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
             __atomic_store_n(&error, errno, __ATOMIC_RELEASE);
             ws_session_wake();
-            return len; /* discard after an error */
+            return len; /* after an error, discard the output */
         }
         done += n > 0 ? (apr_size_t)n : 0;
     }
@@ -104,7 +107,7 @@ static void output_write_all(ws_conn *c, const void *data, apr_size_t len)
     }
     output_keep((const char *)data + done, len - done);
     if (!c) {
-        return; /* ws_output_end() writes the rest */
+        return; /* ws_output_end() will write the rest */
     }
     if (watch) {
         ws_watch_set(c, watch, WS_WRITABLE);
@@ -117,7 +120,8 @@ static void output_write_all(ws_conn *c, const void *data, apr_size_t len)
     }
 }
 
-/* Messages may arrive in pieces, so keep an incomplete character for the next piece. */
+/* Write printable text. Messages may arrive in pieces, so keep an incomplete character for the next
+ * piece. */
 static void output_write_printable(ws_conn *c, const char *data, apr_size_t len)
 {
     char *text = malloc(half_len + len), *out = malloc(WS_PRINTABLE_MAX * (half_len + len) + 1);
@@ -154,7 +158,7 @@ void ws_output_write(ws_conn *c, const void *data, apr_size_t len)
 
 void ws_output_end(void)
 {
-    watch = NULL; /* the watch ended with its connection */
+    watch = NULL; /* the watch has ended together with its connection */
     while (kept_pos < kept.len && !ws_output_error()) {
         struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
         poll(&p, 1, -1);
@@ -207,7 +211,7 @@ char *ws_output_take(void)
     ws_id id;
     pthread_mutex_lock(&lock);
     if (shown.len) {
-        ws_strbuf_add(&shown, "", 1); /* NUL-terminated */
+        ws_strbuf_add(&shown, "", 1); /* add a NUL */
     }
     text = shown.data;
     id = paused;

@@ -20,12 +20,12 @@ typedef enum {
     WS_TONE_BAD
 } ws_tone;
 
-/** Call before connecting. */
+/** Initialize the output. Must be called before connecting. */
 void ws_output_init(void);
 
 /**
- * Write to standard output. Bytes that it does not accept are buffered, and the connection is
- * paused until they are written. Call it in the loop's thread only.
+ * Write to standard output. Bytes that standard output does not accept are buffered, and the
+ * connection is paused until they are written. Only the loop's thread may call this function.
  */
 void ws_output_write(ws_conn *c, const void *data, apr_size_t len);
 
@@ -38,13 +38,13 @@ void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data
 /** Write the remaining buffered bytes.  [main thread, after the connection has ended] */
 void ws_output_end(void);
 
-/** errno of the first failed write, or 0. */
+/** Get the errno of the first failed write, or 0. */
 int ws_output_error(void);
 
 /**
  * Take the terminal's buffer, and resume the connection if the buffer's size had paused it.  [main
  * thread]
- * @return to be freed; NULL: empty
+ * @return the buffer, which the caller frees; NULL: the buffer is empty
  */
 char *ws_output_take(void);
 

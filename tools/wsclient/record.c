@@ -12,15 +12,16 @@
 #include "tools/wshandler-test/transcript.h"
 #include "tools/wsclient/options.h"
 
-/* A message that takes this long may come from a handler's timer, milliseconds. */
+/* If a message arrives after this time or later, a handler's timer may have sent it,
+ * milliseconds. */
 #define PAUSE 100
 
-/* Added to a recorded wait, so that the timer has fired when the transcript continues,
+/* Time that is added to a recorded wait, so that the timer has fired when the transcript continues,
  * milliseconds. */
 #define SLACK 30
 
 static FILE *file;
-/* Start of the session, and the sum of the transcript's waits; milliseconds. */
+/* Time when the session started, and sum of the waits in the transcript; milliseconds. */
 static apr_uint64_t start, waited;
 
 static apr_uint64_t record_now(void)

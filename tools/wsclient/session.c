@@ -19,17 +19,18 @@
 #include "tools/wsclient/output.h"
 #include "tools/wsclient/record.h"
 
-/* Limit on the bytes queued for the loop or not yet acknowledged by it. */
+/* Maximum number of bytes that are queued for the loop or that the loop has not acknowledged
+ * yet. */
 #define IN_FLIGHT_MAX (512 * 1024)
 
-/* Stop reading input while this many bytes are waiting for the socket: a quarter of the send queue,
- * which is also the level at which on_drain is called. */
+/* While this many bytes are waiting for the socket, do not read input. The number is a quarter of
+ * the send queue, which is also the level at which the engine calls on_drain. */
 #define QUEUED_MAX (1024 * 1024)
 
-/* Longest wait for the reply to our last Close frame, milliseconds. */
+/* Maximum time to wait for the reply to the client's last Close frame, milliseconds. */
 #define GOODBYE 1000
 
-/* Overhead counted for each message, bytes. */
+/* Overhead that is counted for each message, bytes. */
 #define OVERHEAD 64
 
 static ws_client *client;
@@ -43,15 +44,15 @@ static ws_id id;
 /* How often to check during the closing handshake, milliseconds. */
 #define CLOSE_CHECK 200
 
-/* Atomic: the server does not reply to our Close frame. */
+/* Atomic; 1: the server has not replied to the client's Close frame. */
 static int stuck;
 
-/* Used by the loop's thread; after that has ended, by the main thread. */
+/* The loop's thread uses these variables, and after this thread has ended, the main thread. */
 static apr_uint64_t received;
-static apr_size_t owed; /* part of in_flight, released when the queue has drained */
+static apr_size_t owed; /* part of in_flight that is released when the queue has drained */
 static int exit_code;
-static apr_time_t ping_sent;      /* 0: none */
-static apr_uint64_t wanted_bytes; /* bytes of the messages counted by --count */
+static apr_time_t ping_sent;      /* time when /ping was sent; 0: no ping is open */
+static apr_uint64_t wanted_bytes; /* size of the messages that --count has counted, bytes */
 
 ws_session_state ws_session_now(void)
 {
@@ -86,7 +87,7 @@ static void session_set_state(ws_session_state s)
 
 /* ---- Receiving ---- */
 
-/* @return whether to output the message */
+/* Count a message for --count. @return whether to output the message */
 static int session_count_message(ws_conn *c, apr_size_t len, int last)
 {
     const ws_cli *o = &ws_options;
@@ -94,14 +95,15 @@ static int session_count_message(ws_conn *c, apr_size_t len, int last)
         return 0;
     }
     received += last != 0;
-    wanted_bytes += ws_options.terminal ? 0 : len + 1; /* never wait for a user's reading */
+    /* On a terminal, do not wait until the user has read the output. */
+    wanted_bytes += ws_options.terminal ? 0 : len + 1;
     if (o->count && received == o->count) {
         ws_close(c, WS_CLOSE_NORMAL, NULL);
     }
     return 1;
 }
 
-/* Output a message, or a piece of one. Short lines use a single write. */
+/* Output a message or a piece of a message. Short lines use a single write. */
 static void session_write_out(ws_conn *c, ws_type type, const char *data, apr_size_t len, int last)
 {
     char line[1024];
@@ -118,7 +120,7 @@ static void session_write_out(ws_conn *c, ws_type type, const char *data, apr_si
     }
 }
 
-/* Receives assembled messages. */
+/* Handle an assembled message. */
 
 static void session_show_hex(ws_conn *c, const char *data, apr_size_t len)
 {
@@ -163,7 +165,7 @@ static void session_on_message(ws_conn *c, ws_type type, const char *data, apr_s
     }
 }
 
-/* Receives streamed messages, in pieces. */
+/* Handle a piece of a message that is streamed. */
 static void session_on_frame(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                              unsigned where)
 {
@@ -180,9 +182,9 @@ int ws_session_stuck(void)
     return __atomic_load_n(&stuck, __ATOMIC_ACQUIRE);
 }
 
-/* Check the closing handshake. After our Close frame, the server may still send data. It has
- * --close-timeout to send the next piece or its Close frame. Time during which standard output
- * blocks is not counted. Pings do not count as progress. */
+/* Check the closing handshake. After the client's Close frame, the server may still send data. Each
+ * piece and the server's Close frame must arrive within --close-timeout after the previous piece.
+ * Time during which standard output blocks is not counted. Pings do not count as progress. */
 static void session_watch_close(ws_conn *c, void *arg)
 {
     static apr_uint64_t before;
@@ -219,7 +221,7 @@ static void session_on_open(ws_conn *c)
 static void session_on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
     (void)c;
-    if (ping_sent && len) { /* other pongs reply to the engine's pings */
+    if (ping_sent && len) { /* other pongs are replies to the engine's pings */
         ws_output_note(WS_TONE_NOTE, "pong %.*s: %.1f ms", (int)len, data,
                        (double)(apr_time_now() - ping_sent) / 1000);
         ping_sent = 0;
@@ -241,7 +243,7 @@ static void session_on_drain(ws_conn *c)
     owed = 0;
 }
 
-/* Connections closed by the user are not retried. */
+/* Whether the client will connect again. It does not if the user has closed the connection. */
 static int session_will_reconnect(const ws_conn *c)
 {
     return ws_options.to.reconnect && c->closed_by != WS_CLOSED_BY_CLIENT;
@@ -249,7 +251,8 @@ static int session_will_reconnect(const ws_conn *c)
 
 static void session_on_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
-    /* If the peer's Close frame has arrived, so has all data; otherwise some may be missing. */
+    /* If the peer's Close frame has arrived, all data has arrived. Otherwise some data may be
+     * missing. */
     int whole = c->discard_input, closed_by_server = c->closed_by == WS_CLOSED_BY_SERVER;
     int normal =
         code == WS_CLOSE_NORMAL || code == WS_CLOSE_GOING_AWAY || code == WS_CLOSE_NO_STATUS;
@@ -326,7 +329,8 @@ static void session_show_body(const ws_response *r)
 
 static void session_on_response(void *data, const ws_response *r)
 {
-    static int interim; /* the previous response was interim, so the request has been shown */
+    /* 1: the previous response was an interim response, so the request has been shown. */
+    static int interim;
     (void)data;
     if (r->status >= 300) {
         ws_json_refused(r);

@@ -19,13 +19,14 @@
 
 #define PROMPT "> "
 
-/* Lines kept in the history. */
+/* Number of lines in the history. */
 #define HISTORY 1000
 
 static int started, over;
 static char history_file[PATH_MAX];
 
-/* Use $XDG_STATE_HOME/wsclient/history, by default below ~/.local/state. Creates the folders. */
+/* Set the path of the history file to $XDG_STATE_HOME/wsclient/history, which is below
+ * ~/.local/state by default, and create the folders. */
 static void terminal_find_history(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -58,14 +59,14 @@ static void terminal_on_line(char *line)
         ws_output_note(WS_TONE_BAD, "%s", error);
     }
     free(line);
-    /* after a signal, libedit reads whole lines; this restores the prompt and reading by key */
+    /* after a signal, libedit reads whole lines, so restore the prompt and reading by key */
     rl_callback_handler_install(PROMPT, terminal_on_line);
 }
 
 void ws_terminal_start(void)
 {
     static char name[] = "wsclient";
-    /* Messages are UTF-8: use a UTF-8 locale even if the environment has none. */
+    /* Messages are UTF-8, so use a UTF-8 locale even if the environment does not set one. */
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8")) {
         setlocale(LC_CTYPE, "C.UTF-8");
     }
@@ -114,6 +115,6 @@ void ws_terminal_end(void)
     fputs("\r\33[K", stdout);
     fflush(stdout);
     if (*history_file && write_history(history_file) == 0) {
-        chmod(history_file, 0600); /* messages may be confidential */
+        chmod(history_file, 0600); /* restrict access, because messages may be confidential */
     }
 }

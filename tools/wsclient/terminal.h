@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Line editing with a history. Use it in the main thread only. */
+/** Edits lines, with a history. Only the main thread may use these functions. */
 
 #ifndef WS_TOOLS_TERMINAL_H
 #define WS_TOOLS_TERMINAL_H

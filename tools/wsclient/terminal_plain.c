@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The prompt in a build without libedit: the terminal itself edits the line, and there is no
- * history. Text that arrives while the user types is shown above a new prompt, and the terminal
- * keeps what has been typed.
+ * Implements the prompt in a build without libedit. The terminal itself edits the line, and no
+ * history is available. Text that arrives while the user types is shown above a new prompt, and the
+ * terminal keeps what has been typed.
  */
 
 #include "tools/wsclient/terminal.h"
@@ -18,7 +18,8 @@
 #define PROMPT "> "
 
 static int started, over;
-/* A terminal in its usual mode passes lines of at most 4,096 bytes, the newline included. */
+/* The line that is being read. A terminal in its usual mode passes lines of at most 4,096 bytes,
+ * including the newline. */
 static char line[4096 + 1];
 static size_t line_len;
 

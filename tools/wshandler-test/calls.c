@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Copies the handler's table, with callbacks that record each call before they pass it on. The
- *  callbacks may run on several threads. */
+/** Copies the handler's table. The callbacks in the copy record each call before they call the
+ *  handler. The callbacks may run on several threads. */
 
 #include "tools/wshandler-test/calls.h"
 
@@ -15,7 +15,7 @@ typedef struct call {
     ws_happening *what;
 } call;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the fields below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the variables below */
 static call *first, **last = &first;
 static ws_test_client *opening;
 

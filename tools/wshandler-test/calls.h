@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Records calls to a handler that its clients cannot observe: on_state and on_closing. */
+/** Records those calls to a handler that its clients cannot observe, which are on_state and
+ *  on_closing. */
 
 #ifndef WS_TOOLS_CALLS_H
 #define WS_TOOLS_CALLS_H
@@ -8,15 +9,15 @@
 #include "include/mod_websocket.h"
 #include "tools/wshandler-test/client.h"
 
-/** @return a copy of the handler's table that records each call, and then calls h. Valid until the
- *  next call to this function */
+/** Copy a handler's table. @return a table whose callbacks record each call and then call h; valid
+ *  until the next call to this function */
 const ws_handler *ws_calls_record(const ws_handler *h);
 
 /** Set the client that the next opened connection belongs to. */
 void ws_calls_of_next(ws_test_client *p);
 
-/** Take the oldest call: WS_SAY_STATE with the new state as code, or WS_SAY_CLOSING.
- *  @return to be freed; NULL: none */
+/** Take the oldest call, which is WS_SAY_STATE with the new state as code, or WS_SAY_CLOSING.
+ *  @return the call, which the caller frees; NULL: no call has been recorded */
 ws_happening *ws_calls_take(const ws_test_client *p);
 
 /** Discard all recorded calls. */

@@ -82,8 +82,8 @@ void ws_test_client_free(ws_test_client *p)
 
 static void client_send_frame(ws_test_client *p, unsigned first, const void *data, apr_size_t len)
 {
-    /* A fixed key makes runs repeatable. It has no zero bytes, so that missing unmasking is
-     * detected. */
+    /* Use a fixed masking key, which makes runs repeatable. It has no zero bytes, so that the test
+     * detects missing unmasking. */
     static const unsigned char mask[4] = {0x37, 0xfa, 0x21, 0x3d};
     unsigned char head[WS_HEADER_MAX] = {0};
     apr_size_t at;
@@ -116,7 +116,7 @@ static void client_send_close(ws_test_client *p, int code, const char *reason, a
     unsigned char payload[WS_CONTROL_MAX];
     p->close_code = code;
     if (p->version == 75) {
-        shutdown(p->fd, SHUT_WR); /* TCP cannot end the stream in any other way */
+        shutdown(p->fd, SHUT_WR); /* as in TCP, this is the only way to end the stream */
         return;
     }
     len = ws_close_build(payload, code, reason, len);
@@ -158,7 +158,7 @@ static int client_write_some(ws_test_client *p)
         ssize_t n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno != EAGAIN && errno != EINTR) {
-                p->out.len = 0; /* the read will report the error */
+                p->out.len = 0; /* drop the output; the next read will report the error */
             }
             break;
         }

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A client of a transcript: the other end of a connection's socket. The functions do not block. */
+/** Defines a client of a transcript, which has the other end of a connection's socket. The
+ *  functions do not block. */
 
 #ifndef WS_TOOLS_ACTOR_H
 #define WS_TOOLS_ACTOR_H
@@ -15,7 +16,7 @@
 typedef struct ws_happening ws_happening;
 struct ws_happening {
     ws_happening *next;
-    ws_say say; /**< text to pong, or WS_SAY_BREAK */
+    ws_say say; /**< kind of event: text to pong, or WS_SAY_BREAK */
     int code;
     apr_size_t len;
     char data[];
@@ -23,26 +24,27 @@ struct ws_happening {
 
 typedef struct ws_test_client {
     const char *name;
-    int fd;     /**< -1: not connected */
-    ws_id conn; /**< id of the connection; 0: not open yet */
+    int fd;     /**< the client's end of the socket pair; -1: not connected */
+    ws_id conn; /**< id of the connection; 0: the connection is not open yet */
     int version;
-    int mute;   /**< does not reply to pings */
-    int paused; /**< is not reading */
-    int lost;   /**< an expectation timed out: do not wait again */
+    int mute;   /**< 1: the client does not reply to pings */
+    int paused; /**< 1: the client is not reading */
+    int lost;   /**< 1: an expectation has timed out, so do not wait again */
 
     int status; /**< status of the handshake's response */
     const char *protocol;
-    apr_table_t *answer; /**< its headers */
+    apr_table_t *answer; /**< headers of the response */
 
     ws_parser parser;
     ws_hixie hixie;
     ws_strbuf in, out, message;
     ws_happening *first, **last;
-    int close_code;          /**< close code that was sent; 0: none */
-    unsigned close_told : 1; /**< the server's Close frame has arrived */
+    int close_code;          /**< code of the Close frame that the client has sent; 0: none */
+    unsigned close_told : 1; /**< 1: the server's Close frame has arrived */
 } ws_test_client;
 
-/** Start with the connected non-blocking socket fd. The caller has set status and answer. */
+/** Start a client on the connected non-blocking socket fd. The caller must have set status and
+ *  answer. */
 void ws_test_client_open(ws_test_client *p, int fd);
 void ws_test_client_free(ws_test_client *p);
 
@@ -52,7 +54,7 @@ void ws_test_client_say(ws_test_client *p, const ws_step *s);
 /** Write and read without blocking. @return whether there was progress */
 int ws_test_client_move(ws_test_client *p);
 
-/** Take the oldest event. @return to be freed; NULL: none */
+/** Take the oldest event. @return the event, which the caller frees; NULL: no event has arrived */
 ws_happening *ws_test_client_take(ws_test_client *p);
 
 #endif

@@ -24,7 +24,7 @@ const char *ap_get_server_banner(void)
     return "wshandler-test";
 }
 
-/* Paths are relative to the working directory, since there is no ServerRoot. */
+/* Resolve a path. It is relative to the working directory, since the test has no ServerRoot. */
 char *ap_server_root_relative(apr_pool_t *pool, const char *path)
 {
     return apr_pstrdup(pool, path);
@@ -36,8 +36,8 @@ char *ap_make_dirstr_parent(apr_pool_t *pool, const char *path)
     return apr_pstrmemdup(pool, path, slash ? (apr_size_t)(slash + 1 - path) : 0);
 }
 
-/* Like httpd, omit credentials, and the header Proxy: it would become HTTP_PROXY, which configures
- * some programs. */
+/* Add the variable of a header. Like httpd, omit credentials and the header Proxy, which would
+ * become HTTP_PROXY and so configure some programs. */
 static int environment_add_header(void *request, const char *name, const char *value)
 {
     static const char *const secret[] = {"Authorization", "Proxy-Authorization", "Proxy"};

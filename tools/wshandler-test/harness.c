@@ -34,7 +34,7 @@
 #include "httpd/ssl_proxy.h"
 #include "protocol/handshake.h"
 
-/* Minimum of the time limit for a callback, milliseconds. */
+/* Minimum time limit for a callback, milliseconds. */
 #define CALLBACK_MIN 2000
 
 int ws_harness_patience = 10000;
@@ -42,7 +42,7 @@ ws_log_level ws_harness_log_level = WS_LOG_WARNING;
 
 struct ws_harness {
     apr_pool_t *pool;
-    core_dir_config core; /* all zero */
+    core_dir_config core; /* all members are zero */
     void *per_dir_config[1];
     ws_handler_line *reg;
     ws_location *location;
@@ -83,7 +83,7 @@ const char *ws_harness_configure(ws_harness **stage, const char *handler, int ar
     s->server->process->pool = s->server->process->pconf = pool;
     s->server->server_hostname = "localhost";
     s->server->port = 80;
-    s->server->log.level = APLOG_TRACE8; /* ws_harness_log_level filters */
+    s->server->log.level = APLOG_TRACE8; /* ws_harness_log_level filters the lines */
     s->per_dir_config[AP_CORE_MODULE_INDEX] = &s->core;
     cmd.server = s->server;
     args[0] = (char *)handler;
@@ -200,7 +200,7 @@ void ws_harness_stop(ws_harness *s)
     current = NULL;
 }
 
-/* Called by httpd/request_api.c. */
+/* The functions below are called by httpd/request_api.c. */
 
 ws_engine *ws_child_engine(void)
 {
@@ -221,7 +221,7 @@ SSL_CTX *ws_ssl_proxy_context(request_rec *r)
 
 /* ---- The handshake ---- */
 
-/* A request_rec with the fields that every request has; the others are zero. */
+/* Create a request_rec with the fields that every request has. All other fields are zero. */
 static request_rec *harness_make_request(ws_harness *s, const ws_step *step, apr_pool_t *pool)
 {
     request_rec *r = apr_pcalloc(pool, sizeof(*r));
@@ -272,7 +272,7 @@ static request_rec *harness_make_request(ws_harness *s, const ws_step *step, apr
     return r;
 }
 
-/* The client's first subprotocol that the handler's protocol= lists. */
+/* Get the client's first subprotocol that the handler's protocol= lists. */
 static const char *harness_agree(const ws_harness *s, request_rec *r)
 {
     const char *list = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"), *token,
@@ -353,14 +353,14 @@ void ws_harness_connect(ws_harness *s, ws_test_client *p, const ws_step *connect
 typedef struct barrier {
     pthread_mutex_t lock;
     pthread_cond_t passed;
-    unsigned left; /* number of loops and threads that have not reached it yet */
+    unsigned left; /* number of loops and threads that have not reached the barrier yet */
 } barrier;
 
 typedef struct visit {
     ws_task task;
     barrier *b;
-    int next; /* milliseconds to the next timer; -1: none */
-    int due;  /* timers have expired and will run at the end of the tick */
+    int next; /* milliseconds until the next timer; -1: none */
+    int due;  /* 1: timers have expired and will run at the end of the tick */
 } visit;
 
 static barrier barrier_all = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
@@ -380,8 +380,8 @@ static void harness_pass(barrier *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Time limit for a callback, milliseconds: that for messages, but at least CALLBACK_MIN, since the
- * machine may be slow. */
+/* Get the time limit for a callback, milliseconds. It is the same as for messages, but at least
+ * CALLBACK_MIN, since the machine may be slow. */
 static int harness_callback_patience(void)
 {
     return ws_harness_patience > CALLBACK_MIN ? ws_harness_patience : CALLBACK_MIN;
@@ -421,8 +421,8 @@ static int harness_any_due(const ws_timer_wheel *w, apr_uint32_t now)
     return 0;
 }
 
-/* A connection's callbacks run in order, so the earlier ones have returned when this one is
- * called. */
+/* Reach the barrier. A connection's callbacks run in order, so the earlier callbacks have returned
+ * when this one is called. */
 static void harness_on_turn(ws_loop *loop, ws_task *task)
 {
     visit *v = (visit *)task;
@@ -457,7 +457,8 @@ static int harness_move_all(const apr_array_header_t *actors)
     return moved;
 }
 
-/* A message from one connection's callback to another connection takes a few turns. */
+/* Number of turns without progress after which nothing is in progress. A message from a
+ * connection's callback to another connection takes a few turns. */
 #define QUIET_TURNS 4
 
 static void harness_settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
@@ -487,7 +488,8 @@ void ws_harness_pass(ws_harness *s, const apr_array_header_t *actors, apr_uint32
         }
         left -= step < left ? step : left;
         ws_clock_advance(step);
-        harness_one_turn(s, &v); /* the loop only reads the clock when it runs */
+        /* A turn is needed, because the loop reads the clock only when it runs. */
+        harness_one_turn(s, &v);
         harness_settle(s, actors, &v);
     }
 }

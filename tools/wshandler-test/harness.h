@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Runs a handler: loads, configures and starts it as the module does, on an engine whose clock is
- * stopped. Only one handler can run at a time.
+ * Loads, configures and starts a handler as the module does, and runs it on an engine whose clock
+ * is stopped. Only one handler can run at a time.
  */
 
 #ifndef WS_TOOLS_STAGE_H
@@ -15,7 +15,8 @@ typedef struct ws_harness ws_harness;
 
 /**
  * Load a handler and pass its keys to configure.
- * @return NULL, or the error: configure's text, or the reason why the handler cannot be loaded
+ * @return NULL, or the error, which is the text from configure or the reason why the handler cannot
+ *         be loaded
  */
 const char *ws_harness_configure(ws_harness **stage, const char *handler, int argc,
                                  char *const argv[], apr_pool_t *pool);
@@ -23,27 +24,27 @@ const char *ws_harness_configure(ws_harness **stage, const char *handler, int ar
 /** Apply a setting, in the syntax of its directive. @return NULL, or an error text */
 const char *ws_harness_set(ws_harness *stage, const char *directive, const char *value);
 
-/** Create the engine, and call the handler's start. @return start's result */
+/** Create the engine, and call the handler's start function. @return the result of start */
 apr_status_t ws_harness_start(ws_harness *stage);
 
 /**
- * Process a handshake: call on_request, set p->status and p->answer, and for 101 connect the
- * client.
+ * Process a handshake: call on_request, and set p->status and p->answer. If the status is 101,
+ * connect the client.
  */
 void ws_harness_connect(ws_harness *stage, ws_test_client *p, const ws_step *connect);
 
 /**
- * Wait until nothing is in progress: the clients' data has been read, callbacks have returned,
- * including those of WS_BLOCKING handlers, and their output has arrived. The handler's own threads
- * are not included.
- * @param actors  ws_test_client *
+ * Wait until nothing is in progress. By then, the handler has read the clients' data, its callbacks
+ * have returned, also those of WS_BLOCKING handlers, and their output has arrived. The handler's
+ * own threads may still be running.
+ * @param actors  the clients, ws_test_client *
  */
 void ws_harness_settle(ws_harness *stage, const apr_array_header_t *actors);
 
-/** Advance the clock, timer by timer. */
+/** Advance the clock by ms milliseconds, from one timer to the next. */
 void ws_harness_pass(ws_harness *stage, const apr_array_header_t *actors, apr_uint32_t ms);
 
-/** Close the connections, and call the handler's stop. */
+/** Close the connections, and call the handler's stop function. */
 void ws_harness_stop(ws_harness *stage);
 
 /** End the program with TAP's "Bail out!", because it cannot continue. */

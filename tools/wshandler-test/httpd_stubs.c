@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Replaces httpd for handlers and httpd/plugins.c: the log, and an empty set of providers. */
+/** Replaces the parts of httpd that handlers and httpd/plugins.c need, which are the log and an
+ *  empty set of providers. */
 
 #pragma GCC visibility push(default)
 #include <httpd.h>
@@ -19,10 +20,11 @@
 
 #pragma GCC visibility push(default)
 
-/* Its address locates the module's directory, for handlers without a path. */
+/* The address of this variable locates the module's directory, where handlers without a path are
+ * looked up. */
 module AP_MODULE_DECLARE_DATA websocket_module;
 
-/* Used by the log macros. At its level, all lines are passed to the functions below. */
+/* The log macros use this server. Its level passes all lines to the functions below. */
 server_rec *ap_server_conf;
 
 static void httpd_stubs_show(int level, apr_status_t status, const char *format, va_list args)
@@ -41,7 +43,8 @@ static void httpd_stubs_show(int level, apr_status_t status, const char *format,
     ws_print_line(stdout, "# log: %s%s%s", reason, status ? ": " : "", text);
 }
 
-/* httpd's log functions, which differ in the type of the object that a line is about. */
+/* Define one of httpd's log functions. They differ in the type of the object to which a line
+ * refers. */
 #define LOG_FUNCTION(NAME, TYPE)                                                                   \
     void NAME(const char *file, int line, int module_index, int level, apr_status_t status,        \
               TYPE about, const char *format, ...)                                                 \

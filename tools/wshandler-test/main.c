@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** wshandler-test: plays transcripts to a handler, without httpd. Reports in TAP. */
+/** wshandler-test plays transcripts to a handler, without httpd, and reports in TAP. */
 
 #include <apr_general.h>
 #include <apr_getopt.h>
@@ -14,7 +14,7 @@
 #include "tools/wshandler-test/play.h"
 #include "tools/wshandler-test/harness.h"
 
-/* Exit status. */
+/* Values of the exit status. */
 enum { PASSED, FAILED, NOT_PLAYED };
 
 static const char usage[] =
@@ -22,7 +22,7 @@ static const char usage[] =
     "Runs a WebSocket handler with transcripts of its exchange with clients, without httpd.\n"
     "\n"
     "  -v, --verbose           show the module's and the handler's log (-vv: every frame's event)\n"
-    "  -n, --check             read the transcripts, and play nothing\n"
+    "  -n, --check             check the syntax of the transcripts, but do not play them\n"
     "  -p, --patience=SECONDS  time limit for a message or a callback (10)\n"
     "      --version           show the version of this program\n"
     "  -h, --help              show this text\n"

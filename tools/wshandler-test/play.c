@@ -15,7 +15,7 @@
 #include "tools/wshandler-test/calls.h"
 #include "tools/wshandler-test/harness.h"
 
-/* Longest part of a message in the report, bytes. */
+/* Maximum size of the part of a message that the report shows, bytes. */
 #define SHOWN 160
 
 typedef struct play {
@@ -23,7 +23,7 @@ typedef struct play {
     ws_checks *checks;
     ws_harness *stage;
     apr_pool_t *pool;
-    apr_array_header_t *actors; /* ws_test_client * */
+    apr_array_header_t *actors; /* the clients, ws_test_client * */
 } play;
 
 /* ---- The report ---- */
@@ -123,8 +123,8 @@ static long play_now_ms(void)
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Get the next event of a client. Waits even if nothing is in progress, since the handler may have
- * its own threads. */
+/* Get the next event of a client. This waits even if nothing is in progress, since the handler may
+ * have its own threads. */
 static ws_happening *play_next_event(play *p, ws_test_client *peer, int patience)
 {
     long until = play_now_ms() + (peer->lost ? 0 : patience);
@@ -237,7 +237,7 @@ static void play_check_silence(play *p, ws_test_client *peer, const ws_step *s)
 static void play_connect_peer(play *p, const ws_step *s, const ws_step *next)
 {
     ws_test_client *peer = play_find(p, s->name);
-    if (peer) { /* the name can be reused */
+    if (peer) { /* end the previous client, so that its name can be used again */
         play_settle(p);
         play_check_silence(p, peer, s);
     }
@@ -327,7 +327,7 @@ static const char *play_set_up(play *p)
     return NULL;
 }
 
-/* Check a first step that expects configure or start to fail. @return whether there is one */
+/* Check the first step if it expects configure or start to fail. @return whether it does */
 static int play_check_beginning(play *p, ws_step_kind kind, const char *got)
 {
     const ws_step *s = (const ws_step *)p->t->steps->elts;

@@ -7,15 +7,15 @@
 
 #include "tools/wshandler-test/transcript.h"
 
-/** Counts of checks in all transcripts. */
+/** The numbers of checks in all transcripts. */
 typedef struct ws_checks {
     int run, failed;
 } ws_checks;
 
 /**
  * Load the handler, play the transcript, and print a TAP line for each expectation.
- * @param keys  char *: key=value, added before the transcript's
- * @return NULL, or why it could not be played
+ * @param keys  char *, key=value; keys that precede those of the transcript
+ * @return NULL, or the reason why the transcript could not be played
  */
 const char *ws_play(ws_checks *checks, const ws_transcript *t, const char *handler,
                     const apr_array_header_t *keys, apr_pool_t *pool);

@@ -12,10 +12,11 @@
 
 #include "base/parse.h"
 
-/* Longest wait, milliseconds: the test clock's range. */
+/* Maximum wait, milliseconds. This is the range of the test clock. */
 #define WAIT_MAX APR_INT32_MAX
 
-/* Largest data of one message, bytes. More is probably a mistake, such as "x" * 1000000000. */
+/* Maximum size of a message, bytes. A larger message is probably a mistake, such as "x" *
+ * 1000000000. */
 #define DATA_MAX (64 << 20)
 
 typedef struct reader {
@@ -24,7 +25,7 @@ typedef struct reader {
     const char *line; /* the unread rest of the current line */
     unsigned number;
     const char *error;
-    ws_step *connect; /* the connect or status step that indented lines belong to */
+    ws_step *connect; /* the connect or status step to which indented lines belong */
 } reader;
 
 __attribute__((format(printf, 2, 3))) static int transcript_wrong(reader *r, const char *format,
@@ -47,7 +48,7 @@ static void transcript_skip_blanks(reader *r)
     r->line += strspn(r->line, " \t");
 }
 
-/* Read the next word; "" at the end of the line. */
+/* Read the next word. At the end of the line, it is "". */
 static const char *transcript_word(reader *r)
 {
     const char *w;
@@ -57,7 +58,7 @@ static const char *transcript_word(reader *r)
     return apr_pstrmemdup(r->pool, w, (apr_size_t)(r->line - w));
 }
 
-/* Read the next word if it is w. @return whether it was */
+/* Read the next word if it is w. @return whether it is w */
 static int transcript_next_is(reader *r, const char *w)
 {
     size_t len = strlen(w);
@@ -150,7 +151,7 @@ static int transcript_hexadecimal(reader *r, ws_step *s)
     return 1;
 }
 
-/* Parse a repetition: "ab" * 1000 */
+/* Parse a repetition, such as "ab" * 1000. */
 static int transcript_repeated(reader *r, ws_step *s)
 {
     int times;
@@ -283,7 +284,7 @@ static int transcript_say(reader *r, ws_step *s)
         const char *word;
         ws_say say;
         int (*read)(reader *r, ws_step *s);
-        unsigned kinds; /* bits of ws_step_kind */
+        unsigned kinds; /* set of ws_step_kind, as bits */
     } table[] = {
         {"text", WS_SAY_TEXT, transcript_message, 1 << WS_STEP_SEND | 1 << WS_STEP_EXPECT},
         {"binary", WS_SAY_BINARY, transcript_message, 1 << WS_STEP_SEND | 1 << WS_STEP_EXPECT},
@@ -359,7 +360,8 @@ static int transcript_version(reader *r, int *version)
     return 1;
 }
 
-/* Parse an indented line: a header if it has a colon, else a property of the client. */
+/* Parse an indented line. It is a header if it has a colon. Otherwise it is a property of the
+ * client. */
 static int transcript_about_client(reader *r)
 {
     ws_step *s = r->connect;
