@@ -72,7 +72,7 @@ static socklen_t addresses_source_of(const ws_connector *t, int family,
                                                                                        : 0;
 }
 
-/* @return 0, or -1 with errno set */
+/* Bind the socket to the local address, if the options set one. @return 0, or -1 with errno set */
 static int addresses_bind_source(const ws_connector *t, int fd, int family)
 {
     struct sockaddr_storage source;

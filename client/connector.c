@@ -74,7 +74,8 @@ static void connector_found(void *arg, ws_found *f)
     }
 }
 
-/* @return 0, or -1: the attempt has failed */
+/* Use the unix socket of the options as the only address. @return 0, or -1: the attempt has
+ * failed */
 static int connector_use_unix_socket(ws_connector *t)
 {
     struct sockaddr_un *name;
@@ -236,7 +237,7 @@ static void connector_release(ws_handle *h)
     }
 }
 
-/* @return NULL, or an error text for the options that begins with the stage */
+/* Check the options. @return NULL, or an error text that begins with the stage */
 static const char *connector_check_options(ws_connector *t)
 {
     const ws_connect_options *o = &t->o;

@@ -147,7 +147,7 @@ static void *lookup_run(void *arg)
     return NULL;
 }
 
-/* @return 0, or -1 */
+/* Start a thread for a lane. @return 0, or -1 */
 static int lookup_start_thread(lane *lane)
 {
     pthread_attr_t attr;
@@ -274,7 +274,7 @@ static void lookup_run_query(job *j)
     free(found);
 }
 
-/* Called with the lock held. */
+/* Start a query of a question if it has not been started. Called with the lock held. */
 static void lookup_ask(question *q, unsigned which)
 {
     if (q->asked & BIT(which)) {
@@ -296,7 +296,7 @@ static void lookup_split_up(question *q)
     }
 }
 
-/* Called with the lock held. @return NULL: out of memory */
+/* Create a question for a name. Called with the lock held. @return NULL: out of memory */
 static question *lookup_new_question(const char *host, unsigned port)
 {
     static const int families[QUERIES] = {AF_UNSPEC, AF_INET, AF_INET6};

@@ -127,7 +127,8 @@ static void tls_log_key(const SSL *ssl, const char *line)
     }
 }
 
-/* Called with the lock held. */
+/* Make a context append its secrets to a file. Called with the lock held. @return 0; -1: error is
+ * set */
 static int tls_log_keys(SSL_CTX *context, const char *file, char *error)
 {
     int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -187,7 +188,7 @@ static void tls_keep(char *stamp, SSL_CTX *context)
     all = k;
     for (link = &all; *link; link = &(*link)->next) {
         if (++count == KEPT_MAX && (*link)->next) {
-            kept *oldest = (*link)->next; /* this is the last one in the list */
+            kept *oldest = (*link)->next; /* the last context in the list */
             (*link)->next = NULL;
             SSL_CTX_free(oldest->context);
             free(oldest->stamp);

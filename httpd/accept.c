@@ -56,7 +56,7 @@ static int accept_other_has_fewer(void)
     return 0;
 }
 
-/* @return whether to leave the connection to other children */
+/* Wait for another child to accept. @return whether to leave the connection to other children */
 static int accept_leaves(accept_listener *l)
 {
     struct pollfd p = {.events = POLLIN};

@@ -245,8 +245,8 @@ static const char *access_file(request_rec *r)
     return NULL;
 }
 
-/* @return the file to which the path is mapped if a <Directory> or .htaccess file restricts access
- *         to this file; otherwise NULL */
+/* Map the section's path to a file. @return the file if a <Directory> or .htaccess file restricts
+ * access to it; otherwise NULL */
 static const char *access_restricted_file(apr_pool_t *p, const opening *o)
 {
     request_rec *r = access_probe(p, o->server, o->path);
@@ -286,7 +286,8 @@ static void access_warn(apr_pool_t *p, const opening *o)
     }
 }
 
-/* @return 0 if the section allows publishing and nothing restricts it */
+/* Check that a section does not allow unrestricted publishing. @return 0 if it does, and the error
+ * has been logged */
 static int access_check_publish(apr_pool_t *p, const opening *o)
 {
     const ws_dir_config *d = access_location(p, o, "");
@@ -305,7 +306,8 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
     return 0;
 }
 
-/* @return 0 if the section serves the control API and nothing restricts it */
+/* Check that a section does not serve an unrestricted control API. @return 0 if it does, and the
+ * error has been logged */
 static int access_check_control(apr_pool_t *p, const opening *o)
 {
     const apr_int64_t all = AP_METHOD_BIT << M_GET | AP_METHOD_BIT << M_POST
@@ -335,7 +337,7 @@ static int access_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
         if (!access_check_publish(ptemp, o) || !access_check_control(ptemp, o)) {
             status = HTTP_INTERNAL_SERVER_ERROR;
         }
-        if (testing) { /* otherwise parent_init warns, after the log is open */
+        if (testing) { /* otherwise ws_access_parent_init() warns, after the log has been opened */
             access_warn(ptemp, o);
         }
     }

@@ -199,7 +199,7 @@ static int bus_send_now(unsigned slot, const outbox *b, const packet_ref *p)
     return ws_ipc_send(slot, b->process, WS_IPC_PACKETS, &iov, 1, p->fd, 0);
 }
 
-/* @return 0, or -1 if the child missed the packet */
+/* Send a packet to a child, or queue it. @return 0; -1: the child misses the packet */
 static int bus_hand_over(unsigned slot, packet_ref *p)
 {
     outbox *b = &local.boxes[slot];
@@ -266,7 +266,8 @@ static void bus_tell_missed(unsigned slot, outbox *b)
     }
 }
 
-/* @return 0, or the errno of the first packet that could not be sent */
+/* Send the queued packets of a child until its socket is full. @return 0, or the errno of the first
+ * packet that could not be sent */
 static int bus_empty(unsigned slot)
 {
     outbox *b = &local.boxes[slot];
@@ -400,7 +401,7 @@ static ws_status bus_publish(ws_bus *b, const ws_packet *p, apr_uint32_t *reache
     return s;
 }
 
-/* @return the slot of a process, or -1 if the process has ended */
+/* Get the slot of a process. @return the slot; -1: the process has ended */
 static int bus_slot_of(apr_uint32_t process)
 {
     for (unsigned i = 0; i < ws_ipc_count(); i++) {

@@ -68,7 +68,7 @@ static int lines_fields(const cJSON *o, ws_publication *how)
     return 1;
 }
 
-/* @return NULL, or the error */
+/* Create a message from the object of a line. @return NULL, or the error */
 static const char *lines_message(const cJSON *o, const char *channel, const ws_publication *how,
                                  ws_message **m)
 {
@@ -100,7 +100,8 @@ static const char *lines_message(const cJSON *o, const char *channel, const ws_p
     return s < 0 ? ws_channel_problem(s) : NULL;
 }
 
-/* @return NULL, or the error */
+/* Parse a line. fallback: the channel for a line that names none, or NULL. @return NULL, or the
+ * error */
 static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
                               const char *fallback, line *l)
 {
@@ -137,7 +138,7 @@ static void lines_release(const apr_array_header_t *lines)
     }
 }
 
-/* @return NULL; or the error, after freeing all messages */
+/* Parse all lines. @return NULL; or the error, after freeing all messages */
 static const char *lines_read(request_rec *r, const char *data, apr_size_t len,
                               const char *fallback, apr_array_header_t *lines)
 {

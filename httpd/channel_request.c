@@ -57,7 +57,7 @@ apr_array_header_t *ws_channel_names_split(request_rec *r, const apr_array_heade
     return all;
 }
 
-/* @return NULL, or the error for the channels of a subscriber */
+/* Check the channel names of a subscriber. @return NULL, or the error */
 const char *ws_channel_subscribe_problem(request_rec *r, const apr_array_header_t *names)
 {
     const ws_settings *settings = ws_settings_of(r);

@@ -76,7 +76,7 @@ ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws
     return p;
 }
 
-/* The caller holds the lock. */
+/* Begin the report on a channel, with the members that name it. The caller holds the lock. */
 static ws_strbuf *wait_name(ws_channel_wait *w, const ws_channel_part *p)
 {
     const char *channel = p->channel;
@@ -113,7 +113,7 @@ void ws_channel_part_end(ws_channel_part *p)
     wait_unref(w);
 }
 
-/* The caller holds the lock. */
+/* Report a failure. The caller holds the lock. */
 static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
     ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? WS_UNCERTAIN_TEXT : LATER);

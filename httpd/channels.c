@@ -35,8 +35,8 @@ APLOG_USE_MODULE(websocket);
 
 static apr_uint64_t *number; /* the number of this httpd, which is secret and kept across reloads */
 static ws_channels *channels;
-static const ws_remote_bus *remote;                /* or NULL */
-static const ws_application_provider *application; /* or NULL */
+static const ws_remote_bus *remote;                /* bus to other machines, or NULL */
+static const ws_application_provider *application; /* provider of the application, or NULL */
 
 const char *ws_httpd_channels_set(cmd_parms *cmd, void *config, const char *arg)
 {

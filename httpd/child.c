@@ -156,7 +156,7 @@ static int child_wait_unless_terminated(ws_engine *e, apr_time_t until)
     return 1;
 }
 
-/* @return the end of the drain */
+/* Start the drain if it has not started yet. @return the end of the drain */
 static apr_time_t child_start_drain(ws_engine *e)
 {
     static int told;
@@ -169,7 +169,7 @@ static apr_time_t child_start_drain(ws_engine *e)
     return child_set_once(&drain_end, drain_timeout);
 }
 
-/* @return when to stop waiting for the clients' Close frames */
+/* Close all connections. @return the time when to stop waiting for the clients' Close frames */
 static apr_time_t child_close_all(ws_engine *e)
 {
     static int said;

@@ -22,7 +22,7 @@ typedef struct ws_handler_line {
     ws_location location;
     apr_array_header_t *protocols; /**< subprotocols, const char *; NULL: default handler */
     const char *file;              /**< the shared object, or NULL for a provider */
-    const char *base;              /**< as returned by ws_section_base() */
+    const char *base;              /**< path of the section, from ws_section_base() */
     apr_status_t started;          /**< result of the handler's start in this child */
 } ws_handler_line;
 
@@ -110,7 +110,7 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 
 /** A kind of plugin: handlers or extensions. */
 typedef struct ws_plugin_kind {
-    const char *noun, *header, *macro; /**< for error texts */
+    const char *noun, *header, *macro; /**< names that error texts contain */
     const char *symbol;                /**< name of the descriptor's symbol in the shared object */
     const char *group, *version;       /**< arguments of ap_register_provider() */
     apr_uint32_t magic, abi, size;     /**< values that the descriptor must have */

@@ -80,7 +80,7 @@ static target *log_target_of(apr_pool_t *p, const char *name)
     return t;
 }
 
-/* @return the reason why the file cannot be written, or NULL */
+/* Check whether a file can be written. @return the reason why it cannot, or NULL */
 static const char *log_obstacle(apr_pool_t *p, const char *file)
 {
     const char *folder = ap_make_dirstr_parent(p, file);
@@ -289,7 +289,7 @@ static int log_write_record(const record *r)
     return 0;
 }
 
-/* The caller holds the lock. */
+/* Count a lost record, and log the first one of several. The caller holds the lock. */
 static void log_lost(target *t, apr_status_t why, const char *text)
 {
     ws_counters_add(WS_COUNT_LOG_LOST);
@@ -346,7 +346,7 @@ static void log_store_write(target *t, const ws_strbuf *text)
     }
 }
 
-/* [the store's thread] */
+/* Note that a record has been written or lost, see ws_log_provider.  [the store's thread] */
 static void log_store_done(void *arg, const char *why, int last)
 {
     target *t = arg;

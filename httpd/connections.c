@@ -44,7 +44,7 @@ WS_SHM_STRUCT(question, {
 
 /* The header of an answer. The connections follow the header. */
 WS_SHM_STRUCT(answer, {
-    apr_uint32_t loop, slot; /* where to continue */
+    apr_uint32_t loop, slot; /* position where the next question continues */
     apr_uint32_t done;       /* 1: all loops have been examined */
     apr_uint32_t count;
 });
@@ -333,7 +333,7 @@ const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len)
     return texts >= WS_LISTED_TEXTS ? item : NULL;
 }
 
-/* @return 0 if the answer is malformed */
+/* Add the connections in an answer to the collection. @return 0 if the answer is malformed */
 static int connections_take(collection *l, ws_connections *list, const char *bytes, apr_size_t len)
 {
     const answer *a = (const answer *)bytes;
@@ -350,7 +350,8 @@ static int connections_take(collection *l, ws_connections *list, const char *byt
     return 1;
 }
 
-/* @return 0 if the child does not answer in time or its answer is malformed */
+/* Collect the connections of one child. @return 0 if the child does not answer in time or its
+ * answer is malformed */
 static int connections_ask(unsigned slot, const ws_connections_query *query, collection *l,
                            ws_connections *list, char *bytes, apr_time_t until)
 {
@@ -384,7 +385,7 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
             && now.process == owner.process
-            && ws_counters_open(s)) { /* it still runs, so it is missing */
+            && ws_counters_open(s)) { /* the child still runs, so report it as missing */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

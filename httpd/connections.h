@@ -44,7 +44,7 @@ WS_SHM_STRUCT(ws_connection_info, {
 typedef struct ws_connections_query {
     char filter[WS_CONNECTIONS_FILTER
                 + 1]; /**< substring of one of the texts or the id, ignoring case; "": all */
-    const char *sort; /**< one of ws_connections_sorts */
+    const char *sort; /**< sort key, from ws_connections_sorts */
     int descending;
     unsigned offset, limit; /**< range in the sorted list of matches */
 } ws_connections_query;

@@ -21,7 +21,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* @return NULL, or the reason */
+/* Check whether the configuration restricts a request. @return NULL, or the reason why the request
+ * is refused */
 static const char *control_forbidden(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);

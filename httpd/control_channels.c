@@ -75,7 +75,7 @@ static char *channels_line(char *line, apr_int64_t *subscribers, apr_int64_t *me
                : NULL;
 }
 
-/* @return 0: the answer is malformed */
+/* Add the channels in an answer to the sums. @return 0: the answer is malformed */
 static int channels_take(channel_sums *sums, const ws_rpc_answer *answer)
 {
     int more = *answer->data == '+';
@@ -181,7 +181,7 @@ static const char *publish_text(const cJSON *object, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
 
-/* @return NULL, or the error */
+/* Read a ws-message whose action is "close". @return NULL, or the error */
 static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publish_item *item)
 {
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(format, "code");
@@ -197,7 +197,7 @@ static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publis
     return NULL;
 }
 
-/* @return NULL, or the error */
+/* Read a ws-message. @return NULL, or the error */
 static const char *publish_read_format(apr_pool_t *p, const cJSON *format, publish_item *item)
 {
     const char *action = publish_text(format, "action");
@@ -243,7 +243,7 @@ static const char *publish_add(request_rec *r, apr_array_header_t *items, const 
     return NULL;
 }
 
-/* @return NULL, or the error */
+/* Read an item, which names one or more channels. @return NULL, or the error */
 static const char *publish_read_item(request_rec *r, const cJSON *json, apr_array_header_t *items)
 {
     const cJSON *formats = cJSON_GetObjectItemCaseSensitive(json, "formats"), *channel;
@@ -344,7 +344,7 @@ static void publish_message(ws_channel_wait *w, const publish_item *item)
     }
 }
 
-/* @return the HTTP status */
+/* Close the connections that are subscribed to a channel. @return the HTTP status */
 static int publish_close(request_rec *r, const publish_item *item, ws_strbuf *t)
 {
     ws_packet question = {.flags = WS_RPC_CLOSE_CHANNEL,

@@ -97,7 +97,8 @@ static int control_list_take(control_list *l, const ws_rpc_answer *answer, int *
     return 1;
 }
 
-/* @return whether the process may have more connections */
+/* Add the connections of one process to the page. @return whether the process may have more
+ * connections */
 static int control_list_process(control_list *l, const ws_node *node, apr_time_t until)
 {
     int more = 1;

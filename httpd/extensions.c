@@ -261,7 +261,8 @@ static const char *extensions_set_takeover(ws_compression *c, const char *value)
     return c->takeover || !strcasecmp(value, "off") ? NULL : "takes on or off";
 }
 
-/* @return NULL, or the text after "key= " in the error */
+/* Parse a key of WebSocketCompression. @return NULL, or the text that follows "key= " in the
+ * error */
 static const char *extensions_set_key(cmd_parms *cmd, ws_compression *c, const char *key,
                                       const char *value)
 {

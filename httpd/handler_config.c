@@ -11,7 +11,7 @@
 #include "httpd/handler_directory.h"
 #include "httpd/htaccess.h"
 
-/* @return a subprotocol that both lines list, or NULL */
+/* Find a subprotocol that both lines list. @return the subprotocol, or NULL */
 static const char *handler_shared_protocol(const ws_handler_line *a, const ws_handler_line *b)
 {
     for (int i = 0; a->protocols && i < a->protocols->nelts; i++) {

@@ -327,7 +327,7 @@ static int ipc_take_descriptor(struct msghdr *m)
     return first;
 }
 
-/* @return bytes, or -1 if no message is waiting */
+/* Receive and process one message. @return its length, bytes; -1: no message is waiting */
 static ssize_t ipc_receive_one(int from, void *buffer)
 {
     passed_fd control;

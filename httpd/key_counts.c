@@ -84,7 +84,7 @@ int ws_key_counts_child_init(ws_key_counts *t, apr_pool_t *pchild)
     return 0;
 }
 
-/* @param which  0 or 1: which of the two buckets */
+/* Get a bucket of a key in a row. which: 0 or 1, since each key has two buckets */
 static key_entry *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
 {
     apr_uint32_t half = (apr_uint32_t)(which ? key >> 32 : key);
@@ -104,7 +104,8 @@ static key_entry *key_find(const ws_key_counts *t, unsigned slot, apr_uint64_t k
     return NULL;
 }
 
-/* The caller holds the lock. @return a free entry in the emptier bucket; NULL: both are full */
+/* Find a free entry in the emptier bucket of a key. The caller holds the lock. @return NULL: both
+ * buckets are full */
 static key_entry *key_free(const ws_key_counts *t, apr_uint64_t key)
 {
     key_entry *found = NULL;

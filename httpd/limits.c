@@ -393,7 +393,8 @@ static int limits_descriptors_short(request_rec *r)
     return 1;
 }
 
-/* @return whether l admits the handshake; a counted connection is added to the ticket */
+/* Check a handshake against one limit. A connection that is counted is added to the ticket. @return
+ * whether the limit admits the handshake */
 static int limits_admits(request_rec *r, const ws_limit *l, limits_ticket *t)
 {
     const char *text;

@@ -234,7 +234,8 @@ static const char *loopback_objection(request_rec *r, const loopback_client *cli
                : "it was used before, or the process that signed it has ended";
 }
 
-/* @return NULL: refused, *why is set to the reason */
+/* Check a credential, and read its client. @return NULL: the credential is refused, and *why is set
+ * to the reason */
 static loopback_client *loopback_accept(request_rec *r, const char *value, const char **why)
 {
     char mac[MAC_TEXT + 1];

@@ -47,7 +47,8 @@ void ws_policy_file_reset(apr_pool_t *pconf)
 
 /* ---- Connections ---- */
 
-/* @param len  maximum number of bytes; set to the number read */
+/* Read the first bytes of a connection. @param len maximum number of bytes; set to the number of
+ * bytes read */
 static apr_status_t policy_read(conn_rec *c, ap_input_mode_t mode, char *to, apr_size_t *len)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);
@@ -206,7 +207,7 @@ static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[
     return error;
 }
 
-/* @return the error in a file's text, or NULL */
+/* Check the text of a policy file. @return the error, or NULL */
 static const char *policy_obstacle(apr_pool_t *p, const char *text, apr_size_t len)
 {
     apr_xml_parser *parser = apr_xml_parser_create(p);

@@ -57,7 +57,8 @@ static void relay_end_up(relay *w)
     shutdown(w->pair, SHUT_WR);
 }
 
-/* @return 1: the whole bucket was sent; 0: the engine's socket is full; -1: the socket is closed */
+/* Send a bucket to the engine. @return 1: the whole bucket was sent; 0: the engine's socket is
+ * full; -1: the socket is closed */
 static int relay_send_bucket(relay *w, apr_bucket *b)
 {
     const char *data;
@@ -125,7 +126,7 @@ static int relay_carry_up(relay *w)
 
 /* ---- From the engine to the client ---- */
 
-/* @return 1: repeat; 0: wait for events */
+/* Carry one piece from the engine to the client. @return 1: repeat; 0: wait for events */
 static int relay_carry_down(relay *w)
 {
     ssize_t n;
@@ -285,7 +286,7 @@ static int relay_wait_for_engine(conn_rec *c, int pair)
     return !c->aborted && !p[1].revents;
 }
 
-/* @return 1: repeat; 0: the response has ended */
+/* Carry one piece of a response. @return 1: repeat; 0: the response has ended */
 static int relay_carry_answer(request_rec *r, int pair, char *buf)
 {
     ssize_t n = recv(pair, buf, PIECE, 0);

@@ -53,7 +53,8 @@ static apr_size_t body_max(request_rec *r, const char **whose)
     return max;
 }
 
-/* @return OK; a status; AP_FILTER_ERROR: httpd's filter has already sent an error page */
+/* Read a part of the body. @return OK; a status; AP_FILTER_ERROR: httpd's filter has already sent
+ * an error page */
 static int body_read_some(request_rec *r, apr_bucket_brigade *bb, ws_strbuf *t, int *ended)
 {
     apr_status_t rv =

@@ -50,7 +50,8 @@ static int sockjs_add_header(void *headers, const char *name, const char *value)
     return 1;
 }
 
-/* @return OK, or the status to refuse with */
+/* Admit a session and start it. Takes ownership of the seat. @return OK, or the status to refuse
+ * with */
 static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *seat,
                         ws_carrier carrier)
 {
@@ -77,7 +78,7 @@ static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *s
 
 /* ---- Responses that leave httpd ---- */
 
-/* @return the return value for httpd's handler */
+/* Deliver a response whose bytes are relayed. @return the return value for httpd's handler */
 static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
 {
     int pair[2];
@@ -95,7 +96,7 @@ static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
     return ws_relay_body(r, pair[1]);
 }
 
-/* @return the return value for httpd's handler */
+/* Deliver a response whose connection leaves httpd. @return the return value for httpd's handler */
 static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
 {
     conn_rec *c = r->connection;
@@ -111,7 +112,8 @@ static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
     return OK;
 }
 
-/* @return the return value for httpd's handler */
+/* Deliver a response to the child that has the session. @return the return value for httpd's
+ * handler */
 static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slot,
                           ws_sockjs_request *request)
 {
@@ -149,7 +151,7 @@ static const struct {
                          "a stream"},
     [SOCKJS_JSONP] = {WS_SOCKJS_JSONP, WS_CARRIER_JSONP, 0, 1, SCRIPT, "a poll"}};
 
-/* @return NULL, or the error */
+/* Read the argument `callback`. @return NULL, or the error */
 static const char *sockjs_callback(request_rec *r, ws_sockjs_request *request)
 {
     const char *name = ws_argument(r, "c");
@@ -164,7 +166,7 @@ static const char *sockjs_callback(request_rec *r, ws_sockjs_request *request)
     return NULL;
 }
 
-/* @return OK, or the status to refuse with */
+/* Find a session, or start it in this child. @return OK, or the status to refuse with */
 static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_sockjs_key *key,
                                 unsigned *slot)
 {
@@ -183,7 +185,7 @@ static int sockjs_find_or_begin(request_rec *r, const sockjs_url *url, const ws_
     return sockjs_admit(r, url, seat, sockjs_receivers[url->what].carrier);
 }
 
-/* @return OK, or the return value for httpd's handler */
+/* Check a request that will wait for frames. @return OK, or the return value for httpd's handler */
 static int sockjs_receive_refused(request_rec *r, const sockjs_url *url, ws_sockjs_request *request)
 {
     const char *wrong = NULL;

@@ -159,7 +159,7 @@ static void answers_add_ancestors(request_rec *r)
     }
     apr_table_setn(r->headers_out, "Content-Security-Policy", policy);
     apr_table_setn(r->headers_out, "X-Frame-Options",
-                   "SAMEORIGIN"); /* for browsers that do not support Content-Security-Policy */
+                   "SAMEORIGIN"); /* used by browsers that do not support Content-Security-Policy */
 }
 
 int ws_sockjs_iframe(request_rec *r)

@@ -65,7 +65,7 @@ ws_sockjs_delivery *ws_sockjs_delivery_new(const ws_sockjs_key *key, unsigned sl
     return d;
 }
 
-/* @return 0; -1 */
+/* Pass a response's socket to the child that has the session. @return 0; -1 with errno */
 static int route_attach(const ws_sockjs_delivery *d, int fd)
 {
     sockjs_attach m = {.high = d->key.high,
@@ -144,7 +144,7 @@ static void route_on_attach(const ws_ipc_message *m)
 
 /* ---- Messages ---- */
 
-/* @return the descriptor, or -1 */
+/* Write frames to a memory file. @return its descriptor, or -1 */
 static int route_file(const ws_strbuf *frames)
 {
     int fd = memfd_create("sockjs", MFD_CLOEXEC);
@@ -195,7 +195,7 @@ static void route_done(void *to, int status)
     free(to);
 }
 
-/* @return 0; -1 */
+/* Read frames from a passed memory file. @return 0; -1: the file is invalid, or out of memory */
 static int route_read(int fd, apr_uint64_t length, ws_strbuf *frames)
 {
     char buf[16 * 1024];

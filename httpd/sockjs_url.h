@@ -10,7 +10,7 @@
 #include "sockjs/session.h"
 
 typedef enum {
-    SOCKJS_NOTHING, /**< not a URL of the protocol */
+    SOCKJS_NOTHING, /**< the URL does not belong to the protocol */
     SOCKJS_GREETING,
     SOCKJS_INFO,
     SOCKJS_IFRAME,

@@ -92,7 +92,7 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
     return OK;
 }
 
-/* @return OK, or the status to refuse with */
+/* Read the arguments of a subscriber's request. @return OK, or the status to refuse with */
 static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
 {
     const char *after = apr_table_get(r->headers_in, "Last-Event-ID");
@@ -164,7 +164,8 @@ static void hint_count(request_rec *r, ws_ticket **tickets)
     }
 }
 
-/* Takes ownership of the stream. @return the return value for httpd's handler */
+/* Admit a subscriber and hand its connection over. Takes ownership of the stream. @return the
+ * return value for httpd's handler */
 static int sse_serve(request_rec *r, const ws_settings *settings, ws_sse_stream *s)
 {
     ws_new_conn n = {.fd = -1, .location = &registration->location, .framing = &ws_framing_raw};

@@ -56,7 +56,7 @@ static int status_read_number(request_rec *r, const char *name, unsigned max, un
     return 1;
 }
 
-/* @return 0: a number is invalid, or the sort order is unknown */
+/* Read the arguments of the list. @return 0: a number is invalid, or the sort order is unknown */
 static int status_read_query(request_rec *r, ws_connections_query *q)
 {
     const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort");

@@ -97,7 +97,7 @@ static int stranded_take(int from)
 
 /* ---- Serving them ---- */
 
-/* @return this child's index in the scoreboard, or 0 */
+/* Get this child's index in the scoreboard, or 0 if it is unknown. */
 static int stranded_slot(void)
 {
     int limit = 0;

@@ -97,7 +97,7 @@ static const ws_subsystem table[] = {
     {.name = "channel_acl",
      .reset = ws_channelrules_reset,
      .register_hooks = ws_channelrules_register},
-    {.name = "tokens", /* for requests and connections */
+    {.name = "tokens", /* tokens of requests and connections */
      .register_hooks = ws_token_request_register,
      .child_init = ws_token_conn_child_init},
     {.name = "access", /* needs the complete configuration */
@@ -164,7 +164,8 @@ static const ws_subsystem table[] = {
      .child_exit = ws_handlers_child_exit},
     {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
      .child_exit = ws_httpd_channels_finish},
-    {.name = "accept", .child_init = ws_accept_child_init}, /* for limits */
+    /* Replaces the accept function when descriptors run short. */
+    {.name = "accept", .child_init = ws_accept_child_init},
     {.name = "stranded", /* last: serves connections with all of the above */
      .child_stop = ws_stranded_child_stop},
 };

@@ -29,7 +29,7 @@ typedef struct ws_subsystem {
      *  thread cannot be stopped. The process then exits without child_exit, because the thread may
      *  still use any object */
     int (*child_stop)(void);
-    /** All handlers' callbacks have ended: release resources. */
+    /** Release resources, after all handlers' callbacks have ended. */
     void (*child_exit)(void);
 } ws_subsystem;
 

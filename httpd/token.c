@@ -56,7 +56,7 @@ static cJSON *token_part(apr_pool_t *p, const char *text, apr_size_t len, const 
     return o;
 }
 
-/* @return NULL, or the reason for the refusal */
+/* Verify the signature of a token. @return NULL, or the reason for the refusal */
 static const char *token_check_signature(const ws_token_rules *rules, apr_pool_t *p,
                                          const char *text, apr_size_t len, apr_size_t header_len)
 {
@@ -139,7 +139,8 @@ static const char *token_check_audience(const ws_token_rules *rules, const cJSON
     return NULL;
 }
 
-/* @return apr_time_t; -1: not a time in seconds since 1970 */
+/* Convert a time in a token. @return the time as apr_time_t; -1: the value is not a time in seconds
+ * since 1970 */
 static apr_time_t token_time(const cJSON *o)
 {
     double t = cJSON_IsNumber(o) ? o->valuedouble : -1;

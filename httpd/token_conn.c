@@ -271,7 +271,8 @@ static void token_conn_prune(ws_conn *c, token_state *s)
     apr_pool_destroy(p);
 }
 
-/* @return NULL, or the error */
+/* Store a token for one channel. Takes ownership of the token if it succeeds. @return NULL, or the
+ * error */
 static const char *token_conn_put(ws_conn *c, token_state *s, const char *channel, ws_token *t)
 {
     token_grant **g = token_conn_grant(s, channel), *added;

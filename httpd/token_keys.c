@@ -236,8 +236,8 @@ static const char *token_keys_member(const cJSON *o, const char *name)
     return text ? text : "";
 }
 
-/* @return the algorithm; ALGORITHMS: skip the key, because it is for another use (RFC 7517, section
- *         5) */
+/* Get the algorithm of a JWK. @return the algorithm; ALGORITHMS: skip the key, because it is for
+ * another use (RFC 7517, section 5) */
 static int token_keys_jwk_algorithm(const cJSON *o)
 {
     const char *kty = token_keys_member(o, "kty"), *crv = token_keys_member(o, "crv"),

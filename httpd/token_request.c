@@ -117,7 +117,8 @@ static int token_request_hide(request_rec *r)
         r->unparsed_uri = token_request_strip_text(r->pool, r->unparsed_uri);
         r->the_request = token_request_strip_text(r->pool, r->the_request);
         token_request_new(r)->text = sent ? sent : rewritten;
-        ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r); /* for mod_status */
+        /* Hide it in mod_status, too. */
+        ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r);
     }
     return DECLINED;
 }
@@ -192,7 +193,7 @@ static int token_request_check(request_rec *r, const ws_token_rules *rules, cons
                "bearer.TOKEN";
         return d->token_required > 0 ? token_request_refuse(r, *why, 0) : OK;
     }
-    ws_token_free(t->token); /* from an earlier check */
+    ws_token_free(t->token); /* free the token of an earlier check */
     if (!(t->token = ws_token_read(rules, text, why))) {
         return token_request_refuse(r, *why, 1);
     }

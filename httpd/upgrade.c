@@ -132,7 +132,7 @@ static const char *upgrade_problem(request_rec *r, int version)
     return NULL;
 }
 
-/* @return OK, or the status to refuse with */
+/* Check the origin of a handshake. @return OK, or the status to refuse with */
 static int upgrade_check_origin(request_rec *r, const ws_dir_config *d, int version)
 {
     const char *origin = NULL, *host = upgrade_header(r, "Host");
@@ -213,7 +213,8 @@ static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config 
     return otherwise;
 }
 
-/* @return OK, or the status to refuse with */
+/* Choose the WebSocketHandler line and the subprotocol of a handshake. @return OK, or the status to
+ * refuse with */
 static int upgrade_choose(request_rec *r, const ws_dir_config *d, const char **protocol,
                           ws_handler_line **reg)
 {
@@ -312,7 +313,8 @@ static int upgrade_make_101(request_rec *r, const ws_request *rq, int version)
     return ws_response_headers_valid(r, r->headers_out);
 }
 
-/* @return OK; DONE: the client has closed the connection; or the status to refuse with */
+/* Send the 101. @return OK; DONE: the client has closed the connection; or the status to refuse
+ * with */
 static int upgrade_send_101(request_rec *r, const ws_request *rq, int version)
 {
     conn_rec *c = r->connection;

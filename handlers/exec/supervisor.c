@@ -138,7 +138,7 @@ const char *exec_status_text(int status, char *text, apr_size_t size)
     return text;
 }
 
-/* Called with the lock held. */
+/* Release a reference. Called with the lock held. */
 static void supervisor_unref(exec_program *p)
 {
     if (--p->refs == 0) {
@@ -157,7 +157,7 @@ void exec_release(exec_program *p)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* Called with the lock held. */
+/* Notify the program's connection of the end. Called with the lock held. */
 static void supervisor_tell(exec_program *p)
 {
     if (p->conn) {
@@ -347,7 +347,7 @@ void exec_wake(exec_supervisor *k)
     }
 }
 
-/* Called with the lock held. */
+/* Start the thread if it is not running. Called with the lock held. */
 static int supervisor_start_thread(exec_supervisor *k)
 {
     sigset_t all, before;

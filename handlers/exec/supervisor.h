@@ -32,7 +32,7 @@ typedef struct exec_program {
     /** Standard output if the supervisor reads and discards it; otherwise -1. */
     int out;
     int *slot;                /**< see slots.h */
-    const server_rec *server; /**< for the log */
+    const server_rec *server; /**< server whose log is used */
     char *who;                /**< client and path, for the log */
     /** Reference count; the supervisor's lock protects this field and those below. */
     int refs;

@@ -169,7 +169,7 @@ static void courier_done(courier *c, job *j)
 
 /* ---- Requests ---- */
 
-/* @return 0: no memory */
+/* Append the session's state to the body. @return 0: out of memory */
 static int courier_add_state(job *j)
 {
     const char *state = j->session->state ? j->session->state : "";
@@ -179,7 +179,7 @@ static int courier_add_state(job *j)
     return n >= 0;
 }
 
-/* @return 0: no memory */
+/* Prepare the transfer of a job. @return 0: out of memory */
 static int courier_prepare(courier *c, job *j)
 {
     j->headers = headers_make(c->config, &c->sig, j->session);

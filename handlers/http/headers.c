@@ -67,7 +67,7 @@ static const char *headers_sig_line(const http_config *config, headers_sig *sig)
 
 /* ---- The list ---- */
 
-/* @return 0: no memory */
+/* Add a line to a list. @return 0: out of memory */
 static int headers_add(struct curl_slist **list, const char *line)
 {
     struct curl_slist *longer = line ? curl_slist_append(*list, line) : NULL;

@@ -145,7 +145,7 @@ static void http_answered(ws_conn *c, void *arg)
     job_free(j);
 }
 
-/* On the courier's thread. */
+/* Pass the result of a job to the connection's loop.  [the courier's thread] */
 static void http_done(job *j)
 {
     if (ws_run(j->session->conn, http_answered, j) != WS_QUEUED) {
@@ -333,7 +333,7 @@ typedef struct {
     answer *answer;
 } outcome;
 
-/* On the courier's thread. */
+/* Pass the result of the open event to the waiting thread.  [the courier's thread] */
 static void http_opened(job *j)
 {
     outcome *o = j->arg;

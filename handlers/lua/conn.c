@@ -198,7 +198,7 @@ static int conn_may(lua_State *L)
 }
 
 typedef struct conn_names {
-    char *to; /* where to copy the names; NULL: only count */
+    char *to; /* buffer for the names; NULL: only count them */
     apr_size_t size, count;
 } conn_names;
 

@@ -16,7 +16,8 @@ static script_state *pool_new_logged(script_config *config)
     return s;
 }
 
-/* Called with the lock held. */
+/* Find the state of the calling loop. Called with the lock held. @return NULL: the loop has none
+ * yet */
 static script_state *pool_find(script_config *config)
 {
     script_state *s = config->loops;

@@ -164,7 +164,7 @@ static ws_exit client_run(void)
         if (end != WS_EXIT_DONE) {
             return end;
         }
-        /* with --count, wait for the remaining messages */
+        /* if --count is set, wait for the remaining messages */
         if (!closing && client_input_over() && !ws_options.stay
             && (!ws_options.count || ws_options.terminal)) {
             ws_session_close(WS_CLOSE_NORMAL, "");

@@ -35,7 +35,7 @@ static void terminal_find_history(void)
                 ? snprintf(history_file, PATH_MAX, "%s/.local/state/wsclient/history", home)
                 : PATH_MAX;
     if (n >= PATH_MAX) {
-        *history_file = '\0'; /* no history */
+        *history_file = '\0'; /* keep no history */
         return;
     }
     for (char *slash = strchr(history_file + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
