@@ -79,7 +79,7 @@ for my $tls (0, 1) {
 # Compare both over HTTP/2, on one connection. mod_http2 is inactive with prefork.
 for my $path ($module eq 'cgid' ? @paths : ()) {
     my ($status, $output) = Program::run('node', 't/clients/h2.js', $httpd->ssl_port, Httpd::certificates() . '/ca.crt', 'both', $path);
-    is($status, 0, "HTTP/2: $path") or diag($output), next;
+    is($status, 0, "the client gets both answers over HTTP/2 for $path") or diag($output), next;
     my $both = decode_json($output =~ s/\n.*//sr);
     is($both->{get}{status}, 200, "HTTP/2: GET $path");
     my ($cgi, $exec) = map { variables($_) } $both->{get}{body}, $both->{message};

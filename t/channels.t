@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels across child processes: each subscriber receives each message once and in order, even while children start,
+# Tests channels across child processes: each subscriber receives each message once and in order, even while children start,
 # stop and are killed. Also tests ws_channel, access control, and presence.
 
 use strict;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Closing a connection: RFC 6455, sections 5.5.1 and 7. The handler logs the arguments of its callbacks.
+# Tests how connections are closed (RFC 6455, sections 5.5.1 and 7). The handler logs the arguments of its callbacks.
 
 use strict;
 use warnings;
@@ -134,16 +134,16 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
     $c->raw(join '', frame_bytes(TEXT, 'close 4000 go'), frame_bytes(TEXT, 'too late'),
         frame_bytes(CLOSE, pack 'n', 1000));
     my ($opcode, $payload) = $c->frame;
-    is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'both sides close: the server sends one Close frame');
-    ok($c->at_end, 'both sides close: no message is delivered between the Close frames');
-    is(told($c), '4000 go', 'both sides close: on_close gets the code of the handler, which was first');
+    is("$opcode $payload", CLOSE . ' ' . pack('n', 4000) . 'go', 'if both sides close, the server sends one Close frame');
+    ok($c->at_end, 'if both sides close, no message is delivered between the Close frames');
+    is(told($c), '4000 go', 'if both sides close, on_close gets the code of the handler, which was first');
 }
 {
     my $c = client('/impatient');
     $c->text('close 4000 go');
-    is(($c->frame)[0], CLOSE, 'a client that does not answer a Close frame: the server closes');
-    ok($c->at_end, 'a client that does not answer a Close frame: the stream ends after WebSocketCloseTimeout');
-    is(told($c), '4000 go', 'a client that does not answer a Close frame: on_close gets the code that was sent');
+    is(($c->frame)[0], CLOSE, 'if a client does not answer a Close frame, the server closes');
+    ok($c->at_end, 'if a client does not answer a Close frame, the stream ends after WebSocketCloseTimeout');
+    is(told($c), '4000 go', 'if a client does not answer a Close frame, on_close gets the code that was sent');
     ok($httpd->wait_log(qr/the closing handshake took too long \(WebSocketCloseTimeout\)/), 'the log says that the closing handshake took too long');
 }
 {
@@ -174,32 +174,32 @@ for my $tls (0, 'TLSv1_2', 'TLSv1_3') {
 {
     my $c = client('/');
     shutdown $c->socket, 1;
-    ok($c->at_end, 'a client that shuts down its sending side: no Close frame is sent, the stream ends');
-    is(told($c), '1006 ', 'a client that shuts down its sending side: on_close gets 1006');
+    ok($c->at_end, 'if a client shuts down its sending side, no Close frame is sent, and the stream ends');
+    is(told($c), '1006 ', 'if a client shuts down its sending side, on_close gets 1006');
 
     $c = client('/');
     setsockopt $c->socket, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     $c->drop;
-    is(told($c), '1006 ', 'a connection that is reset: on_close gets 1006');
+    is(told($c), '1006 ', 'when a connection is reset, on_close gets 1006');
 
     $c = client('/', tls => 1);
     $c->socket->close(SSL_no_shutdown => 0);
-    is(told($c), '1006 ', "a TLS connection that ends with close_notify: on_close gets 1006");
+    is(told($c), '1006 ', "when a TLS connection ends with close_notify, on_close gets 1006");
 
     $c = client('/', tls => 1);
     shutdown $c->socket, 1;
-    is(told($c), '1006 ', "a TLS connection that ends without close_notify: on_close gets 1006");
+    is(told($c), '1006 ', "when a TLS connection ends without close_notify, on_close gets 1006");
 
     $c = client('/');
     $c->raw(substr frame_bytes(TEXT, 'never whole'), 0, 9);
     $c->drop;
-    is(told($c), '1006 ', 'a connection that ends inside a frame: on_close gets 1006');
+    is(told($c), '1006 ', 'when a connection ends inside a frame, on_close gets 1006');
 
     $c = client('/');
     $c->raw(frame_bytes(TEXT, 'x' x 100) . substr frame_bytes(CLOSE, pack 'n', 1000), 0, 3);
     shutdown $c->socket, 1;
     is(($c->frame)[0], TEXT, 'messages before an incomplete Close frame are answered');
-    is(told($c), '1006 ', 'a connection that ends inside a Close frame: on_close gets 1006');
+    is(told($c), '1006 ', 'when a connection ends inside a Close frame, on_close gets 1006');
 }
 
 done_testing;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# permessage-deflate (RFC 7692): negotiation, messages, windows, limits, memory.
+# Tests permessage-deflate (RFC 7692): negotiation, messages, windows, limits and memory.
 
 use strict;
 use warnings;
@@ -103,7 +103,7 @@ for my $offer (
         'client_max_window_bits; client_max_window_bits', 'server_no_context_takeover; server_no_context_takeover',
         'client_no_context_takeover; client_no_context_takeover', join '; ', map {"a$_=1"} 1 .. 40))
 {
-    is(agreed('/takeover', $offer), 'nothing', 'declined: ' . substr $offer, 0, 90);
+    is(agreed('/takeover', $offer), 'nothing', 'the server declines ' . substr $offer, 0, 90);
 }
 is(agreed('/off', 'permessage-deflate'), 'nothing', 'WebSocketCompression off declines an offer');
 is(Client->new($httpd, '/')->header('Sec-WebSocket-Extensions'), undef, 'without an offer, the answer has no extension');
@@ -114,7 +114,7 @@ for my $bad ('permessage-deflate;', '; a', 'a b', 'a; b=', 'a; b="', 'a; b="c', 
     "a; b=\"\\", '"a"', 'a; b c')
 {
     my ($status) = Client->refused($httpd, '/', headers => ["Sec-WebSocket-Extensions: $bad"]);
-    is($status, 400, "refused with 400: $bad");
+    is($status, 400, "an invalid header is refused with 400: $bad");
 }
 $httpd->wait_log(qr/refused with 400: Sec-WebSocket-Extensions is not a list of extensions/);
 
@@ -210,10 +210,10 @@ for (['without takeover', path => '/'], ['with takeover', path => '/takeover', t
     my $c = client(path => '/takeover', takeover => 1);
     my $first = echo_is($c, $json, 'a JSON message is echoed');
     my $again = echo_is($c, $json, 'the same JSON message is echoed again');
-    cmp_ok($again, '<', $first / 4, 'takeover: the same message again is much shorter');
+    cmp_ok($again, '<', $first / 4, 'with takeover, the same message is much shorter when it is sent again');
     $c = client(path => '/');
     $first = echo_is($c, $json, 'a JSON message is echoed');
-    is(echo_is($c, $json, 'the same JSON message is echoed again'), $first, 'no takeover: the same message again is as long');
+    is(echo_is($c, $json, 'the same JSON message is echoed again'), $first, 'without takeover, the same message is as long when it is sent again');
     $c = client(path => '/threshold');
     is(echo_is($c, 'x' x 99, 'a message of 99 bytes is echoed'), undef, 'a message below the threshold is not compressed');
     ok(defined echo_is($c, 'x' x 100, 'a message of 100 bytes is echoed'), 'a message at the threshold is compressed');

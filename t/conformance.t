@@ -123,7 +123,7 @@ for ([0, 2], [125, 2], [126, 4], [65535, 4], [65536, 10]) {
     $c->binary('x' x $len);
     my ($first, $second, $head, $payload) = wire($c);
     is("$first " . ($second & 0x80) . " $head " . length $payload, 0x82 . " 0 $header $len",
-        "$len bytes: one frame, no reserved bit, no mask, the shortest form of its length");
+        "a message of $len bytes is one frame without a reserved bit or mask, and with the shortest form of its length");
 }
 {
     my $c = Client->new($httpd, '/');
@@ -131,27 +131,27 @@ for ([0, 2], [125, 2], [126, 4], [65535, 4], [65536, 10]) {
     $c->close(1000, 'r' x 123);
     my @pong  = wire($c);
     my @close = wire($c);
-    is("@pong[0, 1, 2]", 0x8A . ' 125 2', 'a Pong of 125 bytes: not fragmented, no reserved bit, no mask');
+    is("@pong[0, 1, 2]", 0x8A . ' 125 2', 'a Pong of 125 bytes is not fragmented, and has no reserved bit and no mask');
     is($pong[3], 'p' x 125, 'a Pong has the data of the Ping');
-    is("@close[0, 2]", 0x88 . ' 2', 'a Close frame: not fragmented, no reserved bit');
+    is("@close[0, 2]", 0x88 . ' 2', 'a Close frame is not fragmented, and has no reserved bit');
     cmp_ok($close[1], '<=', 125, 'a Close frame is not masked, and not longer than 125 bytes');
     $c = Client->new($httpd, '/pinged');
     my @ping = wire($c);
-    is("$ping[0] $ping[2] " . ($ping[1] & 0x80), 0x89 . ' 2 0', 'a Ping: not fragmented, no reserved bit, no mask');
+    is("$ping[0] $ping[2] " . ($ping[1] & 0x80), 0x89 . ' 2 0', 'a Ping is not fragmented, and has no reserved bit and no mask');
 }
 {
     my $c = Client->new($httpd, '/fragments?name=fragments');
     $c->text('x' x 25);
     my @frames = map { [wire($c)] } 1 .. 3;
-    is(join(' ', map { sprintf '%02x', $_->[0] } @frames), '01 00 80', 'fragments: the opcode on the first, FIN on the last');
-    is(join('', map { $_->[3] } @frames), 'x' x 25, 'fragments: in their order');
-    is((grep { $_->[1] & 0x80 } @frames), 0, 'fragments: none of them is masked');
+    is(join(' ', map { sprintf '%02x', $_->[0] } @frames), '01 00 80', 'only the first fragment has the opcode, and only the last has FIN');
+    is(join('', map { $_->[3] } @frames), 'x' x 25, 'fragments are sent in order');
+    is((grep { $_->[1] & 0x80 } @frames), 0, 'no fragment is masked');
     $c->send(PING, 'p' x 125);
     my @pong = wire($c);
-    is("$pong[0] $pong[1]", 0x8A . ' 125', 'where messages are fragmented, a Pong is not');
+    is("$pong[0] $pong[1]", 0x8A . ' 125', 'a Pong is not fragmented, although messages are');
     $c->text('close 4000 ' . 'r' x 100);
     my @close = wire($c);
-    is("$close[0] $close[1]", 0x88 . ' 102', 'where messages are fragmented, a Close frame is not');
+    is("$close[0] $close[1]", 0x88 . ' 102', 'a Close frame is not fragmented, although messages are');
 }
 
 # ---- Failing a connection: section 7.1.7 ----
@@ -208,7 +208,7 @@ use constant RSV1 => 0x40;
     my $c = Client->new($httpd, '/deflate', headers => ['Sec-WebSocket-Extensions: permessage-deflate']);
     for (
         ['7.2.3.1: one block',                           "\xf2\x48\xcd\xc9\xc9\x07\x00", 'Hello'],
-        ['7.2.3.2: the same again, out of the window',   "\xf2\x00\x11\x00\x00", 'Hello'],
+        ['7.2.3.2: the same message as a reference to the window',   "\xf2\x00\x11\x00\x00", 'Hello'],
         ['7.2.3.3: a block that is not compressed',      "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", 'Hello'],
         ['7.2.3.4: a block with BFINAL',                 "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", 'Hello'],
         ['7.2.3.5: two blocks in one message',           "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", 'Hello'],

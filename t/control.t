@@ -343,7 +343,7 @@ sub children {
         $next = $json->{next};
     } while $next;
     is_deeply(\@names, ['list/a', map { sprintf 'list/m%02d', $_ } 1 .. 12], 'the pages have each channel once');
-    is_deeply((ask('GET', '/channels?prefix=none'))[1]{channels}, [], 'a prefix that no channel has: an empty list');
+    is_deeply((ask('GET', '/channels?prefix=none'))[1]{channels}, [], 'a prefix that no channel has gives an empty list');
     status_is(400, "the argument $_", 'GET', "/channels?$_") for qw(prefix=%20 next=%20 limit=0);
     status_is(405, 'a channel cannot be created', 'PUT', '/channels');
 }
@@ -511,7 +511,7 @@ sub aws {
     my ($json) = status_is(504, "$name: a user may have more connections", 'POST', '/users/alice', 'x');
     cmp_ok($json->{sent}, '>=', 1, "a stopped child: the answer counts the user's connections in other children");
     is(($alice->message)[1], 'x', "a stopped child: the user's connection in another child receives the message");
-    ok(!$json->{complete}, 'a stopped child: the answer about the user says that it is not complete');
+    ok(!$json->{complete}, 'while a child is stopped, the answer about the user says that it is not complete');
     status_is(504, "$name: a channel may have more subscribers", 'POST', '/publish/',
         encode_json({ items => [item('nobody', action => 'close')] }));
     my ($list) = status_is(200, "$name: a list", 'GET', '/connections?limit=1000&uri=/echo/stopped/*');

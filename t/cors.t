@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Pages of other origins that publish and subscribe over HTTP: CORS (the Fetch standard, section 3.2).
+# Tests CORS (the Fetch standard, section 3.2): pages of other origins publish and subscribe over HTTP.
 
 use strict;
 use warnings;

@@ -24,7 +24,7 @@ sub refuses {
     my ($at)   = grep { $lines[$_ - 1] eq $line } reverse 1 .. @lines;
     my $place  = "Syntax error on line $at of " . $httpd->root . '/httpd.conf:';
     $output =~ s/^AH\d+: //mg;
-    ok($failed && $output =~ /^\Q$place\E\n(.*)/ms && $1 =~ $match, $name // "refused: $line") or diag($output);
+    ok($failed && $output =~ /^\Q$place\E\n(.*)/ms && $1 =~ $match, $name // "httpd refuses $line") or diag($output);
 }
 
 sub takes {
@@ -44,12 +44,12 @@ for my $directive (qw(WebSocketMaxMessageSize WebSocketMaxFrameSize WebSocketSen
     refuses("$directive ''", qr/^$directive takes one argument/);
     refuses($directive,      qr/^$directive takes one argument, .* in bytes or with K, M or G/);
     refuses("$directive 1 2", qr/^$directive takes one argument/);
-    takes("$directive $_", "taken: $directive $_") for qw(1 65536 64k 1M 2G);
+    takes("$directive $_", "httpd accepts $directive $_") for qw(1 65536 64k 1M 2G);
 }
 refuses("WebSocketFragmentSize $_", qr/^WebSocketFragmentSize: invalid value "\Q$_\E": expected a size from 1 to 1024G, .*, or on \(16K\) or off/)
     for qw(0 -5 yes 4KB);
 refuses('WebSocketFragmentSize', qr/^WebSocketFragmentSize takes one argument, off, on, or/);
-takes("WebSocketFragmentSize $_", "taken: WebSocketFragmentSize $_") for qw(off On 1 4096 64K);
+takes("WebSocketFragmentSize $_", "httpd accepts WebSocketFragmentSize $_") for qw(off On 1 4096 64K);
 
 refuses("WebSocketPing $_", qr/^WebSocketPing: invalid value "\Q$_\E": expected an interval from 100ms to 24h, in seconds or with ms, s, min, h or d; or off/)
     for qw(0 99ms 25h x 5q -1 5000000000000), @nonsense;
@@ -58,7 +58,7 @@ refuses("WebSocketPing 20s $_", qr/^WebSocketPing: invalid value "\Q$_\E": expec
 refuses('WebSocketPing off 5s',   qr/^WebSocketPing: invalid value "5s": expected nothing after off/);
 refuses('WebSocketPing',          qr/^WebSocketPing takes 1-2 arguments/);
 refuses('WebSocketPing 1s 1s 1s', qr/^WebSocketPing takes 1-2 arguments/);
-takes("WebSocketPing $_", "taken: WebSocketPing $_") for 'off', '20s off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
+takes("WebSocketPing $_", "httpd accepts WebSocketPing $_") for 'off', '20s off', 'Off', '100ms', '24h', '20', '2min', '20s 100ms', '100ms 24h';
 
 refuses("WebSocketLimit $_", qr/^WebSocketLimit: invalid value "[^"]*": expected one of connections=N, .* or off/)
     for 'x', 'connections', 'off 1', 'dry-run', 'burst=5', 'key=address', 'messages=5 rate=1', '';
@@ -78,42 +78,42 @@ refuses("WebSocketLimit $_=1 key=address", qr/^WebSocketLimit: remove key=: $_= 
 refuses('WebSocketLimit connections=1 key=%{X', qr/^WebSocketLimit: "key=%\{X" is not a valid expression: /);
 refuses('WebSocketLimit messages=2', qr/^WebSocketLimit: this section already has "messages=1"; a second limit/,
     undef, 'WebSocketLimit messages=1');
-takes("WebSocketLimit $_", "taken: WebSocketLimit $_")
+takes("WebSocketLimit $_", "httpd accepts WebSocketLimit $_")
     for 'off', 'connections=1', 'Connections=100000 KEY=address Dry-Run', 'handshakes=5 burst=10 "key=%{REMOTE_USER}-%{REMOTE_ADDR}"',
     'messages=100', 'bytes=1m burst=64K', 'lifetime=1ms', 'idle=24h dry-run';
 takes("WebSocketLimit messages=1\nWebSocketLimit messages=2 dry-run\nWebSocketLimit connections=1\nWebSocketLimit connections=1", 'several limits');
 refuses("WebSocketReauthorize $_", qr/^WebSocketReauthorize: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
     for qw(0 99ms 25h x -1), @nonsense;
-takes("WebSocketReauthorize $_", "taken: WebSocketReauthorize $_") for qw(off 100ms 24h 60 5min);
+takes("WebSocketReauthorize $_", "httpd accepts WebSocketReauthorize $_") for qw(off 100ms 24h 60 5min);
 refuses("WebSocketWatchdog $_", qr/^WebSocketWatchdog: invalid value "\Q$_\E": expected an interval from 10ms to 24h.*; or off/)
     for qw(0 9ms 25h x -1), @nonsense;
-takes("WebSocketWatchdog $_", "taken: WebSocketWatchdog $_") for qw(off 10ms 24h 2);
+takes("WebSocketWatchdog $_", "httpd accepts WebSocketWatchdog $_") for qw(off 10ms 24h 2);
 refuses("WebSocketSlowReader $_", qr/^WebSocketSlowReader: invalid value "\Q$_\E": expected close, drop-newest, drop-oldest or/)
     for qw(drop 5s off);
 refuses("WebSocketSlowReader close $_", qr/^WebSocketSlowReader: invalid value "\Q$_\E": expected an interval from 1ms to 24h.*, as the time that a message may wait; or off/)
     for qw(0 25h x -1), @nonsense;
 refuses('WebSocketSlowReader', qr/^WebSocketSlowReader takes 1-2 arguments/);
-takes("WebSocketSlowReader $_", "taken: WebSocketSlowReader $_")
+takes("WebSocketSlowReader $_", "httpd accepts WebSocketSlowReader $_")
     for 'close', 'Drop-Newest', 'drop-oldest 1ms', 'keep-latest 24h', 'close off';
 
 for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
     refuses("$directive $_", qr/^$directive: invalid value "\Q$_\E": expected an interval from 1ms to 24h, in seconds or with/)
         for qw(0 0ms 25h x -1 off), @nonsense;
     refuses($directive, qr/^$directive takes one argument/);
-    takes("$directive $_", "taken: $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
+    takes("$directive $_", "httpd accepts $directive $_") for qw(1ms 24h 5 500ms 1min 1d 20S 2Min);
 }
 
 # Values that cannot work: patterns that match no channel, folders that cannot be created, invalid ports, invalid targets.
 refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\E": expected a pattern of channels' names/)
     for 'a b', 'news,*', 'news[a', 'n%20';
-takes("WebSocketHistory $_ 10", "taken: WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
+takes("WebSocketHistory $_ 10", "httpd accepts WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
     for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is not a folder'], ['/etc/passwd/x', 'cannot be created'];
 refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes a port from 1 to 65535/)
     for 'ws://x:0', 'ws://x:65536', 'wss://x:8x/y', 'ws://x,ws://y:99999', 'unix:/s|ws://x:0/';
 refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
     for qw(http://x:0/ https://x:65536/ http://x:8x/ http:///x http://:80/);
-takes("WebSocketHandler ws_proxy.so to=$_", "taken: ws_proxy.so to=$_")
+takes("WebSocketHandler ws_proxy.so to=$_", "httpd accepts ws_proxy.so to=$_")
     for 'ws://x:1', 'ws://[::1]:65535/x?y', 'wss://u:p@x:443/,ws://y';
 
 refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected an interval from 100ms to 24h.*; or off/)
@@ -121,21 +121,21 @@ refuses("WebSocketMessageTimeout $_", qr/^WebSocketMessageTimeout: invalid value
 refuses("WebSocketMessageTimeout 5s $_", qr/^WebSocketMessageTimeout: invalid value "\Q$_\E": expected a size.*, as bytes per second/)
     for qw(x -1 2G off);
 refuses('WebSocketMessageTimeout off 500', qr/^WebSocketMessageTimeout: invalid value "500": expected nothing after off/);
-takes("WebSocketMessageTimeout $_", "taken: WebSocketMessageTimeout $_") for 'off', '100ms', '24h 0', '60s 500', '1min 10K';
+takes("WebSocketMessageTimeout $_", "httpd accepts WebSocketMessageTimeout $_") for 'off', '100ms', '24h 0', '60s 500', '1min 10K';
 
 refuses("WebSocketOrigin $_", qr/^WebSocketOrigin: invalid value "\Q$_\E": expected same, any, or origins such as https:/)
     for qw(example.org https:// https://a/ https://a/path http://a:x http://a:65536 //a *), 'http://';
 refuses('WebSocketOrigin any http://a', qr/^WebSocketOrigin: invalid value "any": expected any to stand alone/);
 refuses('WebSocketOrigin http://a any', qr/^WebSocketOrigin: invalid value "any": expected any to stand alone/);
 refuses('WebSocketOrigin',              qr/^WebSocketOrigin takes same, any, or origins/);
-takes("WebSocketOrigin $_", "taken: WebSocketOrigin $_")
+takes("WebSocketOrigin $_", "httpd accepts WebSocketOrigin $_")
     for 'same', 'any', 'https://a', 'Same http://localhost:8080 https://[::1]:8443';
 
 refuses("WebSocketVersions $_", qr/^WebSocketVersions: invalid value "\Q$_\E": expected one or more of 13, 8, 7, 76 and 75/)
     for qw(6 9 14 0 x 130 013 -13);
 refuses('WebSocketVersions 13 5', qr/^WebSocketVersions: invalid value "5"/);
 refuses('WebSocketVersions',      qr/^WebSocketVersions takes one or more of/);
-takes("WebSocketVersions $_", "taken: WebSocketVersions $_") for '13', '7 8 13', '8', '13 8 7 76 75', '75';
+takes("WebSocketVersions $_", "httpd accepts WebSocketVersions $_") for '13', '7 8 13', '8', '13 8 7 76 75', '75';
 
 refuses("WebSocketThreads $_", qr/^WebSocketThreads: invalid value "\Q$_\E": expected a whole number from 1 to 64, of event loops/)
     for qw(0 65 -1 x 2x 4294967297);
@@ -143,17 +143,17 @@ refuses("WebSocketThreads 2 $_",
     qr/^WebSocketThreads: invalid value "\Q$_\E": expected a whole number from 1 to 1024, of threads for blocking handlers/)
     for qw(0 1025 x);
 refuses('WebSocketThreads', qr/^WebSocketThreads takes 1-2 arguments/);
-takes("WebSocketThreads $_", "taken: WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
+takes("WebSocketThreads $_", "httpd accepts WebSocketThreads $_") for '1', '64', '2 1', '2 1024';
 
 refuses("WebSocketBackend $_", qr/^WebSocketBackend: invalid value "\Q$_\E": expected auto, epoll or io_uring/)
     for qw(poll kqueue 1);
 refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
-takes("WebSocketBackend $_", "taken: WebSocketBackend $_") for qw(epoll Epoll auto);
+takes("WebSocketBackend $_", "httpd accepts WebSocketBackend $_") for qw(epoll Epoll auto);
 
 refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
 refuses("$_ on off", qr/^$_ takes one argument/) for qw(WebSocketRelay WebSocketStatusClose WebSocketControlOpen);
-takes("WebSocketRelay $_", "taken: WebSocketRelay $_") for qw(on off);
-takes("WebSocketStatusClose $_", "taken: WebSocketStatusClose $_") for qw(on off);
+takes("WebSocketRelay $_", "httpd accepts WebSocketRelay $_") for qw(on off);
+takes("WebSocketStatusClose $_", "httpd accepts WebSocketStatusClose $_") for qw(on off);
 refuses('WebSocketStatusClose maybe', qr/^WebSocketStatusClose must be On or Off/);
 
 # ---- Places ----
@@ -236,14 +236,14 @@ twice("$h $_->[0]", $_->[1])
     ['ws_exec.so command=/bin/cat max=1 max=2', 'max='], ['ws_channel.so channel=a echo=on echo=off', 'echo='],
     ['ws_channel.so channel=a channel=b channel=a', 'channel=a'];
 twice("$h ws_http.so to=/a to=/b", 'to=') if -e "$in_folder/ws_http.so";
-takes($_, "taken: $_")
+takes($_, "httpd accepts $_")
     for 'WebSocketCompression off level=1', "$h ws_channel.so channel=a channel=b", "$h ws_proxy.so to=ws://x headers=Cookie headers=DNT",
     "$h $api greeting=a greeting=b", 'WebSocketTokenAudience live Live', 'WebSocketTokenAudience x?a=1 x?a=2';
 
 # ---- Placeholders of a channel's name ----
 refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: takes a channel's name, 1 to 200 of .* %\{path:N\} \(N from 1 to 100\)/)
     for qw(%{ip} %{path:0} %{path:} %{path:x} %{path:101} %{arg:} %{User} %{user %user a%20b a%{user}/%{no} room:%{path:1x}), 'x' x 200 . '%{user}';
-takes("$h ws_channel.so channel=$_", "taken: channel=$_") for qw(%{user} a:%{path:1}/%{path:100} room:%{arg:x}-%{user});
+takes("$h ws_channel.so channel=$_", "httpd accepts channel=$_") for qw(%{user} a:%{path:1}/%{path:100} room:%{arg:x}-%{user});
 
 # ---- Several handlers of a section ----
 refuses("$h $api", qr/^$h \Q$api\E: this section already has a handler without protocol= \(echo\)\. Only one can be the default/,
@@ -265,10 +265,10 @@ refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: invalid value "\Q$_\E": e
 for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
     refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
     refuses(qq($directive "%{NO_SUCH_VARIABLE} == 'x'"), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
-    takes("$directive $_", "taken: $directive $_")
+    takes("$directive $_", "httpd accepts $directive $_")
         for qw(all None handler), q("%{WEBSOCKET_CHANNEL} == 'x'"), q("%{REMOTE_USER} == 'ann' && %{websocket_channel} =~ /^a/");
 }
-takes("$_", "taken: $_") for 'WebSocketSubscriptions 100000', 'WebSocketChannels 10000000', 'WebSocketBusQueue 64K';
+takes("$_", "httpd accepts $_") for 'WebSocketSubscriptions 100000', 'WebSocketChannels 10000000', 'WebSocketBusQueue 64K';
 for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
     my (undef, $output) = Httpd->check("<VirtualHost *>\n$directive 100000\n</VirtualHost>");
     like($output, qr/$directive cannot occur within <VirtualHost> section/, "$directive is refused in a virtual host");
@@ -404,7 +404,7 @@ for (['/fragments', [1000, 1000, 500]], ['/fragments/off', [2500]], ['/fragments
 }
 $c = Client->new($httpd, '/fragments/default');
 $c->binary('x' x 40000);
-is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'WebSocketFragmentSize on: frames of 16 KiB');
+is_deeply([map { length(($c->frame)[1]) } 1 .. 3], [16384, 16384, 7232], 'with WebSocketFragmentSize on, a message is sent in frames of 16 KiB');
 
 # ---- More than 64 arguments ----
 Client->new($httpd, '/origins', origin => "https://$_.example.org")->echoes($_, "origin $_ of 100 listed origins is accepted") for 1, 64, 65, 100;

@@ -130,7 +130,7 @@ for my $path ('nosuch', 'tes', 'testx', 'Test', 'test.so', 'ws_other', 'ws_other
     '.hidden', '.hidden.so', 'README', 'test.so.old', '%2e%2e%2fhandlers%2ftest', '/etc/passwd', '*', 'te%00st',
     'test%20', 'x' x 65, '%2Ftest', '..%5ctest', 'inherited')
 {
-    like(status("/ws/$path"), qr/^40[04]$/, "refused: /ws/$path");
+    like(status("/ws/$path"), qr/^40[04]$/, "a handshake for /ws/$path is refused");
 }
 is(status('/ws/nosuch'), 404, 'a handshake for an unknown handler is refused with 404');
 ok($httpd->wait_log(qr/handshake refused with 404: no handler "nosuch" in \Q$dir\E \(WebSocketHandlerDirectory\)/),
@@ -192,32 +192,32 @@ sub refuses {
 sub below { return "<Location /x>\nWebSocketHandlerDirectory $_[0]\n</Location>" }
 
 my $d = 'WebSocketHandlerDirectory';
-refuses(below(''), qr/^$d takes one argument, a directory of handlers; the next segment/, 'refused: no directory');
-refuses(below('/a /b'), qr/^$d takes one argument/, 'refused: two directories');
-refuses(below("$folder/nosuch"), qr/^$d: cannot read the directory \Q$folder\E\/nosuch: No such file/, 'refused: a directory that does not exist');
+refuses(below(''), qr/^$d takes one argument, a directory of handlers; the next segment/, 'httpd refuses the directive without an argument');
+refuses(below('/a /b'), qr/^$d takes one argument/, 'httpd refuses two directories');
+refuses(below("$folder/nosuch"), qr/^$d: cannot read the directory \Q$folder\E\/nosuch: No such file/, 'httpd refuses a directory that does not exist');
 refuses(below('nosuch'), qr/^$d: cannot read the directory \Q$Httpd::BUILD\E\/websocket\/nosuch: No such file/,
-    'refused: a relative path that does not exist in websocket/ beside the module');
-refuses(below("$folder/handlers/README"), qr/^$d: cannot read the directory .*README: Not a directory/, 'refused: a file instead of a directory');
+    'httpd refuses a relative path that does not exist in websocket/ beside the module');
+refuses(below("$folder/handlers/README"), qr/^$d: cannot read the directory .*README: Not a directory/, 'httpd refuses a file instead of a directory');
 symlink "$folder/loop", "$folder/loop";
-refuses(below("$folder/loop"), qr/^$d: cannot read the directory .*loop: Too many levels/, 'refused: a link to itself');
+refuses(below("$folder/loop"), qr/^$d: cannot read the directory .*loop: Too many levels/, 'httpd refuses a link to itself');
 SKIP: {
     skip 'root may read everything', 1 if $> == 0;
     directory('closed', 'test.so' => $test);
     chmod 0, "$folder/closed";
-    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'refused: a directory without read permission');
+    refuses(below("$folder/closed"), qr/^$d: cannot read the directory .*closed: Permission denied/, 'httpd refuses a directory without read permission');
 }
 make_path("$folder/empty", "$folder/folders/x.so");
 refuses(below("$folder/empty"), qr/^$d: no handler in \Q$folder\E\/empty: add a file whose name ends in \.so/,
-    'refused: an empty directory');
-refuses(below("$folder/folders"), qr/^$d: \Q$folder\E\/folders\/x\.so: cannot load the handler: /, 'refused: a folder instead of a handler file');
+    'httpd refuses an empty directory');
+refuses(below("$folder/folders"), qr/^$d: \Q$folder\E\/folders\/x\.so: cannot load the handler: /, 'httpd refuses a folder instead of a handler file');
 for my $file ('a.b.so', 'a b.so', 'a+b.so', '-a.so', '_a.so', 'ws_.so', '__default.so', 'x' x 65 . '.so') {
     my $at = directory("named-$file", $file => $test, 'ok.so' => $test);
-    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "refused: a file named $file");
+    refuses(below("\"$at\""), qr/^$d: \Q$at\/$file\E: a handler file is named NAME\.so or _default\.so/, "httpd refuses a file named $file");
 }
 refuses(below(directory('both', 'ws_a.so' => $test, 'a.so' => $test)),
-    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'refused: two files with the same handler name');
+    qr/^$d: (?:ws_a\.so and a\.so|a\.so and ws_a\.so) in .*both are both named "a": rename or remove one/, 'httpd refuses two files with the same handler name');
 refuses(below(directory('nothing', 'a.so' => $test, 'b.so' => Httpd::compile('nothing-here', "int nothing_at_all;\n"))),
-    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'refused: a file that is not a handler');
+    qr/^$d: (.*\/b\.so): \1 is not a WebSocket handler: it has no symbol/, 'httpd refuses a file that is not a handler');
 refuses(below(directory('keyed', 'a.so' => Httpd::compile('keyed', <<'END'))),
 #include "mod_websocket.h"
 static const char *configure(apr_pool_t *p, const char *key, const char *value, void **config)
@@ -227,20 +227,20 @@ static const char *configure(apr_pool_t *p, const char *key, const char *value, 
 }
 WS_HANDLER(keyed) = {.configure = configure};
 END
-    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'refused: a handler that requires keys');
+    qr/^$d: .*\/a\.so: handler keyed: there is no key/, 'httpd refuses a handler that requires keys');
 
 refuses("<$_>\n$d $dir\n</" . (split ' ')[0] . '>', qr/^$d: allowed outside of sections, in a <VirtualHost>, or in a <Location> without/,
-    "refused: inside <$_>")
+    "httpd refuses the directive inside <$_>")
     for 'LocationMatch ^/x', 'Location ~ ^/x', 'Location /x*', 'Location "/[xy]"', 'Directory /', 'Files x', 'If true';
-refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'refused: inside <If> of a <Location>');
+refuses("<Location /x>\n<If true>\n$d $bare\n</If>\n</Location>", qr/^$d: allowed outside/, 'httpd refuses the directive inside <If> of a <Location>');
 my $beside = qr/this section already has a $d or WebSocketHandler: remove one, or move $d/;
-refuses("$d $bare\n$d $bare", qr/^$beside/, 'refused: two directories in a section');
-refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'refused: WebSocketHandler after the directory');
-refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'refused: WebSocketHandler before the directory');
-refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'refused: WebSocketHandler off after the directory');
-refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'refused: WebSocketHandler off before the directory');
+refuses("$d $bare\n$d $bare", qr/^$beside/, 'httpd refuses two directories in a section');
+refuses("$d $bare\nWebSocketHandler ws_echo.so", qr/^WebSocketHandler and $d are in the same section: remove one, or move it/, 'httpd refuses WebSocketHandler after the directory');
+refuses("WebSocketHandler ws_echo.so\n$d $bare", qr/^$beside/, 'httpd refuses WebSocketHandler before the directory');
+refuses("$d $bare\nWebSocketHandler off", qr/^WebSocketHandler off and another handler are in the same section/, 'httpd refuses WebSocketHandler off after the directory');
+refuses("WebSocketHandler off\n$d $bare", qr/^$beside/, 'httpd refuses WebSocketHandler off before the directory');
 
 my ($ok, $said) = Httpd->check("<Location /a>\n$d $bare\n</Location>\n<Location /b>\n$d $bare\n</Location>");
-ok($ok, 'accepted: the same directory in two sections') or diag($said);
+ok($ok, 'httpd accepts the same directory in two sections') or diag($said);
 
 done_testing;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Subscribers over HTTP: EventSource and long polling.
+# Tests subscribers over HTTP: EventSource and long polling.
 
 use strict;
 use warnings;

@@ -209,7 +209,7 @@ sub ask { my ($c, $text) = @_; $c->text($text); return ($c->message)[1] }
     like(ask($c, 'limits Max processes'), qr/^Max processes\s+5000\s/, 'RLimitNPROC limits a program');
 
     $c = open_at('/tls', tls => 'TLSv1_3');
-    is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", "$_->[0] with TLS") for ['HTTPS', 'on'], ['SSL_PROTOCOL', 'TLSv1.3'];
+    is(ask($c, "env $_->[0]"), "$_->[0]=$_->[1]", "a program gets $_->[0] over TLS") for ['HTTPS', 'on'], ['SSL_PROTOCOL', 'TLSv1.3'];
 }
 
 # ---- A directory of programs ----

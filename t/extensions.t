@@ -174,7 +174,7 @@ for (['over TCP'], ['over TLS', tls => 1]) {
     is(join('', map { $_->[1] } @frames[1 .. 3]), moved(1, 'one two three'), 'a message that the handler sends in parts is encoded');
     is_deeply([map { $_->[2] } @frames[1 .. 3]], [0x20 | TEXT, 0, 0x80], "only the first frame of a message in parts has the extension's bit");
 }
-is(client('/shift', $_)->header('Sec-WebSocket-Extensions'), undef, "declined: $_")
+is(client('/shift', $_)->header('Sec-WebSocket-Extensions'), undef, "the extension declines $_")
     for 'x-shift', 'x-shift; by=0', 'x-shift; by', 'x-shift; by=1; by=2', 'x-shift; to=1', 'X-Shift; by=1';
 is(client('/', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'a Location without WebSocketExtension declines the offer');
 is(client('/both/none', 'x-shift; by=1')->header('Sec-WebSocket-Extensions'), undef, 'WebSocketExtension off declines the offer');

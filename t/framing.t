@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Frames on the wire: RFC 6455, sections 5 to 8. The client sends each case at once, and then again one byte at a time.
+# Tests the bytes of frames (RFC 6455, sections 5 to 8). The client sends each case at once, and then again one byte at a time.
 
 use strict;
 use warnings;

@@ -147,7 +147,7 @@ like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'Require env admi
 # ---- Basic authentication ----
 ($status, $refused) = Client->refused($httpd, '/password');
 is($status, 401, 'AuthType Basic refuses a handshake without a password');
-like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'AuthType Basic: the response asks for a password');
+like($refused->header('WWW-Authenticate') // '', qr/^Basic realm="test"/, 'with AuthType Basic, the response asks for a password');
 is(status('/password', basic('alice', 'wrong')), 401, 'AuthType Basic refuses a wrong password');
 is(status('/password', basic('carol', 'sesame')), 401, 'AuthType Basic refuses an unknown user');
 like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'AuthType Basic admits a user, and the handler gets the name');

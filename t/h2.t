@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSockets over HTTP/2: RFC 8441. The clients are node, Debian's python3-h2, Chromium, and haproxy as a proxy.
+# Tests WebSockets over HTTP/2 (RFC 8441). The clients are node, Debian's python3-h2, Chromium, and haproxy as a proxy.
 
 use strict;
 use warnings;

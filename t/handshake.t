@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The opening handshake: RFC 6455, section 4.2; versions, origins, subprotocols, ordinary requests.
+# Tests the opening handshake (RFC 6455, section 4.2): versions, origins, subprotocols and ordinary requests.
 
 use strict;
 use warnings;

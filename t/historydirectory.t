@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketHistoryDirectory, and its default on systems where a reboot empties the runtime directory.
+# Tests WebSocketHistoryDirectory, and its default on systems where a reboot empties the runtime directory.
 
 use strict;
 use warnings;

@@ -279,19 +279,19 @@ sub occupancy_is {
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'one subscriber to remain');
     push @c, listener('room/2');
     occupancy_is('room/2', 'occupied', 'occupied: another channel causes its own notification');
-    is(occupancy('room/1'), 'occupied', 'vacated: no notification while a subscriber is left');
+    is(occupancy('room/1'), 'occupied', 'vacated is not sent while a subscriber is left');
     $_->close(1000) for @c;
-    occupancy_is('room/1', 'occupied vacated', 'vacated: the last subscriber of the channel has left');
-    occupancy_is('room/2', 'occupied vacated', 'vacated: the last subscriber of the other channel has left');
+    occupancy_is('room/1', 'occupied vacated', 'vacated is sent when the last subscriber of the channel has left');
+    occupancy_is('room/2', 'occupied vacated', 'vacated is sent when the last subscriber of the other channel has left');
     my $again = listener('room/1');
-    occupancy_is('room/1', 'occupied vacated occupied', 'occupied: a subscriber has returned');
+    occupancy_is('room/1', 'occupied vacated occupied', 'occupied is sent again when a subscriber has returned');
     # The channel stays occupied across a reload.
     $httpd->graceful;
     my $new = listener('room/1');
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 2 }, 'the subscribers of both generations');
     $again->close(1000);
     Httpd::wait_for(sub { ((http('GET', '/control/channels?prefix=room/1'))[1]{channels}[0] || {})->{subscribers} == 1 }, 'the old subscriber to leave');
-    is(occupancy('room/1'), 'occupied vacated occupied', 'vacated: no notification after a reload while a subscriber of a new process is left');
+    is(occupancy('room/1'), 'occupied vacated occupied', 'after a reload, vacated is not sent while a subscriber of a new process is left');
     # If the application is down, the server notifies it later.
     Httpd::write_file("$dir/down", '');
     $new->close(1000);
@@ -303,9 +303,9 @@ sub occupancy_is {
 # A child is killed.
 {
     my $c = listener('room/killed');
-    occupancy_is('room/killed', 'occupied', 'occupied: a subscriber of a child that will be killed');
+    occupancy_is('room/killed', 'occupied', 'occupied is sent for a subscriber of a child that will be killed');
     kill 'KILL', child_with($c);
-    occupancy_is('room/killed', 'occupied vacated', 'vacated: the child of the only subscriber was killed');
+    occupancy_is('room/killed', 'occupied vacated', 'vacated is sent when the child of the only subscriber was killed');
 }
 
 # Returns the child process that has a client's connection.

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Attacks by clients: TLS 1.2 renegotiation, and resets of connections while WS_BLOCKING handlers check the permissions of
+# Tests attacks by clients: TLS 1.2 renegotiation, and resets of connections while WS_BLOCKING handlers check the permissions of
 # these clients.
 
 use strict;

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_http: applications behind HTTP. Tests the requests to the application and their user, valid and invalid answers, order,
-# load, and the end of connections. Also tests that no client can forge the server's requests. The applications are CGI
-# programs in Perl and Python, PHP with php-fpm, and the test's own servers.
+# Tests ws_http, the handler for applications behind HTTP: the requests to the application and their user, valid and invalid
+# answers, order, load, and the end of connections. Also tests that no client can forge the server's requests. The
+# applications are CGI programs in Perl and Python, PHP with php-fpm, and the test's own servers.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_http: applications at URLs, over TCP, TLS and unix sockets. Tests the data about the client that an application gets,
-# the close codes and log lines after invalid answers, retries of the close event, the circuit breaker and the queue.
+# Tests ws_http with applications at URLs, over TCP, TLS and unix sockets: the data about the client that an application
+# gets, the close codes and log lines after invalid answers, retries of the close event, the circuit breaker and the queue.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Connections while httpd stops, reloads, restarts, or ends a child process.
+# Tests connections while httpd stops, reloads, restarts, or ends a child process.
 
 use strict;
 use warnings;

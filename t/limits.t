@@ -1,6 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Settings of the server, a virtual host and a Location. Each setting is inherited separately, and the innermost value applies.
+# Tests settings of the server, a virtual host and a Location. Each setting is inherited separately, and the innermost value
+# applies.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Log lines, and the records of connections that WebSocketLog writes.
+# Tests log lines, and the records of connections that WebSocketLog writes.
 
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 # The server adds a header to its requests to itself, which authenticates them. An attacker who has captured such a header
-# cannot use it again: not for the same or another page, host or method, not from another address, not modified, and not
-# later. In this test, mod_dumpio captures the header.
+# cannot use it a second time, for any page, host or method. The server also refuses a header that was modified or has
+# expired, and one from another address. In this test, mod_dumpio captures the header.
 
 use strict;
 use warnings;

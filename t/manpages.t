@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The man pages: the generated pages contain every directive and every function of the API, and all pages are well-formed.
+# Tests the man pages: the generated pages contain every directive and every function of the API, and all pages are well-formed.
 
 use strict;
 use warnings;

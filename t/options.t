@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A build without any optional library: make lists the omitted parts, and the module serves connections. httpd refuses
+# If no optional library is installed, make lists the omitted parts, and the module serves connections. httpd refuses
 # directives that need a missing library, and names the library.
 
 use strict;

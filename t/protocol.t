@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The protocols of channels: channel.v1.json, and publishing, reading and subscribing over HTTP. The tables in
+# Tests the protocols of channels: channel.v1.json, and publishing, reading and subscribing over HTTP. The tables in
 # docs/channel-protocol.md refer to the subtests by name.
 
 use strict;
@@ -134,7 +134,7 @@ subtest 'after: "last", last: N, after: "all"' => sub {
     is((ask($c, type => 'subscribe', channel => 'kept/none', after => 'last', id => 'n'))[-1]{type}, 'subscribed', 'a subscription to a channel with an empty history succeeds without messages');
     is((ask($c, type => 'subscribe', channel => 'other', last => 5, id => 'o'))[0]{type}, 'subscribed', 'a subscription to a channel without a history succeeds without messages');
     for my $wrong ({ last => 0 }, { last => -1 }, { last => 1.5 }, { last => 'x' }, { last => 1, after => 'all' }) {
-        is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'refused: ' . $json->encode($wrong));
+        is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'a subscription from an invalid position is refused: ' . $json->encode($wrong));
     }
     $c->close;
     for (['after=last', '12'], ['last=2', '11']) {
@@ -167,7 +167,7 @@ subtest 'history, page by page' => sub {
     is((curl('/events/long/h?history'))[1]{messages}[-1]{data}, 'm25', 'HTTP: a section for subscribers also returns the history');
     is((curl('/channels/none?history'))[0], 404, 'HTTP: a channel without a history is answered with 404');
     is((curl('/events/secret?history'))[0], 403, 'HTTP: a channel that is not allowed is answered with 403');
-    is((curl("/channels/long/h?$_"))[0], 400, "refused: $_") for 'history&before=x', 'history&limit=0', 'history&limit=1001', 'history&channel=b';
+    is((curl("/channels/long/h?$_"))[0], 400, "a request for a history with an invalid query is refused: $_") for 'history&before=x', 'history&limit=0', 'history&limit=1001', 'history&channel=b';
     my ($gone) = (ask($c, type => 'history', channel => 'long/h', before => '1-5', id => 'gone'))[-1];
     ok($gone->{gap} && !@{ $gone->{messages} }, 'a position that no longer exists gives a gap');
     $c->close;
@@ -195,7 +195,7 @@ subtest 'key, event, id and ttl of a message' => sub {
     my $late = connected();
     @got = ask($late, type => 'subscribe', channel => 'kept/g', after => 'all', id => 'l');
     is_deeply([map { $_->{data} // $_->{type} } @got], ['first', 'third', 'subscribed'], 'an expired message is not delivered, and causes no gap');
-    is((curl("/channels/kept/f?$_", '-d', 'x'))[0], 400, "refused: $_") for 'key=', 'event=', 'event=gap', 'event=a%0Ab', 'ttl=0', 'ttl=x', 'key=%', 'id=' . 'x' x 256;
+    is((curl("/channels/kept/f?$_", '-d', 'x'))[0], 400, "a publication with an invalid parameter is refused: $_") for 'key=', 'event=', 'event=gap', 'event=a%0Ab', 'ttl=0', 'ttl=x', 'key=%', 'id=' . 'x' x 256;
     $_->close for $c, $late;
 };
 
@@ -214,7 +214,7 @@ subtest 'bytes over WebSocket' => sub {
         { type => 'publish', channel => 'bytes', data => ["a\0b"] }, { type => 'subscribe', channel => "bytes2\0" })
     {
         my ($answer, @more) = ask($c, %$o, id => 'nul');
-        is($answer->{error}, 'a text has U+0000: send it as base64', "refused: $o->{type} with a NUL");
+        is($answer->{error}, 'a text has U+0000: send it as base64', "a request $o->{type} with a NUL is refused");
         is_deeply(\@more, [], 'no message arrives from the refused request');
     }
     is((ask($c, type => 'publish', channel => 'bytes', data => 'no\\u0000', id => 'b'))[0]{data}, 'no\\u0000', 'an escaped backslash is not a NUL');
@@ -248,7 +248,7 @@ subtest 'several messages in one request (NDJSON)' => sub {
     {
         my ($lines, $why, $expected) = @$_;
         ($status, $answer) = curl('/channels/', @type, '--data-binary', $lines);
-        is($status, $expected, 'refused: ' . substr $lines, 0, 40);
+        is($status, $expected, 'an invalid list of messages is refused: ' . substr $lines, 0, 40);
         like($answer->{error} // '', qr/\Q$why\E/, "the error has \"$why\"");
     }
     is((ask($c, type => 'ping', id => 'end'))[0]{type}, 'pong', 'a refused request has published nothing');
@@ -272,7 +272,7 @@ subtest 'the list of channels' => sub {
     } while $list->{more};
     is_deeply(\@paged, [map({"list/$_"} 0 .. 5), 'list/all'], 'the pages of a list together have all channels');
     is_deeply((curl('/channels/?prefix=nobody'))[1]{channels}, [], 'a prefix that no channel has gives an empty list');
-    is((curl("/channels/?$_"))[0], 400, "refused: $_") for 'prefix=%20', 'prefix=&limit=0', 'prefix=&after=*', '';
+    is((curl("/channels/?$_"))[0], 400, "a request for a list of channels with an invalid query is refused: $_") for 'prefix=%20', 'prefix=&limit=0', 'prefix=&after=*', '';
     is((curl('/events/?prefix=list/'))[0], 400, 'a section for subscribers has no list');
     $_->close for @c;
 };
@@ -282,7 +282,7 @@ subtest 'wildcards' => sub {
     is((ask($c, type => 'subscribe', channel => 'news/*', id => 'w'))[-1]{type}, 'subscribed', 'a listed wildcard can be subscribed to');
     is((ask($c, type => 'subscribe', channel => 'news/sport/*', id => 'n'))[-1]{type}, 'subscribed', 'a wildcard narrower than a listed one can be subscribed to');
     for ('other/*', 'closed/*', '*', '/*', 'ne*', 'news/*/x', 'news*') {
-        ok((ask($c, type => 'subscribe', channel => $_, id => 'x'))[-1]{error}, "refused: $_");
+        ok((ask($c, type => 'subscribe', channel => $_, id => 'x'))[-1]{error}, "the wildcard $_ is refused");
     }
     is((ask($c, type => 'publish', channel => 'news/*', data => 'x', id => 'p'))[-1]{error}, 'no such channel', 'nothing is published to a wildcard');
     is((ask($c, type => 'subscribe', channel => 'news/*', member => 'Ann', id => 'm'))[-1]{error}, 'no such channel', 'a subscription to a wildcard cannot have a member');
@@ -322,7 +322,7 @@ subtest 'heartbeats' => sub {
     my $plain = Client->new($httpd, '/beat');
     is(($plain->message)[1], 'still-here', 'a client without subprotocol receives heartbeats as text');
     my $c = connected('/beat');
-    is(next_of($c)->{type}, 'subscribed', 'JSON');
+    is(next_of($c)->{type}, 'subscribed', 'a client with the subprotocol is subscribed first');
     is_deeply(next_of($c), { type => 'heartbeat' }, 'a client with the subprotocol receives heartbeat events');
     $_->close for $plain, $c;
 };
@@ -363,7 +363,7 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     $m = decode_json(event($w)->{data});
     is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], "a stream of a wildcard has the channel's name and the wildcard");
     is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed is refused');
-    is((curl("/events/kept/last?$_"))[0], 400, "refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
+    is((curl("/events/kept/last?$_"))[0], 400, "a poll with an invalid query is refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
     my (undef, $poll) = curl('/events/kept/last?last=1');
     is($poll->{messages}[0]{data}, '5', 'a poll with last=1 returns the last message');
     kill 'TERM', splice @streams;

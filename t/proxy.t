@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_proxy, the bridge to other WebSocket servers. Tests which server it chooses, the request to the server, messages of all
+# Tests ws_proxy, the bridge to other WebSocket servers: which server it chooses, the request to the server, messages of all
 # sizes in both directions, back-pressure, pings, limits, and closing. In tests of exact bytes, the test itself acts as the
 # server.
 

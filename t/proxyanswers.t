@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_proxy with to=proxypass. Tests which parts of the server's answer the client gets, TLS according to the SSLProxy
+# Tests ws_proxy with to=proxypass: which parts of the server's answer the client gets, TLS according to the SSLProxy
 # directives, and compressed messages, which the handler passes on unchanged. In tests of exact bytes, the test itself acts
 # as the server.
 
@@ -234,7 +234,7 @@ for (
     my $request = "GET $path HTTP/1.1\r\nHost: $host.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         . "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     my ($status, $c) = Client->refused($httpd, $path, request => $request);
-    is($status, $expected, "TLS, $host, $path: $expected") or diag((split /\n/, $httpd->error_log)[-1]);
+    is($status, $expected, "TLS, $host, $path: the handshake is answered with $expected") or diag((split /\n/, $httpd->error_log)[-1]);
     $c->echoes('hello', "TLS, $host, $path: the connection echoes") if $status == 101;
     ok($httpd->wait_log($why), "TLS, $host, $path: the log says why") if $why;
 }

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_proxy with to=proxypass, and third-party clients and applications: socket.io on two servers with a sticky balancer,
+# Tests ws_proxy to=proxypass with third-party clients and applications: socket.io on two servers with a sticky balancer,
 # noVNC, Chromium, and clients in other languages. They connect over HTTP/1.1, TLS and HTTP/2.
 
 use strict;

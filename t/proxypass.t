@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The line "WebSocketHandler ws_proxy.so to=proxypass" in the configuration of a reverse proxy. Tests all directives that
+# A reverse proxy has the line "WebSocketHandler ws_proxy.so to=proxypass" in its configuration. Tests all directives that
 # give mod_proxy a target, with npm's ws as the server and fewer workers than clients.
 
 use strict;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The recipes of docs/proxying.md. httpd -t accepts each recipe as written. With each recipe, httpd serves a page and a
+# Tests the recipes of docs/proxying.md. httpd -t accepts each recipe as written. With each recipe, httpd serves a page and a
 # WebSocket of an application of this test, which replaces the documented application.
 
 use strict;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# The programs that run the tests. When a test ends in any way, t/lib/reap.c must end all processes that the test has
+# Tests the programs that run the tests. When a test ends in any way, t/lib/reap.c must end all processes that the test has
 # started, including daemons, stopped processes, and processes that ignore signals. The summary of t/run must say which
 # tests failed, and why, even if they pass in a second run.
 

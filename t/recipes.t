@@ -133,7 +133,7 @@ SKIP: {
         my ($user, $until, $secret) = @_;
         return "/lua?user=$user&until=$until&sig=" . sha1_hex(join ':', $secret, $user, $until, $secret);
     };
-    is((Client->refused($httpd, $_))[0], 403, "Lua: $_") for '/lua', $link->('alice', time + 60, 'guessed'),
+    is((Client->refused($httpd, $_))[0], 403, "the Lua script refuses $_") for '/lua', $link->('alice', time + 60, 'guessed'),
         $link->('alice', time - 1, 'replace-this-secret');
     my $until = int(time + 3 + 2 * Patience::factor());
     my $c = joins($link->('alice', $until, 'replace-this-secret'));

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels across machines: two httpds use a Redis server, which stops and restarts.
+# Tests channels across machines: two httpds use a Redis server, which stops and restarts.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Redis as in production: a cluster of three masters with replicas, of which one replaces its master, TLS with a private CA,
-# several sentinels, and a server that loses acknowledged writes.
+# Tests channels with Redis as in production: a cluster of three masters with replicas, of which one replaces its master, TLS
+# with a private CA, several sentinels, and a server that loses acknowledged writes.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# WebSocketLog in Redis: lists and streams with a maximum length, and a Redis that stops and restarts.
+# Tests WebSocketLog in Redis: lists and streams with a maximum length, and a Redis that stops and restarts.
 
 use strict;
 use warnings;

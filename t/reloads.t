@@ -70,7 +70,7 @@ for my $i (1 .. $reloads) {
     $client->wait_output(qr/^opened $total$/m);
     traffic(100);
 }
-pass("$reloads reloads with traffic");
+pass("httpd reloads $reloads times while messages are sent");
 traffic($connections);
 
 my $children = () = $httpd->children;

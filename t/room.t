@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Channels and tickers, which a handler uses without a connection. t/handlers/room.c keeps the state of a room in each
+# Tests channels and tickers, which a handler uses without a connection. t/handlers/room.c keeps the state of a room in each
 # process.
 
 use strict;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Clients that read too slowly or not at all, or never send anything complete. The server must not use more memory and CPU
+# Some clients read too slowly or not at all, or never send anything complete. The server must not use more memory and CPU
 # time for them than the limits allow, and must still serve other clients.
 
 use strict;

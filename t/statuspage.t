@@ -59,7 +59,7 @@ sub status {
 sub status_now {
     my ($query) = @_;
     my ($status, $head, $body) = $httpd->get('/websocket-status' . ($query ? "?$query" : ''), 'Accept: application/json');
-    is($status, 200, 'status 200') if $status != 200;
+    is($status, 200, 'the status page answers with 200') if $status != 200;
     return JSON::PP->new->utf8->decode($body);
 }
 

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_tcp, the bridge to services at TCP ports and unix sockets. Tests targets, bytes in both directions, back-pressure, and
+# Tests ws_tcp, the bridge to services at TCP ports and unix sockets: targets, bytes in both directions, back-pressure, and
 # closing. The test itself acts as the service.
 
 use strict;

@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# Tokens of the application (WebSocketTokenKey), which PyJWT creates. Tests tokens in the handshake, over HTTP and for a
-# subscription. Also tests refusals, expiry and key rotation, and that no log contains a token.
+# Tests tokens of the application (WebSocketTokenKey) in the handshake, over HTTP and for a subscription. PyJWT creates the
+# tokens. Also tests refusals, expiry and key rotation, and that no log contains a token.
 
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# ws_tcp as noVNC uses it: a third-party client connects through the bridge to a VNC server.
+# Tests ws_tcp as noVNC uses it: a third-party client connects through the bridge to a VNC server.
 
 use strict;
 use warnings;
