@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Backends are selected by name. Also tests a seccomp filter that forbids io_uring, as in
- *  containers. */
+/** Tests how backends are selected by name. Also tests a seccomp filter that forbids io_uring, as
+ *  in containers. */
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>

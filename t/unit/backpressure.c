@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Clients that read too slowly. Tests which messages the policies drop, and that a client never
+/** Tests clients that read too slowly: which messages the policies drop, and that a client never
  *  gets a part of a message. */
 
 #include "t/unit/rig.h"

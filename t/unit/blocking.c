@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WS_BLOCKING handlers: callbacks run on pool threads, one at a time and in order for each
+/** Tests WS_BLOCKING handlers: callbacks run on pool threads, one at a time and in order for each
  *  connection. A blocked connection does not delay others. */
 
 #include "t/unit/rig.h"

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribing, publishing and presence in one process. The test acts as a second process, which
- *  sends and receives packets over the bus. */
+/** Tests subscribing, publishing and presence in one process. The test acts as a second process,
+ *  which sends and receives packets over the bus. */
 
 #include "channels/channels.h"
 #include "t/unit/supervisor.h"

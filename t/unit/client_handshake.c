@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The client's handshake, RFC 6455, section 4.1: writing the request and reading the answer. */
+/** Tests the client's handshake (RFC 6455, section 4.1): writing the request and reading the
+ *  answer. */
 
 #include "protocol/client_handshake.h"
 

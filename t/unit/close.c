@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Close frames: RFC 6455, sections 5.5.1 and 7.4. */
+/** Tests parsing and writing Close frames (RFC 6455, sections 5.5.1 and 7.4). */
 
 #include "protocol/close.h"
 

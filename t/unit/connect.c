@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * ws_connect() on an engine. Tests names and their addresses, connection attempts that are
+ * Tests ws_connect() on an engine: names and their addresses, connection attempts that are
  * cancelled at any time, and two connections of one loop that relay messages to each other. The
  * test replaces getaddrinfo().
  */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** An engine from its start to its stop: adding connections, closing all of them, stopping. No
- *  descriptor and no memory may be left. */
+/** Tests an engine from its start to its stop: adding connections, closing all of them, stopping.
+ *  No descriptor and no memory may be left. */
 
 #include <sched.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Extensions: parsing offers, the answers of permessage-deflate, and messages that pass an
+/** Tests extensions: parsing offers, the answers of permessage-deflate, and messages that pass an
  *  engine. */
 
 #include <zlib.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parsing and writing valid frames: RFC 6455, section 5. */
+/** Tests parsing and writing valid frames (RFC 6455, section 5). */
 
 #include "t/unit/random.h"
 #include "t/unit/stream.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Invalid frames are refused at the first byte that makes them invalid: RFC 6455, section 5. */
+/** Tests that invalid frames are refused at the first byte that makes them invalid (RFC 6455,
+ *  section 5). */
 
 #include "t/unit/stream.h"
 

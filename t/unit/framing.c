@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Framings other than that of RFC 6455: raw bytes, and a line framing, which this test defines. */
+/** Tests framings other than that of RFC 6455: raw bytes, and a line framing, which this test
+ *  defines. */
 
 #include "protocol/framing.h"
 #include "t/unit/rig.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The opening handshake, RFC 6455, section 4, and the syntax of its headers. */
+/** Tests the opening handshake (RFC 6455, section 4) and the syntax of its headers. */
 
 #include "protocol/handshake.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Protocol versions 76 and 75: the keys and the answer to them, parsing frames, writing frames.
+/** Tests versions 76 and 75: the keys and the answer to them, parsing frames and writing frames.
  *  Section numbers refer to hybi-00. */
 
 #include "protocol/hixie.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Calls from other threads that name a connection by its id, or all connections of a location. */
+/** Tests calls from other threads that name a connection by its id, or all connections of a
+ *  location. */
 
 #include "t/unit/rig.h"
 

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages that do not arrive in time: WebSocketMessageTimeout, and idle= of WebSocketLimit. */
+/** Tests the limits for messages that do not arrive in time: WebSocketMessageTimeout, and idle= of
+ *  WebSocketLimit. */
 
 #include "t/unit/rig.h"
 

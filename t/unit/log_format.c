@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats of the connection log: valid and invalid formats, and the lines that they produce. */
+/** Tests formats of the connection log: valid and invalid formats, and the lines that they
+ *  produce. */
 
 #include <apr_general.h>
 #include <apr_strings.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Masking: RFC 6455, section 5.3. */
+/** Tests masking (RFC 6455, section 5.3). */
 
 #include "protocol/mask.h"
 

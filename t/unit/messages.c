@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages of all sizes pass a real engine, and arrive in pieces that are cut at every byte. */
+/** Tests that messages of all sizes pass a real engine, and arrive in pieces that are cut at
+ *  every byte. */
 
 #include "t/unit/rig.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Encodes and decodes packets, in which child processes and servers exchange messages. */
+/** Tests encoding and decoding packets, in which child processes and servers exchange messages. */
 
 #include "channels/packet.h"
 #include "t/unit/tap.h"

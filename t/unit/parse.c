@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses valid and invalid numbers, sizes, intervals, percent-encoded texts and query strings. */
+/** Tests parsing numbers, sizes, intervals, percent-encoded texts and query strings, valid and
+ *  invalid. */
 
 #include "base/parse.h"
 

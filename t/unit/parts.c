@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Messages that handlers receive or send in pieces: on_frame, ws_send_part(), and
+/** Tests messages that handlers receive or send in pieces: on_frame, ws_send_part(), and
  *  WebSocketFragmentSize. */
 
 #include "t/unit/rig.h"

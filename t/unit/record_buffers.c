@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** OpenSSL's record buffers: active connections keep theirs, idle connections have none, and a
- *  limit applies to their number. The test counts OpenSSL's large allocations. */
+/** Tests OpenSSL's record buffers: active connections keep theirs, idle connections have none,
+ *  and a limit applies to their number. The test counts OpenSSL's large allocations. */
 
 #include <malloc.h>
 #include <openssl/err.h>

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The send queue: pushing frames, appending data, partial writes, and the order of the output. */
+/** Tests the send queue: pushing frames, appending data, partial writes, and the order of the
+ *  output. */
 
 #include "engine/send_queue.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** ws_send(): its results, the order of messages, and clients that do not read. */
+/** Tests ws_send(): its results, the order of messages, and clients that do not read. */
 
 #include "t/unit/rig.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Timers of connections: on the loop, and on the pool threads of a WS_BLOCKING handler. */
+/** Tests timers of connections: on the loop, and on the pool threads of a WS_BLOCKING handler. */
 
 #include "t/unit/rig.h"
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** TLS connections of the engine, with a client that uses OpenSSL directly. Each test runs with TLS
- *  1.2 and with TLS 1.3. */
+/** Tests TLS connections of the engine with a client that uses OpenSSL directly. Each test runs
+ *  with TLS 1.2 and with TLS 1.3. */
 
 #include "t/unit/tls.h"
 

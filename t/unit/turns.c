@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Fairness: the work that one connection can cause in an iteration of its loop is limited, and so
- *  is the number of bytes that wait for a loop. */
+/** Tests that the loop is fair: the work that one connection can cause in an iteration of its
+ *  loop is limited, and so is the number of bytes that wait for a loop. */
 
 #include "channels/channels.h"
 #include "t/unit/rig.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocket URLs, RFC 6455, section 3, and targets of redirects. */
+/** Tests WebSocket URLs (RFC 6455, section 3) and targets of redirects. */
 
 #include "protocol/url.h"
 

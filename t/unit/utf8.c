@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Checks UTF-8 that arrives in pieces: RFC 3629. The first invalid byte must be refused. */
+/** Tests the check of UTF-8 (RFC 3629) that arrives in pieces. The first invalid byte must be
+ *  refused. */
 
 #include "protocol/utf8.h"
 

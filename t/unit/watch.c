@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers watch descriptors, on the loop or, with WS_BLOCKING, on pool threads. */
+/** Tests that handlers can watch descriptors, on the loop or, with WS_BLOCKING, on pool threads. */
 
 #include <fcntl.h>
 #include <sys/socket.h>
