@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_websocket: WebSocket connections for Apache httpd that occupy no worker thread. They run on
- * the event loops of engine/.
+ * mod_websocket provides WebSocket connections for Apache httpd that occupy no worker thread. They
+ * run on the event loops of engine/.
  *
  * The path of a connection, and the files that implement it:
  *

@@ -43,9 +43,8 @@ typedef struct ws_try {
 /** The state of reading a response's body (body.c). */
 typedef struct ws_body {
     int status;
-    apr_uint64_t
-        /** Rest of the body or chunk, bytes; WS_BODY_TO_END: the body ends with the connection. */
-        left;
+    /** Rest of the body or chunk, bytes; WS_BODY_TO_END: the body ends with the connection. */
+    apr_uint64_t left;
     apr_size_t len; /**< number of decoded bytes at the beginning of t->in */
     unsigned char chunked, in_chunk, cut, over, proxy;
 } ws_body;
@@ -196,7 +195,7 @@ void ws_connector_tell_response(ws_connector *t);
 
 /* reconnect.c */
 
-/** Report a failure: call on_failure, or schedule a retry. */
+/** Report a failure, which calls on_failure or schedules another attempt. */
 void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

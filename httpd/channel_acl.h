@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketSubscribe and WebSocketPublish: which clients may subscribe and publish to which
- * channels.
+ * Implements WebSocketSubscribe and WebSocketPublish, which set the clients that may subscribe and
+ * publish to channels.
  */
 
 #ifndef WS_HTTPD_CHANNELRULES_H
@@ -14,8 +14,8 @@
 #include "include/mod_websocket.h"
 
 /**
- * A directive's value: all, none, an expression, or `handler`, which means that the handler
- * decides.
+ * A channel rule, which is the value of one of these directives: all, none, an expression, or
+ * `handler`. The value `handler` means that the handler decides.
  */
 typedef struct ws_channel_acl ws_channel_acl;
 

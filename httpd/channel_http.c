@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves channels over plain HTTP. The origin is checked before access control: a request from a
- * page whose origin WebSocketOrigin does not allow is refused.
+ * Serves channels over plain HTTP. It checks the origin before access control, and refuses a
+ * request from a page whose origin WebSocketOrigin does not allow.
  */
 
 #include "httpd/channel_http.h"

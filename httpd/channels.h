@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The channels of a child process: creation, stop and destruction. */
+/** Creates, stops and destroys the channels of a child process. */
 
 #ifndef WS_HTTPD_CHANNELS_H
 #define WS_HTTPD_CHANNELS_H

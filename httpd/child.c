@@ -119,8 +119,8 @@ static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
 static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
-    /* prefork always passes 0. It sends SIGTERM only for an ungraceful stop; reloads, surplus idle
-     * children and MaxConnectionsPerChild use other means. */
+    /* prefork always passes 0. It sends SIGTERM only for an ungraceful stop. For reloads, surplus
+     * idle children and MaxConnectionsPerChild, it stops children in other ways. */
     stop_at_once = ws_mpm_threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         child_set_once(&drain_end, drain_timeout);

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The engine and the handlers in a child process: start, drain and stop. */
+/** Starts, drains and stops the engine and the handlers in a child process. */
 
 #ifndef WS_HTTPD_CHILD_H
 #define WS_HTTPD_CHILD_H

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives of a child process: event loops, backend, drain, watchdog. */
+/** Parses the directives for a child process, which set event loops, backend, drain and
+ *  watchdog. */
 
 #ifndef WS_HTTPD_CHILD_CONFIG_H
 #define WS_HTTPD_CHILD_CONFIG_H

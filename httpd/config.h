@@ -108,7 +108,7 @@ static inline ws_server_config *ws_server_config_of(const server_rec *s)
 
 /* plugins.c */
 
-/** A kind of plugin: handlers or extensions. */
+/** A kind of plugin. The kinds are handlers and extensions. */
 typedef struct ws_plugin_kind {
     const char *noun, *header, *macro; /**< names that error texts contain */
     const char *symbol;                /**< name of the descriptor's symbol in the shared object */
@@ -134,7 +134,8 @@ const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char
                            const char **file, const ws_plugin_descriptor **d, const void **table);
 
 /**
- * All WebSocketHandler lines of the configuration: ws_handler_line *. ws_plugins_reset() clears it.
+ * All WebSocketHandler lines of the configuration, as ws_handler_line *. ws_plugins_reset() clears
+ * the array.
  */
 extern apr_array_header_t *ws_handler_lines;
 

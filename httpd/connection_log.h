@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketLog: writes a record for each connection that has ended. Loops only append records to a
- * list. A thread in the child writes them, so that a full disk or a slow program does not block a
- * loop. For a log in a database, another module provides a queue and a thread (log_provider.h).
+ * Implements WebSocketLog, which writes a record for each connection that has ended. Loops only
+ * append records to a list. A thread in the child writes the records, so that a full disk or a slow
+ * program does not block a loop. For a log in a database, another module provides a queue and a
+ * thread (log_provider.h).
  */
 
 #ifndef WS_HTTPD_CONNECTION_LOG_H
@@ -36,7 +37,7 @@ apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
 /** child_stop, after ws_engine_stop(): write the remaining records, for one second at most. */
 int ws_connection_log_child_stop(void);
 
-/** Record the end of a connection: the engine's on_end. */
+/** Record the end of a connection. This is the engine's on_end. */
 void ws_connection_log_on_end(const ws_conn *c, const char *why);
 
 #endif

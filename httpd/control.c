@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The control API's content handler: checks access and dispatches by path. It refuses methods
- * that no Require restricts, unless WebSocketControlOpen is on.
+ * Implements the control API's content handler, which checks access and dispatches requests by
+ * their path. It refuses methods that no Require restricts, unless WebSocketControlOpen is on.
  */
 
 #include "httpd/control.h"

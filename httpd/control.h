@@ -22,7 +22,7 @@
 /** Maximum entries in a page of a list. */
 #define WS_CONTROL_PAGE_MAX 1000
 
-/** Buffer for an id: two numbers of 16 digits, a separator and a NUL. */
+/** Size of a buffer for an id, which has two numbers of 16 digits, a separator and a NUL. */
 #define WS_CONTROL_ID 34
 
 /** register_hooks: register the content handler. */

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketExtension and WebSocketCompression: configuration and negotiation with the client. */
+/** Implements WebSocketExtension and WebSocketCompression, and negotiates extensions with the
+ *  client. */
 
 #ifndef WS_HTTPD_EXTENSIONS_H
 #define WS_HTTPD_EXTENSIONS_H

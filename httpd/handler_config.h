@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketHandler and WebSocketHandlerDirectory: the handlers of a section. */
+/** Parses WebSocketHandler and WebSocketHandlerDirectory, which set the handlers of a section. */
 
 #ifndef WS_HTTPD_HANDLER_CONFIG_H
 #define WS_HTTPD_HANDLER_CONFIG_H

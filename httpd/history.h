@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketHistory: which channels have a history, and where it is stored. */
+/** Implements WebSocketHistory, which sets the channels that have a history, and
+ *  WebSocketHistoryDirectory, which sets where histories are stored. */
 
 #ifndef WS_HTTPD_HISTORY_H
 #define WS_HTTPD_HISTORY_H

@@ -305,7 +305,8 @@ void ws_ipc_receive(const void *bytes, apr_size_t len, int fd)
     }
 }
 
-/* Get the received descriptor. A faulty sender may pass several: close all except the first.
+/* Get the received descriptor. If a faulty sender has passed several descriptors, close all except
+ * the first.
  * @return the first, or -1 */
 static int ipc_take_descriptor(struct msghdr *m)
 {

@@ -32,11 +32,11 @@ extern const ws_shm_layout *const ws_ipc_layout[];
  *  other sockets. */
 typedef enum {
     WS_IPC_ANSWER,
-    WS_IPC_LIST,          /**< list connections: httpd/connections.c */
-    WS_IPC_CLOSE,         /**< close a connection: httpd/connections.c */
-    WS_IPC_PACKETS,       /**< channel messages: httpd/bus_local.c */
-    WS_IPC_SOCKJS_ATTACH, /**< a response for a session: httpd/sockjs_route.c */
-    WS_IPC_SOCKJS_INPUT,  /**< messages for a session: httpd/sockjs_route.c */
+    WS_IPC_LIST,          /**< list connections (httpd/connections.c) */
+    WS_IPC_CLOSE,         /**< close a connection (httpd/connections.c) */
+    WS_IPC_PACKETS,       /**< channel messages (httpd/bus_local.c) */
+    WS_IPC_SOCKJS_ATTACH, /**< a response for a session (httpd/sockjs_route.c) */
+    WS_IPC_SOCKJS_INPUT,  /**< messages for a session (httpd/sockjs_route.c) */
     WS_IPC_KINDS
 } ws_ipc_kind;
 
@@ -73,7 +73,7 @@ int ws_ipc_child_stop(void);
 void ws_ipc_receive(const void *bytes, apr_size_t len, int fd);
 
 /**
- * Answer a message; never blocks.  [any thread in a child]
+ * Answer a message. Never blocks.  [any thread in a child]
  * @return 0; -1 if the socket is full or does not exist
  */
 int ws_ipc_answer(const ws_ipc_message *m, const void *data, apr_size_t len);

@@ -15,7 +15,7 @@
 int ws_json_send(request_rec *r, int status, ws_strbuf *t);
 
 /**
- * Refuse a request: log the reason, discard the body, send {"error": why}.
+ * Refuse a request. This logs the reason, discards the body, and sends {"error": why}.
  * @param what  the subsystem, for the log
  * @return the value for the handler to return
  */

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketLimit: limits on connections, handshakes, messages, bytes, lifetime and idle time. */
+/** Implements WebSocketLimit, which limits connections, handshakes, messages, bytes, lifetime and
+ *  idle time. */
 
 #ifndef WS_HTTPD_LIMITS_H
 #define WS_HTTPD_LIMITS_H

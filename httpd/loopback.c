@@ -41,7 +41,8 @@ APLOG_USE_MODULE(websocket);
 /* The numbers of used credentials, each at index number % WINDOW, so that a credential is accepted
  * only once. One row per slot. */
 WS_SHM_STRUCT(loopback_seen, {
-    apr_uint64_t taken[4096]; /* atomic; process and number */
+    /* Atomic; number of the process that signed, and number of the credential. */
+    apr_uint64_t taken[4096];
 });
 
 const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};

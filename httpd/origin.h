@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocketOrigin: the origins whose pages may connect. */
+/** Implements WebSocketOrigin, which sets the origins whose pages may connect. */
 
 #ifndef WS_HTTPD_ORIGIN_H
 #define WS_HTTPD_ORIGIN_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketPolicyFile: answers the policy request that Flash Player and similar clients send before
- * they open a socket. Without the directive, the hook is not registered.
+ * Implements WebSocketPolicyFile, which answers the policy request that Flash Player and similar
+ * clients send before they open a socket. Without the directive, the hook is not registered.
  */
 
 #ifndef WS_HTTPD_POLICY_FILE_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketReauthorize: periodically repeats httpd's access control for the handshake of an open
- * connection.
+ * Implements WebSocketReauthorize, which periodically repeats httpd's access control for the
+ * handshake of an open connection.
  */
 
 #ifndef WS_HTTPD_REAUTHORIZE_H

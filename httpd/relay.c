@@ -257,7 +257,8 @@ int ws_relay(request_rec *r, ws_new_conn *n)
     c->keepalive = AP_CONN_CLOSE;
 
     n->secure = ap_ssl_conn_is_ssl(c);
-    if (ws_new_conn_framing(n) && !c->master) { /* only RFC 6455 has pings */
+    /* Other framings than that of RFC 6455 have no pings, so use TCP keepalive. */
+    if (ws_new_conn_framing(n) && !c->master) {
         ws_socket_keep_alive(relay_client_fd(c), n->settings);
     }
     if ((rv = relay_hand_over(&w.pair, n)) != APR_SUCCESS) {

@@ -20,8 +20,7 @@
 #define PATIENCE 3000
 #define LOOK 200
 
-/* Limits on unanswered questions in this process: their number, and the size of their data,
- * bytes. */
+/* Maximum number of unanswered questions in this process, and maximum size of their data, bytes. */
 #define QUESTIONS_MAX 256
 #define BYTES_MAX (64 * 1024 * 1024)
 
@@ -206,7 +205,7 @@ static void rpc_answered(const ws_packet *p)
 /* ---- Answering ---- */
 
 static unsigned questions; /* atomic */
-static apr_size_t held;    /* atomic; bytes */
+static apr_size_t held;    /* atomic; size of the data of unanswered questions, bytes */
 
 static void rpc_free(ws_rpc *call)
 {

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The settings of connections: directives, defaults, and shared copies. */
+/** Parses the directives for the settings of connections, applies defaults, and keeps shared copies
+ *  of settings. */
 
 #ifndef WS_HTTPD_SETTINGS_H
 #define WS_HTTPD_SETTINGS_H

@@ -40,7 +40,7 @@ APLOG_USE_MODULE(websocket);
 /* Name of the first table in builds without layouts. */
 #define LEGACY_KEY "mod_websocket slots"
 
-/* A child takes a slot by replacing the 0 in pid; only the parent frees the slot. */
+/* A slot. A child takes it by replacing the 0 in pid. Only the parent frees it. */
 WS_SHM_STRUCT(slot, {
     char shift[WS_SHM_SHIFT];
     pid_t pid; /* atomic; 0: free */

@@ -51,7 +51,8 @@ typedef struct ws_shm_layout {
 
 extern const ws_shm_layout *const ws_shm_layouts[];
 
-/** Latest time accepted from another process: the end of the year 9999, microseconds. */
+/** Latest time that is accepted from another process, which is the end of the year 9999,
+ *  microseconds. */
 #define WS_SHM_TIME_MAX (APR_INT64_C(253402214400) * APR_USEC_PER_SEC)
 
 /** The owner of a slot. */
@@ -108,8 +109,8 @@ void ws_shm_keep_descriptors(int *count_and_fds);
 /** Get a hash of the layout, which messages between children contain.  [any process, any thread] */
 apr_uint32_t ws_shm_layout_id(void);
 
-/** Number of slots: enough for ServerLimit children of several generations. Constant until httpd
- *  stops.  [after ws_shm_init, any process, any thread] */
+/** Get the number of slots, which is enough for ServerLimit children of several generations. It is
+ *  constant until httpd stops.  [after ws_shm_init, any process, any thread] */
 unsigned ws_shm_slots(void);
 
 /** Get this child's slot, below ws_shm_slots(); -1: the child has none, or this is the parent. [any

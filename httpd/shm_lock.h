@@ -9,7 +9,7 @@
 #include "httpd/shm.h"
 
 WS_SHM_STRUCT(ws_shm_lock, {
-    apr_uint32_t process; /* atomic; the holder, 0: none */
+    apr_uint32_t process; /* atomic; process number of the holder; 0: the lock is free */
 });
 
 /** Whether a process of this httpd is running. @param process  see ws_shm_process() */

@@ -14,13 +14,13 @@
 typedef struct ws_transports {
     int websocket, sockjs;
     const char *base;  /**< path of the <Location>, without a trailing slash */
-    unsigned sessions; /**< atomic: number of open sessions in this child */
+    unsigned sessions; /**< atomic; number of open sessions in this child */
 } ws_transports;
 
 /** The value of WebSocketSockJS. Fields that are -1 or NULL are not set. */
 typedef struct ws_sockjs_config {
     const char *client;                     /**< URL of the client library, for the iframe page */
-    apr_int64_t response, heartbeat, delay; /**< in bytes; milliseconds; milliseconds */
+    apr_int64_t response, heartbeat, delay; /**< bytes, milliseconds, milliseconds */
     /** Maximum number of sessions of the Location in each child. */
     apr_int64_t sessions;
     int cookie;

@@ -18,7 +18,7 @@
 #define BUCKET 64u
 
 WS_SHM_STRUCT(sockjs_entry, {
-    apr_uint64_t owner; /* atomic; process and slot, 0: free */
+    apr_uint64_t owner; /* atomic; process and slot of the owner; 0: the entry is free */
     apr_uint64_t key;   /* atomic */
 });
 

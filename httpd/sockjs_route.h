@@ -15,7 +15,7 @@ void ws_sockjs_route_register(apr_pool_t *p);
 /** Size limit of the head of a response, bytes. */
 #define WS_SOCKJS_HEAD_MAX (16 * 1024)
 
-/** A response for a session; malloc'ed. */
+/** A response for a session. Allocated with malloc(). */
 typedef struct ws_sockjs_delivery {
     ws_sockjs_key key;
     unsigned slot; /**< slot of the child that has the session */

@@ -198,8 +198,8 @@ static apr_uint64_t sse_key(const ws_event *e)
     return e->key ? ws_hash(ws_hash(0, e->channel, strlen(e->channel)), e->key, strlen(e->key)) : 0;
 }
 
-/* Send an event to a stream with several channels: an object that names the event's channel, and
- * the positions of all channels. */
+/* Send an event to a stream with several channels. It consists of an object that names the event's
+ * channel, and of the positions of all channels. */
 static void sse_send_event(ws_conn *c, const ws_sse_stream *s, const ws_event *e)
 {
     ws_strbuf t = {NULL, 0, 0, 0};

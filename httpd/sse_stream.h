@@ -17,9 +17,9 @@ typedef struct ws_sse_channel {
     int resume, gap, live;
     /** Number of old messages to start with, counted from the newest; 0: see resume. */
     apr_uint32_t last;
-    ws_position
-        at; /**< position of the last event; epoch 0: start with new messages, or with all if
-             *    resume is set */
+    /** Position of the last event. If its epoch is 0, start with new messages, or with all
+     *  messages if resume is set. */
+    ws_position at;
 } ws_sse_channel;
 
 /** A subscriber. It belongs to its connection. */

@@ -19,7 +19,8 @@ typedef enum ws_ssl_verify {
     WS_SSL_VERIFY_UNSET,
     WS_SSL_VERIFY_NONE,
     WS_SSL_VERIFY_NO_CA, /**< optional_no_ca: the CA may be unknown */
-    WS_SSL_VERIFY_FULL   /**< optional, require: a server always sends a certificate */
+    /** `optional` and `require`, which are the same, since a server always sends a certificate. */
+    WS_SSL_VERIFY_FULL
 } ws_ssl_verify;
 
 /** Values of the flags and of SSLProxyCARevocationCheck. */

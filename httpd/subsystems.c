@@ -54,12 +54,12 @@ APLOG_USE_MODULE(websocket);
 /* Subsystems start in this order, and stop in the reverse order. The comment on a line names the
  * subsystems that must come before it, or another reason for its place. */
 static const ws_subsystem table[] = {
-    {.name = "shm", /* first: all others use slots and the hash key */
+    {.name = "shm", /* first, because all others use slots and the hash key */
      .layout = ws_shm_layouts,
      .register_hooks = ws_shm_register,
      .parent_init = ws_shm_init,
      .child_init = ws_shm_child_init},
-    {.name = "counters", /* shm: a row per slot */
+    {.name = "counters", /* shm, since it has a row per slot */
      .layout = ws_counters_layout,
      .parent_init = ws_counters_init,
      .reclaim = ws_counters_reclaim,
@@ -82,7 +82,7 @@ static const ws_subsystem table[] = {
      .parent_init = ws_occupancy_init},
     {.name = "key_counts", .layout = ws_key_counts_layout}, /* layout of the tables of limit_table
                                                              * and interest */
-    {.name = "extensions", /* shm: counts zlib's memory per child */
+    {.name = "extensions", /* shm, since it counts zlib's memory per child */
      .layout = ws_extensions_layout,
      .reset = ws_extensions_reset,
      .parent_init = ws_extensions_init,
@@ -162,11 +162,11 @@ static const ws_subsystem table[] = {
     {.name = "handlers", /* after the whole API, which their start and stop functions may use */
      .child_init = ws_handlers_child_init,
      .child_exit = ws_handlers_child_exit},
-    {.name = "channel_stores", /* stop before the handlers: no store may call a stopped handler */
-     .child_exit = ws_httpd_channels_finish},
+    /* Stop before the handlers, because no store may call a stopped handler. */
+    {.name = "channel_stores", .child_exit = ws_httpd_channels_finish},
     /* Replaces the accept function when descriptors run short. */
     {.name = "accept", .child_init = ws_accept_child_init},
-    {.name = "stranded", /* last: serves connections with all of the above */
+    {.name = "stranded", /* last, because it serves connections with all of the above */
      .child_stop = ws_stranded_child_stop},
 };
 

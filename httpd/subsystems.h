@@ -21,13 +21,15 @@ typedef struct ws_subsystem {
     void (*register_hooks)(apr_pool_t *p);
     /** post_config: create tables and files that all children share. If it fails, httpd stops. */
     apr_status_t (*parent_init)(apr_pool_t *ptemp, server_rec *s);
-    /** A child has ended: clear its rows in shared memory.  [parent, after parent_init of all] */
+    /** Clear the rows of a child that has ended.  [parent, after parent_init of all] */
     void (*reclaim)(unsigned slot);
     /** child_init. Fills in options for the engine. If it fails, this child has no engine. */
     apr_status_t (*child_init)(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
-    /** The child is stopping: do not start anything new, and stop the threads. @return 1; 0: a
-     *  thread cannot be stopped. The process then exits without child_exit, because the thread may
-     *  still use any object */
+    /**
+     * Stop the threads, and start nothing new, because the child is stopping. @return 1; 0: a
+     * thread cannot be stopped. The process then exits without child_exit, because the thread may
+     * still use any object
+     */
     int (*child_stop)(void);
     /** Release resources, after all handlers' callbacks have ended. */
     void (*child_exit)(void);

@@ -259,7 +259,7 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n)
     if ((o->newcomer.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) {
         return errno;
     }
-    /* Copy the strings: httpd destroys the request's pool before the connection's. */
+    /* Copy the strings, because httpd destroys the request's pool before the connection's pool. */
     o->newcomer.strings.uri = apr_pstrdup(c->pool, n->strings.uri);
     o->newcomer.strings.args = apr_pstrdup(c->pool, n->strings.args);
     o->newcomer.strings.user = apr_pstrdup(c->pool, n->strings.user);
@@ -354,7 +354,8 @@ apr_status_t ws_takeover_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
     (void)options;
     for (; s; s = s->next) {
         conn_rec *stub = apr_pcalloc(pchild, sizeof(*stub));
-        /* Copy: a virtual host without this module's directives shares the main server's config. */
+        /* Copy the configuration, because a virtual host without this module's directives shares
+         * that of the main server. */
         ws_server_config *own = apr_pmemdup(pchild, ws_server_config_of(s), sizeof(*own));
         ap_set_module_config(s->module_config, &websocket_module, own);
         stub->pool = pchild;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Takes a connection over from httpd: the socket and its TLS state move to an engine loop,
- * and httpd gets its worker thread, conn_rec and pools back.
+ * Takes a connection over from httpd. The socket and its TLS state move to an engine loop, and
+ * httpd gets its worker thread, conn_rec and pools back.
  */
 
 #ifndef WS_HTTPD_TAKEOVER_H

@@ -17,8 +17,8 @@ int ws_upgrade_wanted(request_rec *r);
  *  mapped until the handler hook. */
 int ws_upgrade_is_asked(request_rec *r);
 
-/** handler: answers handshakes in sections with WebSocketHandler, and declines all other
- *  requests. */
+/** The content handler: answers handshakes in sections with WebSocketHandler, and declines all
+ *  other requests. */
 int ws_upgrade_handler(request_rec *r);
 
 /**

@@ -452,7 +452,7 @@ static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_s
 {
     plain_message m = {c, type, data, len};
     if (!ws_data(c)) {
-        return; /* out of memory: the connection is being closed */
+        return; /* out of memory, and the connection is being closed */
     }
     if (!channel_speaks_json(c)) {
         ws_subscriptions_of(c, channel_publish_plain, &m);

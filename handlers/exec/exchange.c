@@ -348,7 +348,7 @@ void exec_shared_lose_owner(exec_shared *h)
 
 /* ---- Other processes; called with the lock held ---- */
 
-/* Handle a line from a peer: a message, or the opening or closing of a connection. */
+/* Handle a line from a peer, which is a message, or opens or closes a connection. */
 void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t len)
 {
     exec_shared *h = arg;

@@ -48,7 +48,7 @@ void exec_peer_add(exec_peer **all, int fd)
 void exec_peer_put(exec_peer *p, const char *line, apr_size_t len)
 {
     if (exec_put(&p->to, EXEC_LENGTH, line, len) < 0) {
-        /* Out of memory: close, because a truncated line must not be sent. */
+        /* No memory is left, so close the connection, because a truncated line must not be sent. */
         shutdown(p->fd, SHUT_RDWR);
     }
     else if (!p->stalled) {

@@ -81,7 +81,7 @@ void exec_shared_peer_says(void *arg, exec_peer *p, const char *data, apr_size_t
 void exec_shared_peer_gone(void *arg, exec_peer *p);
 void exec_shared_accept(exec_shared *h);
 
-/** The program has ended without being stopped: close all its connections. */
+/** Close all connections of a program that has ended without being stopped. */
 void exec_shared_tell_end(exec_shared *h, int code, const char *reason);
 
 #endif

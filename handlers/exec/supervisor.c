@@ -315,7 +315,7 @@ static void *supervisor_run(void *arg)
             poll(fds, n + (unsigned)beside, timeout);
         }
         else {
-            usleep(100 * 1000); /* out of memory: retry later */
+            usleep(100 * 1000); /* no memory is left, so try again later */
         }
         while (read(k->wake, &woken, sizeof(woken)) > 0) {
         }

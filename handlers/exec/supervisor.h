@@ -21,8 +21,8 @@
 typedef void exec_ended(ws_conn *c, void *program);
 
 /**
- * A running or ended program. Reference-counted; the supervisor holds a reference until the program
- * ends.
+ * A program that is running or has ended. It is reference-counted, and the supervisor has a
+ * reference until the program ends.
  */
 typedef struct exec_program {
     struct exec_program *next; /**< next program in the supervisor's list */

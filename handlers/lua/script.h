@@ -97,7 +97,7 @@ void script_state_free(script_state *s);
  * 0, or -1: the error is in s->error */
 int script_call(script_state *s, lua_CFunction body, void *arg);
 
-/* Log s->error line by line; c may be NULL. */
+/* Log s->error line by line. c may be NULL. */
 void script_log_error(script_state *s, ws_conn *c);
 
 script_state *script_state_in(lua_State *L);

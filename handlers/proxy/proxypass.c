@@ -50,8 +50,8 @@ static int proxypass_is_ws(const char *url)
     return !strncasecmp(url, "ws://", 5) || !strncasecmp(url, "wss://", 6);
 }
 
-/* Whether a worker forwards WebSockets: it has `upgrade=ANY` or `upgrade=websocket`, or a ws://
- * URL. */
+/* Whether a worker forwards WebSockets, because it has `upgrade=ANY` or `upgrade=websocket`, or no
+ * upgrade= but a ws:// URL. */
 static int proxypass_upgrades(const proxy_worker *worker, const char *url)
 {
     const char *upgrade = worker->s->upgrade;

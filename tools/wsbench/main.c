@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The main process: forks the workers, leads them through the phases, and adds up their results.
+ * Implements the main process, which forks the workers, leads them through the phases, and adds up
+ * their results.
  */
 
 #include <errno.h>

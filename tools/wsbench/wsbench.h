@@ -83,7 +83,7 @@ void options_read(int argc, char **argv);
  *  payloads. */
 void payload_make(void);
 
-/** Get the payload of a connection's message; opt.size bytes. */
+/** Get the payload of a connection's message, which has opt.size bytes. */
 const unsigned char *payload_of(unsigned connection, uint64_t message);
 
 /** Get the same payload, compressed without a window. *len is set to its length. */
@@ -103,7 +103,7 @@ void payload_forked(void);
 typedef enum {
     PHASE_OPEN,    /**< opening connections */
     PHASE_GREET,   /**< one message is echoed on each connection; only in MODE_IDLE */
-    PHASE_RUN,     /**< warm-up: sending, but not measuring */
+    PHASE_RUN,     /**< warm-up, in which messages are sent but not measured */
     PHASE_MEASURE, /**< measuring */
     PHASE_DRAIN,   /**< not sending, but waiting for messages in flight */
     PHASE_STOP
@@ -120,7 +120,7 @@ typedef struct worker_board {
     uint64_t wrong;    /**< number of messages that differ from the message that was sent */
     /** Number of rounds in MODE_CONNECT, from connect to the end of the closing handshake. */
     uint64_t closed;
-    int phase;         /**< the worker's bench_phase; atomic */
+    int phase;         /**< atomic; the worker's bench_phase */
     int idle;          /**< 1: no messages are in flight in PHASE_DRAIN */
     char problem[256]; /**< text of the first error */
     pid_t pid;
@@ -132,7 +132,7 @@ typedef struct worker_board {
 #define FAN_RING 65536u
 
 typedef struct board {
-    int phase;      /**< bench_phase; atomic */
+    int phase;      /**< atomic; the bench_phase of all workers */
     uint64_t start; /**< start of PHASE_RUN and of the rate's schedule, nanoseconds */
     /* Used in MODE_FAN: */
     unsigned participants; /**< atomic; number of workers that have subscribers */

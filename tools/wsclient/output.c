@@ -34,7 +34,7 @@ static int is_file;     /* 1: standard output is a file, so writes do not block 
 static int is_terminal; /* 1: standard output is a terminal, so replace control characters */
 static char half[4];    /* the first bytes of an incomplete UTF-8 character */
 static apr_size_t half_len;
-static int error; /* atomic: errno of the first failed write */
+static int error; /* atomic; errno of the first failed write */
 
 /* Protects the terminal's buffer. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

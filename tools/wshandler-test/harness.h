@@ -28,8 +28,8 @@ const char *ws_harness_set(ws_harness *stage, const char *directive, const char 
 apr_status_t ws_harness_start(ws_harness *stage);
 
 /**
- * Process a handshake: call on_request, and set p->status and p->answer. If the status is 101,
- * connect the client.
+ * Process a handshake. This calls on_request, and sets p->status and p->answer. If the status is
+ * 101, it connects the client.
  */
 void ws_harness_connect(ws_harness *stage, ws_test_client *p, const ws_step *connect);
 

@@ -62,7 +62,7 @@ typedef struct ws_step {
     apr_table_t *headers; /**< connect: request headers; status: required response headers */
 } ws_step;
 
-/** A parsed file: settings in the syntax of directives, keys, and steps. */
+/** A parsed file, with settings in the syntax of directives, keys, and steps. */
 typedef struct ws_transcript {
     const char *file;
     apr_array_header_t *keys;  /**< char *, each key=value */
