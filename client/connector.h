@@ -183,12 +183,13 @@ int ws_tunnel_start(ws_loop *loop, int fd, SSL *ssl);
 /* body.c */
 
 /**
- * Read the body of a refusal, then call on_response with t->answer.
- * @return whether the body is still incomplete
+ * ws_connector_refused() starts to read the body of a refusal. ws_connector_body_came() continues,
+ * because the socket may be readable. When the body is complete, they call
+ * ws_connector_body_over().
  */
 void ws_connector_refused(ws_connector *t);
 void ws_connector_body_came(ws_connector *t);
-/** Stop waiting for the rest of the body. */
+/** Stop reading the body, call on_response, and fail the attempt. */
 void ws_connector_body_over(ws_connector *t);
 /** Call on_response with t->answer and t->body. */
 void ws_connector_tell_response(ws_connector *t);

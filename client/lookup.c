@@ -34,7 +34,8 @@
 /* Time after which an idle thread ends, seconds. */
 #define IDLE 10
 
-/* If getaddrinfo() takes longer than this, the families are looked up separately, milliseconds. */
+/* Time after which the families are looked up separately if getaddrinfo() has not answered,
+ * milliseconds. */
 #define SPLIT_DELAY 100
 
 /* Time for which ws_lookup_now() waits for further addresses after the first ones, milliseconds. */

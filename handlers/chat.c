@@ -251,7 +251,7 @@ static void chat_on_open(ws_conn *c)
 
 static void chat_on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    /* cJSON would truncate a text at a NUL */
+    /* refuse a text with a NUL, since cJSON would truncate it */
     cJSON *o =
         type == WS_TEXT && !ws_json_has_nul(data, len) ? cJSON_ParseWithLength(data, len) : NULL;
     const char *room = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "enter"));

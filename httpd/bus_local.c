@@ -29,15 +29,14 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* If a child makes no progress for this time, its full queue no longer makes publishing fail,
+/* Time without progress after which a child's full queue no longer makes publishing fail,
  * milliseconds. The child gets a notice of the packets that it has missed. */
 #define PATIENCE 5000
 
 /* How often to check whether a child with queued packets is still running, milliseconds. */
 #define LOOK 200
 
-/* If too many descriptors are in flight, the pause before the next attempt to send one,
- * milliseconds. */
+/* Pause before the next attempt to send a descriptor if too many are in flight, milliseconds. */
 #define CROWDED 2
 
 /* Time for sending queued packets when this child exits, milliseconds. */

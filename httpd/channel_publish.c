@@ -13,7 +13,7 @@
 #include "httpd/query.h"
 #include "httpd/request_body.h"
 
-/* Largest ttl=, seconds. */
+/* Maximum for ttl=, seconds. */
 #define TTL_MAX (365 * 24 * 3600)
 
 static int publish_refuse(request_rec *r, int status, const char *why)

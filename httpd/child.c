@@ -27,8 +27,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* After WebSocketDrainTimeout, the child closes the remaining connections one by one over this
- * period, milliseconds. Otherwise all clients would reconnect at the same time. */
+/* Period over which the child closes the remaining connections after WebSocketDrainTimeout,
+ * milliseconds. If it closed them at once, all clients would reconnect at the same time. */
 #define DRAIN_SPREAD (10 * 1000)
 
 /* How long a child waits for its clients' Close frames in an ungraceful stop, milliseconds. httpd

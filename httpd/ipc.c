@@ -30,7 +30,7 @@ APLOG_USE_MODULE(websocket);
 /* Size of a socket's send buffer, bytes. The system may limit it to less. */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 
-/* Pause before a message that could not be sent is retried, microseconds. */
+/* Pause before the next attempt to send a message that could not be sent, microseconds. */
 #define SEND_PAUSE 2000
 
 WS_SHM_STRUCT(head, {

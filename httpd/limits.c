@@ -30,8 +30,7 @@ APLOG_USE_MODULE(websocket);
 /* Maximum for a number, a rate or a burst. The product of two such values fits into 64 bits. */
 #define NUMBER_MAX (1000000000)
 
-/* The value of Retry-After if it is unknown when the limit will allow a handshake again,
- * seconds. */
+/* Value of Retry-After, seconds, if it is unknown when the limit will allow a handshake again. */
 #define RETRY_AFTER 10
 
 #define TOO_MANY "the limit is reached"

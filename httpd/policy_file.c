@@ -47,7 +47,7 @@ void ws_policy_file_reset(apr_pool_t *pconf)
 
 /* ---- Connections ---- */
 
-/* Read the first bytes of a connection. @param len maximum number of bytes; set to the number of
+/* Read the first bytes of a connection. @param len  maximum number of bytes; set to the number of
  * bytes read */
 static apr_status_t policy_read(conn_rec *c, ap_input_mode_t mode, char *to, apr_size_t *len)
 {

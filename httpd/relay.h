@@ -26,7 +26,7 @@ int ws_relay(request_rec *r, ws_new_conn *n);
 /**
  * Relay a response. The engine gets one end of a socket pair, and the bytes that the engine sends
  * become the response's body, until the engine or the client closes the connection.
- * @param n the same as for ws_relay()
+ * @param n  the same as for ws_relay()
  * @return the return value for the request's handler
  */
 int ws_relay_answer(request_rec *r, ws_new_conn *n);

@@ -51,8 +51,8 @@ typedef struct ws_shm_layout {
 
 extern const ws_shm_layout *const ws_shm_layouts[];
 
-/** Latest time that is accepted from another process, which is the end of the year 9999,
- *  microseconds. */
+/** Latest time (microseconds) that is accepted from another process. It is the end of the year
+ *  9999. */
 #define WS_SHM_TIME_MAX (APR_INT64_C(253402214400) * APR_USEC_PER_SEC)
 
 /** The owner of a slot. */

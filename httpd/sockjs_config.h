@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives WebSocketTransports and WebSocketSockJS. */
+/** Parses the directives WebSocketTransports and WebSocketSockJS. */
 
 #ifndef WS_HTTPD_SOCKJS_CONFIG_H
 #define WS_HTTPD_SOCKJS_CONFIG_H

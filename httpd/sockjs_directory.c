@@ -54,7 +54,7 @@ static sockjs_entry *directory_bucket(const ws_sockjs_key *key)
     return directory + key->low % BUCKETS * BUCKET;
 }
 
-/* Get the owner of a session. @param but an entry to skip @return the owner; 0: not found */
+/* Get the owner of a session. @param but  an entry to skip @return the owner; 0: not found */
 static apr_uint64_t directory_owner(const ws_sockjs_key *key, const sockjs_entry *but)
 {
     sockjs_entry *bucket = directory_bucket(key);

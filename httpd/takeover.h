@@ -48,9 +48,9 @@ apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);
 
 /**
  * Like ws_takeover(), but the connection is passed to `give` instead of the engine. When httpd has
- * finished the request, it calls give with fd and ssl, which give then owns. If fd is -1, the
- * connection is lost. [an httpd thread]
- * @return the same as ws_takeover(); give is not called after an error
+ * finished the request, the module calls give(), which takes ownership of fd and ssl. If fd is -1,
+ * the connection is lost. [an httpd thread]
+ * @return the same as ws_takeover(); give() is not called after an error
  */
 apr_status_t ws_takeover_to(request_rec *r, void (*give)(void *arg, int fd, SSL *ssl), void *arg);
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The directives for tokens. */
+/** Parses the directives for tokens. */
 
 #ifndef WS_HTTPD_TOKEN_CONFIG_H
 #define WS_HTTPD_TOKEN_CONFIG_H

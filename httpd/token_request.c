@@ -23,7 +23,7 @@
 #define SCHEME "Bearer "
 #define SUBPROTOCOL "bearer."
 
-/* A leeway that is so large that no token counts as expired, milliseconds. */
+/* A leeway in milliseconds that is so large that no token counts as expired. */
 #define ANY_TIME 100000000000000
 
 /* The token of a request. */

@@ -195,7 +195,7 @@ static void channel_refuse(ws_conn *c, const char *channel, ws_status status, co
     }
 }
 
-/* Publish a message on behalf of a client. @param how the message's id, key, event and time to
+/* Publish a message on behalf of a client. @param how  the message's id, key, event and time to
  * live */
 static void channel_publish(ws_conn *c, const char *channel, ws_type type, const char *data,
                             apr_size_t len, ws_publication *how, const cJSON *number)

@@ -22,7 +22,7 @@ typedef struct exec_ids {
 /** Find an id. @return the entry, valid until the list changes; NULL: the id is not in the list */
 exec_id *exec_ids_find(const exec_ids *l, ws_id id);
 
-/** Add an id. @param text a text that is copied, or NULL @return 0; -1: out of memory */
+/** Add an id. @param text  a text that is copied, or NULL @return 0; -1: out of memory */
 int exec_ids_add(exec_ids *l, ws_id id, const char *text);
 
 void exec_ids_remove(exec_ids *l, ws_id id);

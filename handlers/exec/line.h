@@ -18,8 +18,8 @@ int exec_line_read(const char *data, apr_size_t len, exec_line *l);
 int exec_line_is(const exec_line *l, const char *kind);
 
 /**
- * Parse the text of a "close": "code reason", or only a reason, which is truncated to size - 1
- * bytes.
+ * Parse the text of a "close" line, which is a code and a reason, or only a reason. The reason is
+ * truncated to size - 1 bytes.
  * @return the reason
  */
 char *exec_line_close(const char *text, apr_size_t len, char *words, apr_size_t size,

@@ -27,7 +27,7 @@ typedef struct exec_peer {
     apr_time_t stalled; /**< time when the peer last read from its queue; 0: the queue is empty */
 } exec_peer;
 
-/** A function that is called with a line from a peer. @param len length of the line */
+/** A function that is called with a line from a peer. @param len  length of the line */
 typedef void exec_peer_says(void *arg, exec_peer *p, const char *line, apr_size_t len);
 
 /** Add the connection of a peer, and send the greeting to it. Closes fd if memory is exhausted. */

@@ -18,8 +18,11 @@
 
 #include "exec.h"
 
-/** Create the state of a shared program. @param pool pool of the child process @return NULL: out of
- *  memory */
+/**
+ * Create the state of a shared program.
+ * @param pool  pool of the child process
+ * @return NULL: out of memory
+ */
 exec_shared *exec_shared_new(exec_config *config, ws_location *here, apr_pool_t *pool);
 
 /** Stop using the program. Must be called before exec_supervisor_stop(). */

@@ -25,9 +25,8 @@
 /* Size of a read from standard error, or from output that is discarded, bytes. */
 #define READ_SIZE 4096
 
-/* When the child process ends, programs get SIGTERM immediately, and SIGKILL after this time,
- * milliseconds. httpd kills a child 9 seconds after asking it to stop, and draining connections
- * takes most of that time. */
+/* Time between SIGTERM and SIGKILL when the child process ends, milliseconds. httpd kills a child 9
+ * seconds after asking it to stop, and draining connections takes most of that time. */
 #define CLOSE_GRACE 1000
 
 /* The status (exit status 255) that is reported if another module has waited for the program. */

@@ -97,7 +97,7 @@ static int http_ask(session *s, job_kind kind, form *f, void (*done)(job *j), vo
 
 /* ---- Messages ---- */
 
-/* Carry out the actions of an answer. @param c NULL: the connection has ended */
+/* Carry out the actions of an answer. @param c  NULL: the connection has ended */
 static void http_obey(ws_conn *c, const session *s, const answer *a)
 {
     client *k = c ? ws_data(c) : NULL;

@@ -98,7 +98,7 @@ static void orders_control_channel(ws_conn *c, int subscribe, const char *channe
 
 static void orders_control(ws_conn *c, orders_grip *how, const char *json, size_t len)
 {
-    /* cJSON would truncate a text at a NUL */
+    /* refuse a text with a NUL, since cJSON would truncate it */
     cJSON *o = ws_json_has_nul(json, len) ? NULL : cJSON_ParseWithLength(json, len);
     const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "type"));
     const char *channel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "channel"));

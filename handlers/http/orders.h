@@ -7,7 +7,7 @@
 
 #include "answer.h"
 
-/** Carry out an answer with style=form. @param c NULL: the connection has ended, so that only
+/** Carry out an answer with style=form. @param c  NULL: the connection has ended, so that only
  *  publishing is possible */
 void orders_obey_form(ws_conn *c, const answer *a);
 

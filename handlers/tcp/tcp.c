@@ -39,8 +39,8 @@
  * the kernel would send a reset, which could destroy data that the service has not read yet. */
 #define LAST_READS 16
 
-/* If a service acknowledges nothing for this time, the kernel closes the connection, milliseconds
- * (TCP_USER_TIMEOUT). The kernel's keepalive only probes idle connections. */
+/* Time without an acknowledgment from the service after which the kernel closes the connection
+ * (TCP_USER_TIMEOUT), milliseconds. The kernel's keepalive only probes idle connections. */
 #define UNACKNOWLEDGED_MAX (2 * 60 * 1000)
 
 #define CONNECT_TIMEOUT (10 * 1000)

@@ -98,7 +98,7 @@ int peer_next_address(worker *w, peer *p);
 /** Handle epoll events of the socket. */
 void peer_event(worker *w, peer *p, unsigned events);
 
-/** Add a message that peer_write() will send. Its latency is measured from the time `then`,
+/** Add a message that peer_write() will send. Its latency is measured from `then`, a time in
  *  nanoseconds. */
 void peer_due(worker *w, peer *p, uint64_t then);
 

@@ -19,7 +19,7 @@
 #include "base/wake.h"
 #include "tools/wsbench/wsbench.h"
 
-/* If no progress is made for this time, the run is aborted, seconds. */
+/* Time without progress after which the run is aborted, seconds. */
 #define PATIENCE 10
 
 /* Number of a worker's descriptors that are not connections. */

@@ -10,7 +10,7 @@
 
 #include "include/mod_websocket.h"
 
-/** Kinds of notes, each with its colour. */
+/** Kinds of notes. Each kind has a color. */
 typedef enum {
     WS_TONE_PLAIN,
     WS_TONE_MESSAGE,

@@ -12,8 +12,7 @@
 #include "tools/wshandler-test/transcript.h"
 #include "tools/wsclient/options.h"
 
-/* If a message arrives after this time or later, a handler's timer may have sent it,
- * milliseconds. */
+/* Time after which a message may come from a handler's timer, milliseconds. */
 #define PAUSE 100
 
 /* Time that is added to a recorded wait, so that the timer has fired when the transcript continues,
