@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A queue of bytes for a non-blocking socket or pipe. An empty queue owns no memory. */
+/** Defines a queue of bytes for a non-blocking socket or pipe. An empty queue owns no memory. */
 
 #ifndef WS_HANDLERS_OUTBOX_H
 #define WS_HANDLERS_OUTBOX_H

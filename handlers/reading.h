@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Back-pressure for requests whose replies are larger than the request, or arrive later. While too
- * many replies are pending or too much data is queued, the connection reads no further requests. A
- * client's queue therefore stays bounded even if the client sends faster than it reads.
+ * Provides back-pressure for requests whose replies are larger than the request, or arrive later.
+ * While too many replies are pending or too much data is queued, the connection reads no further
+ * requests. A client's queue therefore stays bounded even if the client sends faster than it reads.
  *
  * A `reading` must be the first member of the structure at ws_data(). Call all functions in
  * callbacks of the connection.

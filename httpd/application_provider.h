@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The provider interface for an application that authorizes channel use. */
+/** Defines the provider interface for an application that authorizes channel use. */
 
 #ifndef WS_HTTPD_APPLICATION_PROVIDER_H
 #define WS_HTTPD_APPLICATION_PROVIDER_H

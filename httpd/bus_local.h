@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The bus between the children of one httpd, old generations and new ones.
+ * Implements the bus for channel messages between the children of one httpd, of old and new
+ * generations.
  *
  * interest.h records in shared memory which child has subscribers of which channel, in one row per
  * slot of shm.h. Only the owner of a slot writes to its row. After this child has ended, the parent

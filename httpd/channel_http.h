@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketChannelHTTP: channels for plain HTTP clients. POST publishes, GET counts subscribers,
- * DELETE clears the history, and GET can also subscribe (sse.h).
+ * Implements WebSocketChannelHTTP, which makes channels available to plain HTTP clients. POST
+ * publishes, GET counts subscribers, DELETE clears the history, and GET can also subscribe (sse.h).
  */
 
 #ifndef WS_HTTPD_CHANNELHTTP_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Publishing over HTTP. [the request's thread] */
+/** Publishes messages over HTTP. [the request's thread] */
 
 #ifndef WS_HTTPD_CHANNEL_PUBLISH_H
 #define WS_HTTPD_CHANNEL_PUBLISH_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Histories and the list of channels over HTTP. [the request's thread] */
+/** Reads histories and lists channels over HTTP. [the request's thread] */
 
 #ifndef WS_HTTPD_CHANNEL_READ_H
 #define WS_HTTPD_CHANNEL_READ_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The channel names in a URL, and CORS. [the request's thread] */
+/** Parses the channel names in a URL, and handles CORS. [the request's thread] */
 
 #ifndef WS_HTTPD_CHANNEL_REQUEST_H
 #define WS_HTTPD_CHANNEL_REQUEST_H

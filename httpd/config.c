@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Helper functions shared by the directives' setters. */
+/** Defines helper functions that the directives' setters share. */
 
 #include "httpd/config.h"
 

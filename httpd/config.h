@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The configuration, per section and per server. */
+/** Defines the configuration of sections and of servers. */
 
 #ifndef WS_HTTPD_CONFIG_H
 #define WS_HTTPD_CONFIG_H

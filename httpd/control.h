@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * `SetHandler websocket-control`: connections, users and channels over HTTP, for applications.
- * docs/control.md describes it.
+ * Implements `SetHandler websocket-control`, with which applications control connections, users and
+ * channels over HTTP. docs/control.md describes this API.
  *
  *   control.c             access and paths
  *   control_answer.c      functions for all requests

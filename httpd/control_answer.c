@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Functions shared by all requests of the control API: errors, arguments, messages, and questions
- *  to all processes. */
+/** Defines functions that all requests of the control API share, for errors, arguments, messages,
+ *  and questions to all processes. */
 
 #include "httpd/control.h"
 

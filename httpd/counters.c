@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counters in shared memory. Each loop counts in its own row without a lock. When a child has
- * ended, the parent adds its rows to the totals.
+ * Implements counters in shared memory. Each loop counts in its own row without a lock. When a
+ * child has ended, the parent adds its rows to the totals.
  */
 
 #include "httpd/counters.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The HTTP headers of hixie-76 and hixie-75 handshakes. */
+/** Converts the HTTP headers of hixie-76 and hixie-75 handshakes. */
 
 #ifndef WS_HTTPD_HIXIE_H
 #define WS_HTTPD_HIXIE_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * WebSocketHandler in a .htaccess file. There, the directive can select only a page below the
- * file's directory. The administrator has chosen the handler for all .htaccess files.
+ * Implements WebSocketHandler in a .htaccess file. There, the directive can select only a page
+ * below the file's directory. The administrator has chosen the handler for all .htaccess files.
  */
 
 #ifndef WS_HTTPD_HTACCESS_H

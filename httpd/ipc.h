@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Messages between the children of one httpd, old generations and new ones. The parent creates a
- * socket pair for each slot of shm.h and keeps it across reloads. The child that owns the slot
+ * Sends messages between the children of one httpd, of old and new generations. The parent creates
+ * a socket pair for each slot of shm.h and keeps it across reloads. The child that owns the slot
  * reads from one end, and all other children write to the other end. The kernel queues messages,
  * wakes readers and cleans up after a crash. No lock is needed that a killed child could leave
  * locked.
@@ -92,10 +92,10 @@ int ws_ipc_send(unsigned slot, apr_uint32_t process, ws_ipc_kind kind, const str
                 int n, int fd, apr_uint32_t timeout);
 #define WS_IPC_IOVECS 64
 
-/** The socket of a slot, to poll for POLLOUT.  [any thread in a child] */
+/** Get the socket of a slot, which the caller can poll for POLLOUT.  [any thread in a child] */
 int ws_ipc_socket(unsigned slot);
 
-/** Number of slots that have sockets, starting at slot 0.  [any thread] */
+/** Get the number of slots that have sockets, starting at slot 0.  [any thread] */
 unsigned ws_ipc_count(void);
 
 /** Whether this child receives messages.  [any thread in a child] */

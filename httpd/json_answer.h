@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * JSON responses, and requests that a page on another site may have sent. [the request's thread]
+ * Sends JSON responses, and detects requests that a page on another site may have sent. [the
+ * request's thread]
  */
 
 #ifndef WS_HTTPD_JSON_ANSWER_H

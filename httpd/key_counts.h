@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Counters in shared memory, each with a 64-bit key. The table has one row for each slot of shm.h.
- * The child that owns the slot changes only this row, and holds a private lock while it does so.
- * All processes read all rows without a lock. The parent clears the row of a child that has ended.
+ * Implements counters in shared memory, each with a 64-bit key. The table has one row for each slot
+ * of shm.h. The child that owns the slot changes only this row, and holds a private lock while it
+ * does so. All processes read all rows without a lock. The parent clears the row of a child that
+ * has ended.
  *
  * The two halves of a key select two buckets, and the entry of the key is in one of the two.
  * Entries never move, since other processes may be reading. Keys come from ws_hash(), so a client

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The provider interface for WebSocketLog in a database. */
+/** Defines the provider interface for WebSocketLog in a database. */
 
 #ifndef WS_HTTPD_LOG_PROVIDER_H
 #define WS_HTTPD_LOG_PROVIDER_H

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The hooks that map requests to this module, before mod_proxy, mod_rewrite and mod_cache. */
+/** Implements the hooks that map requests to this module, before mod_proxy, mod_rewrite and
+ *  mod_cache. */
 
 #include "httpd/mapping.h"
 

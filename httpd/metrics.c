@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The counters as Prometheus text, as JSON, and on mod_status's page. */
+/** Writes the counters as Prometheus text, as JSON, and on the page of mod_status. */
 
 #include "httpd/metrics.h"
 

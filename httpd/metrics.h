@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The counters of all children, as text. */
+/** Writes the counters of all children as text. */
 
 #ifndef WS_HTTPD_METRICS_H
 #define WS_HTTPD_METRICS_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A store of the ids of published messages, in memory that all children share. */
+/** Stores the ids of published messages in memory that all children share. */
 
 #ifndef WS_HTTPD_ONCE_H
 #define WS_HTTPD_ONCE_H

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Logs refused requests, as warnings until there are too many per minute. */
+/** Logs refused requests as warnings. If there are too many per minute, further ones are logged at
+ *  level info. */
 
 #include "httpd/refusals.h"
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Relays a connection that cannot leave httpd: an HTTP/2 stream, or a connection with a filter that
+ * Relays a connection that cannot leave httpd, because it is an HTTP/2 stream, or because a filter
  * has to process its bytes. The engine gets one end of a socket pair in place of the client's
  * socket. The thread that accepted the handshake keeps running, and copies bytes between the other
  * end and httpd's filters.

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Memory that the parent shares with its children of all generations. The parent creates it with
- * the first configuration. It survives reloads, and has the same address in all processes.
+ * Manages memory that the parent shares with its children of all generations. The parent creates
+ * the memory with the first configuration. It survives reloads, and has the same address in all
+ * processes.
  *
  * Each child with WebSockets owns a slot, a small number. It takes the slot in child_init, and the
  * parent frees the slot after the child has exited or was killed. Per-child state is in tables with

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A lock in shared memory. Its holder is a process, and if that process is killed, the lock
- *  becomes free. */
+/** Defines a lock in shared memory. Its holder is a process, and if that process is killed, the
+ *  lock becomes free. */
 
 #ifndef WS_HTTPD_SHM_LOCK_H
 #define WS_HTTPD_SHM_LOCK_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handler of event streams and polls, and the formats of their events. [the loop's thread,
+/** Implements the handler of event streams and polls, and formats their events. [the loop's thread,
  *  unless noted] */
 
 #ifndef WS_HTTPD_SSE_STREAM_H

@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has selected.
- * mod_ssl has no function that returns their values. httpd passes a directive to all modules that
- * define it, so this module records the values while httpd reads the configuration. At that time it
- * also reads the files, as root, since child processes may not be allowed to read a key.
+ * Records mod_ssl's SSLProxy directives, for connections to wss servers that mod_proxy has
+ * selected. mod_ssl has no function that returns their values. httpd passes a directive to all
+ * modules that define it, so this module records the values while httpd reads the configuration. At
+ * that time it also reads the files, as root, since child processes may not be allowed to read a
+ * key.
  */
 
 #ifndef WS_HTTPD_SSL_PROXY_H

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves stranded connections: those that httpd has accepted but never started to process.
+ * Serves stranded connections, which httpd has accepted but never started to process.
  *
  * The event MPM queues an accepted connection, and counts it only when a worker thread dequeues it.
  * In a stopping child, workers exit while that count is lower than the number of remaining threads

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The subsystems of the module, and the order in which they start and stop. */
+/** Defines the subsystems of the module, and the order in which they start and stop. */
 
 #ifndef WS_HTTPD_SUBSYSTEMS_H
 #define WS_HTTPD_SUBSYSTEMS_H

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The tokens of open connections. Timers end connections and subscriptions when their tokens
- *  expire, and clients can replace tokens with new ones. */
+/** Manages the tokens of open connections. Timers end connections and subscriptions when their
+ *  tokens expire, and clients can replace tokens with new ones. */
 
 #include "httpd/token_conn.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Types and functions shared by the files of the exec handler. */
+/** Declares types and functions that the files of ws_exec.so share. */
 
 #ifndef WS_EXEC_H
 #define WS_EXEC_H

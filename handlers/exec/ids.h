@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** An unsorted list of connection ids. A linear search is cheap compared with the work for a
- *  message. */
+/** Defines an unsorted list of connection ids. A linear search is cheap compared with the work for
+ *  a message. */
 
 #ifndef WS_EXEC_IDS_H
 #define WS_EXEC_IDS_H

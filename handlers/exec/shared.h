@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A program shared by all connections of a WebSocketHandler directive, either in this child process
- * or in all of them (server.h). Each message has a tag that names its connection:
+ * Runs a program that all connections of a WebSocketHandler directive share, either in this child
+ * process or in all child processes (server.h). Each message has a tag that names its connection:
  *
  *     ID TAB open TAB peer TAB user TAB path TAB arguments      to the program
  *     ID TAB message TAB text                                   both ways; from it, ID * means all

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Supervises the programs of a child process in a thread: waits for them to end, logs their
- * standard error, and stops those that are no longer needed. A connection's loop cannot do
- * this, because a program can take longer to stop than the connection stays open.
+ * Supervises the programs of a child process in a thread. The thread waits for programs to end,
+ * logs their standard error, and stops programs that are no longer needed. A connection's loop
+ * cannot do this, because a program can take longer to stop than the connection stays open.
  */
 
 #ifndef WS_EXEC_KEEPER_H

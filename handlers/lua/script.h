@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Types and functions that the files of the lua handler share. Only one thread at a time uses a
- * Lua state (below: state). Each event loop has a state for its connections, and each request
- * takes a state from a pool.
+ * Declares types and functions that the files of ws_lua.so share. Only one thread at a time uses a
+ * Lua state (below: state). Each event loop has a state for its connections, and each request takes
+ * a state from a pool.
  */
 
 #ifndef SCRIPT_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bridge to another WebSocket server. Messages are passed on in pieces, as they arrive, in both
- * directions.
+ * Connects each client to another WebSocket server. Messages are passed on in pieces, as they
+ * arrive, in both directions.
  *
  *     WebSocketHandler ws_proxy.so to=wss://host:port/path[,second...] [KEY=VALUE...]
  *     WebSocketHandler ws_proxy.so to=proxypass [KEY=VALUE...]

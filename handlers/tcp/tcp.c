@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A bridge to a service on a TCP or unix socket. The service's bytes become binary messages, or
- * text messages in base64.
+ * Connects each client to a service on a TCP or unix socket. The service's bytes become binary
+ * messages, or text messages in base64.
  *
  *     WebSocketHandler ws_tcp.so to=host:port|[address]:port|unix:/path [connect-timeout=TIME]
  *     WebSocketHandler ws_tcp.so tokens=FILE [parameter=NAME] [connect-timeout=TIME]
