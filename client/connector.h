@@ -75,7 +75,7 @@ typedef struct ws_connector {
     unsigned next_address; /**< index of the first untried address */
     ws_try *tries;
     apr_uint32_t next_try; /**< when to try the next address, loop time */
-    ws_address peer;       /**< the connected address */
+    ws_address peer;       /**< address to which fd is connected */
     /** Context to use for the server instead of found.tls, with a reference; or NULL. */
     SSL_CTX *tls;
     int fd;

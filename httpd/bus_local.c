@@ -71,12 +71,12 @@ typedef struct outbox {
 } outbox;
 
 static struct {
-    ws_bus bus; /* first */
+    ws_bus bus; /* must be first */
     apr_uint64_t server;
     apr_size_t queue;
     const server_rec *log;
     apr_thread_mutex_t *lock; /* protects the fields below */
-    outbox *boxes;            /* one per slot */
+    outbox *boxes;            /* array with one queue per slot */
     unsigned *targets;        /* slots of the receivers, used by bus_publish() */
     struct pollfd *polled;
     int ended;

@@ -22,7 +22,7 @@ int ws_channel_has_lines(request_rec *r);
  */
 int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names);
 
-/** The error text for a message that could not be created. */
+/** Get the error text for a message that could not be created. */
 const char *ws_channel_problem(ws_status status);
 
 /**

@@ -39,7 +39,7 @@ void ws_child_engine_exit(void);
  */
 int ws_child_check(void);
 
-/** This child's engine; NULL if it has none, or after the engine has stopped. */
+/** Get this child's engine; NULL if the child has none, or after the engine has stopped. */
 ws_engine *ws_child_engine(void);
 
 #endif

@@ -18,8 +18,8 @@ typedef struct control_list {
     request_rec *r;
     const char *user, *uri, *vhost, *channel;
     unsigned left;       /* number of connections that still fit on the page */
-    ws_node from;        /* process to start at */
-    unsigned loop, slot; /* position in that process */
+    ws_node from;        /* process at which the page starts */
+    unsigned loop, slot; /* position in that process at which the page starts */
     ws_strbuf items, missing;
     const char *next; /* start of the next page; NULL: this is the last one */
     int complete;     /* 1: all processes are known and have answered */

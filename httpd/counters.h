@@ -30,10 +30,10 @@ apr_status_t ws_counters_child_init(apr_pool_t *pchild, server_rec *s, ws_engine
 /** Increment a counter in the row of httpd's threads.  [any thread in a child] */
 void ws_counters_add(ws_counter which);
 
-/** The sum over all children, including ended ones.  [any process, any thread] */
+/** Add up the counters of all children, including ended ones.  [any process, any thread] */
 void ws_counters_sum(ws_counters *sum);
 
-/** The number of open connections of a child.  [any process, any thread] */
+/** Get the number of open connections of a child.  [any process, any thread] */
 apr_uint64_t ws_counters_open(unsigned slot);
 
 #endif

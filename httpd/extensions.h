@@ -44,7 +44,7 @@ int ws_extensions_valid(request_rec *r, const char *header);
 ws_chain *ws_extensions_negotiate(request_rec *r, const ws_settings *settings, const char *header,
                                   const char **answer);
 
-/** The configuration of permessage-deflate for outgoing connections. */
+/** Get the configuration of permessage-deflate for outgoing connections. */
 const struct ws_deflate_config *ws_extensions_outgoing(void);
 
 #endif

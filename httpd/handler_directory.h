@@ -29,7 +29,7 @@ const char *ws_handler_directory_load(cmd_parms *cmd, const char *path,
 ws_handler_line *ws_handler_directory_find(const ws_handler_directory *d, const char *uri,
                                            const char **name, apr_size_t *len);
 
-/** The directory's path, for the log. */
+/** Get the path of a directory of handlers, for the log. */
 const char *ws_handler_directory_path(const ws_handler_directory *d);
 
 #endif

@@ -27,7 +27,7 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
 const char *ws_httpd_history_set_directory(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_httpd_history_directory(void);
 
-/** The rules of WebSocketHistory. @return their number  [any thread] */
+/** Get the rules of WebSocketHistory. @return their number  [any thread] */
 unsigned ws_httpd_history_rules(const ws_history_rule **rules);
 
 /** Get the value of WebSocketHistorySize or its default, bytes. */

@@ -37,7 +37,7 @@ WS_SHM_STRUCT(key_summary, {
 struct ws_key_counts {
     key_entry *rows;
     key_summary *summaries;
-    apr_uint32_t entries; /* per row */
+    apr_uint32_t entries; /* number of entries per row */
     int own;              /* slot of this child; -1: none */
     apr_thread_mutex_t *lock;
 };

@@ -43,7 +43,7 @@ const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_entry_layout, &ws
                                                     NULL};
 
 typedef struct waiting {
-    ws_queue_item link; /* first */
+    ws_queue_item link; /* must be first */
     char channel[WS_CHANNEL_MAX + 1];
 } waiting;
 

@@ -8,8 +8,8 @@
 #include <httpd.h>
 
 typedef enum {
-    WS_REFUSAL_ORIGIN, /**< WebSocketOrigin */
-    WS_REFUSAL_LIMIT,  /**< WebSocketLimit */
+    WS_REFUSAL_ORIGIN, /**< WebSocketOrigin does not allow the origin */
+    WS_REFUSAL_LIMIT,  /**< a limit of WebSocketLimit is reached */
     WS_REFUSAL_ACCESS, /**< invalid or missing token, control API, missing access rules */
     WS_REFUSALS
 } ws_refusal;

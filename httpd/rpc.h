@@ -86,7 +86,7 @@ typedef struct ws_rpc {
     apr_uint32_t until;               /**< ws_clock() when the request stops waiting; 0: unknown */
     unsigned loop, slot;              /**< current position when processing all connections */
     const char *user, *uri, *vhost;   /**< properties of the connections to find; "": any value */
-    const char *rest;                 /**< the rest of the data */
+    const char *rest;                 /**< data after the words that have been read */
     unsigned most;                    /**< maximum number of connections */
     unsigned done, full, failed;      /**< counts so far */
     ws_strbuf text;                   /**< output so far */

@@ -13,7 +13,7 @@
 /* Counts one session for its Location and owns the session's entry in the directory. Releasing the
  * ticket removes both. */
 typedef struct ws_sockjs_seat {
-    ws_ticket ticket; /* first */
+    ws_ticket ticket; /* must be first */
     ws_sockjs_key key;
     unsigned *sessions;
     int listed;

@@ -70,7 +70,7 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (s->polls) {
-        s->head = strndup(head, strlen(head) - 2); /* Content-Length follows */
+        s->head = strndup(head, strlen(head) - 2); /* sse_stream.c adds Content-Length */
     }
     else {
         apr_bucket_brigade *bb = apr_brigade_create(r->pool, c->bucket_alloc);

@@ -8,7 +8,7 @@
 
 #include <httpd.h>
 
-/** The content handler. */
+/** The content handler: serves the status page, and closes connections on request. */
 int ws_status_handler(request_rec *r);
 
 /** register_hooks: register the content handler. */

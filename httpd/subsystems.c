@@ -68,8 +68,9 @@ static const ws_subsystem table[] = {
      .layout = ws_limit_table_layout,
      .parent_init = ws_limit_table_init,
      .reclaim = ws_limit_table_reclaim},
-    {.name = "descriptors", .child_init = ws_descriptors_child_init}, /* their limit is raised */
-    {.name = "limits",                                                /* limit_table */
+    {.name = "descriptors",
+     .child_init = ws_descriptors_child_init}, /* after the limit is raised */
+    {.name = "limits",                         /* limit_table */
      .reset = ws_limits_reset,
      .child_init = ws_limits_child_init},
     {.name = "interest", /* shm */
