@@ -186,7 +186,7 @@ const char *exec_configure(apr_pool_t *pconf, const char *key, const char *value
         return "command= is missing: name the program";
     }
     if (config->programs && config->shared) {
-        return "shared= needs a single program: name it in command=";
+        return "shared= is for one program: name it in command=";
     }
     if (!config->directory) {
         config->directory = ap_make_dirstr_parent(pconf, config->argv[0]);

@@ -148,7 +148,7 @@ static const char *handshake_check_extensions(peer *p, const ws_client_response 
         return NULL; /* this cannot happen after ws_client_response_check() */
     }
     if (!list || ws_offer_next(&list, &o) != 1) {
-        return "the server did not agree to compression";
+        return "the server does not compress";
     }
     if ((wrong = handshake_check_offer(p, &o))) {
         return wrong;
