@@ -83,8 +83,8 @@ static void time_open_clock(ws_conn *c)
     struct timespec now;
 
     time_tell(c, NULL);
-    /* Wait until shortly after a full second. The time of a tick shortly before it would be the old
-     * second again. */
+    /* Wait until shortly after a full second. A tick shortly before the full second would send the
+     * old second again. */
     clock_gettime(CLOCK_REALTIME, &now);
     ws_timer_start(c, config->interval - (apr_uint32_t)(now.tv_nsec / 1000000), config->interval,
                    time_tell, NULL);

@@ -28,7 +28,7 @@ const char *ws_channel_problem(ws_status status);
 /**
  * Publish a message and release it.
  * @param line  number of the line, from 1; 0: the body is one message
- * @param m     NULL: out of memory
+ * @param m  the message; NULL: out of memory
  */
 void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m, unsigned line);
 

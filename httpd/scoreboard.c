@@ -25,7 +25,7 @@ static int scoreboard_is_ours(pid_t pid)
     return 0;
 }
 
-/* The parent runs this hook every ten seconds. */
+/* Warn if the scoreboard is full. The parent runs this hook every ten seconds. */
 static int scoreboard_monitor(apr_pool_t *p, server_rec *s)
 {
     /* 1: the warning has been logged. A reload loads the module again and resets this. */

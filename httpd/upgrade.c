@@ -463,7 +463,8 @@ void ws_upgrade_release(ws_request *rq)
     ws_tickets_release(rq->ticket);
 }
 
-/* Call it after the 101 has been sent. @return the return value for httpd's handler */
+/* Hand the connection to the engine, directly or through a relay. Must be called after the 101 has
+ * been sent. @return the return value for httpd's handler */
 static int upgrade_hand_over(request_rec *r, ws_request *rq, ws_new_conn *n)
 {
     const char *obstacle = ws_relay_reason(r, 0);

@@ -128,8 +128,8 @@ void exec_shared_close_all(exec_shared *h, int code, const char *reason)
     h->paused.count = 0;
 }
 
-/* Send all "open" lines to a new program or owner, then the messages that have been queued
- * meanwhile. */
+/* Send all "open" lines to a new program or owner, then the messages that have been queued in the
+ * meantime. */
 static void exchange_announce(exec_shared *h)
 {
     outbox early = h->early;

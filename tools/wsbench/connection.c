@@ -175,7 +175,7 @@ void peer_write(worker *w, peer *p)
 }
 
 /* Send a control frame. If a pong would interrupt a frame, it is dropped, since a later pong
- * replaces it (RFC 6455, section 5.5.3). @return as flush_pending */
+ * replaces it (RFC 6455, section 5.5.3). @return as peer_flush_pending() */
 static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
 {
     unsigned char key[4];
@@ -265,7 +265,7 @@ static void connection_end_message(worker *w, peer *p, unsigned opcode)
     p->got++;
 }
 
-/* @return as flush_pending */
+/* @return as peer_flush_pending() */
 static int connection_take_data(worker *w, peer *p, const ws_piece *piece)
 {
     static const unsigned char tail[4] = {0, 0, 0xFF, 0xFF};
@@ -316,7 +316,7 @@ static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
     }
 }
 
-/* @return as flush_pending */
+/* @return as peer_flush_pending() */
 static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
 {
     ws_parse_error error;
@@ -347,7 +347,7 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
     }
 }
 
-/* Continue after the handshake. @return as flush_pending */
+/* Continue after the handshake. @return as peer_flush_pending() */
 static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
@@ -367,7 +367,7 @@ static int connection_begin(worker *w, peer *p)
     return p->state == PEER_GONE ? -1 : 0;
 }
 
-/* Read the response to the handshake, and data after it. @return as flush_pending */
+/* Read the response to the handshake, and data after it. @return as peer_flush_pending() */
 static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_t len)
 {
     const char *wrong = NULL;

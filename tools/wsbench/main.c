@@ -158,7 +158,8 @@ static void bench_show(const char *what)
     at = now;
 }
 
-/* Wait. @return 0: over() is true; -1: no progress was made, or the run was interrupted */
+/* Wait until over() is true. @return 0: over() is true; -1: no progress was made, or the run was
+ * interrupted */
 static int bench_wait_until(int (*over)(void), const char *what)
 {
     uint64_t last = bench_progress(), since = nanoseconds();

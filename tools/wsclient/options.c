@@ -37,7 +37,8 @@
  * earlier. */
 #define CLOSE_TIMEOUT (3600 * 1000)
 
-/* Longest time without data after our Close frame, milliseconds. */
+/* Default of --close-timeout, which is the maximum time without data after the client's Close
+ * frame, milliseconds. */
 #define CLOSE_WAIT 10000
 
 /* Maximum size of a refusal's body that is shown, bytes. */

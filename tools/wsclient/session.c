@@ -217,7 +217,7 @@ static void session_on_open(ws_conn *c)
     session_set_state(WS_SESSION_OPEN);
 }
 
-/* Show the round trip of /ping, microseconds. */
+/* Show the round-trip time of /ping. */
 static void session_on_pong(ws_conn *c, const char *data, apr_size_t len)
 {
     (void)c;
