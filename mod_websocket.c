@@ -8,33 +8,34 @@
  *
  *   configuration          httpd/directives.c         the table of directives, merging of sections
  *                          httpd/settings.c           settings of a request
- *                          httpd/plugins.c            handlers: loading and checking
- *                          httpd/handler_directory.c  a directory of them
+ *                          httpd/plugins.c            loading and checking of handlers
+ *                          httpd/handler_directory.c  directories of handlers
  *   which module answers   httpd/mapping.c
  *   handshake              httpd/upgrade.c            request -> on_request -> 101
- *                          protocol/handshake.c
- *   take-over              httpd/takeover.c           socket and TLS leave httpd
- *                          httpd/relay.c              or stay in httpd, and the bytes are copied
+ *                          protocol/handshake.c       checks of the headers
+ *   takeover               httpd/takeover.c           the socket and its TLS state leave httpd
+ *                          httpd/relay.c              or they stay, and the bytes are copied
  *   messages               engine/conn.c              states of a connection on its event loop
  *                          engine/input.c             socket -> protocol/frame.c -> messages
  *                          engine/output.c            sends -> socket
  *                          engine/callbacks.c         the handler's callbacks
- *                          httpd/connection_log.c     a log record when the connection ends
+ *                          httpd/connection_log.c     a log record at the end of the connection
  *   limits                 httpd/limits.c             WebSocketLimit
  *                          httpd/limit_table.c        counts across processes (httpd/key_counts.c)
  *                          engine/rate_limit.c        rates of one connection
  *   repeated access checks httpd/reauthorize.c
- *   requests to itself     httpd/loopback.c           on behalf of a client
- *   history                channels/history_lmdb.c  and httpd/history.c
+ *   requests to itself     httpd/loopback.c           requests on behalf of a client
+ *   history                channels/history_lmdb.c    the store
+ *                          httpd/history.c            the directives
  *   start and stop         httpd/subsystems.c         all subsystems, in order
  *                          httpd/child.c              the child process
- *                          httpd/handlers.c           handlers
+ *                          httpd/handlers.c           start and stop of handlers
  *                          httpd/stranded.c           accepted connections that httpd never started
  *   shared by children     httpd/shm.c                shared memory, with a slot for each child
  *                          httpd/ipc.c                messages between children
- *   channels               channels/          subscribers, publishing, presence, resuming
- *                          httpd/channels.c           of a child
- *                          httpd/bus_local.c          between children (httpd/interest.c)
+ *   channels               channels/                  subscribers, publishing, presence, resuming
+ *                          httpd/channels.c           the channels of a child
+ *                          httpd/bus_local.c          messages between children (httpd/interest.c)
  *                          httpd/channel_acl.c        access control
  *                          httpd/access.c             sections without access control
  *   monitoring             httpd/counters.c, httpd/metrics.c, httpd/connections.c, httpd/status.c
