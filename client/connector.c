@@ -79,10 +79,13 @@ static void connector_found(void *arg, ws_found *f)
 static int connector_use_unix_socket(ws_connector *t)
 {
     struct sockaddr_un *name;
-    ws_addresses *one = calloc(1, sizeof(*one) + sizeof(ws_address));
-    if (!one || strlen(t->o.unix_socket) >= sizeof(name->sun_path)) {
-        free(one);
+    ws_addresses *one;
+    if (strlen(t->o.unix_socket) >= sizeof(name->sun_path)) {
         ws_connector_fail(t, 0, "request: the unix socket's path is too long");
+        return -1;
+    }
+    if (!(one = calloc(1, sizeof(*one) + sizeof(ws_address)))) {
+        ws_connector_fail(t, 0, "request: out of memory");
         return -1;
     }
     name = (struct sockaddr_un *)&one->list[0].address;

@@ -176,6 +176,6 @@ const char *http_configure(apr_pool_t *p, const char *key, const char *value, vo
     if (!strcmp(key, "longest")) {
         return ws_parse_size(p, value, 1, LONGEST_MAX, &config->longest);
     }
-    return "unknown key; there are to, style, key, iss, ca, timeout, retry, concurrency, queue and "
-           "longest";
+    return "unknown key; the keys are to, style, key, iss, ca, timeout, retry, concurrency, queue "
+           "and longest";
 }

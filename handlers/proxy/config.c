@@ -290,8 +290,8 @@ static const char *config_set_connection(apr_pool_t *p, const char *key, const c
         return config_set_interval(p, value, &o->handshake_timeout);
     }
     return "unknown key; the keys are to, headers, user, origin, forwarded, preserve-host, "
-           "compression, "
-           "ca, certificate, key, server-name, insecure, via, connect-timeout, timeout and retry";
+           "compression, ca, certificate, key, server-name, insecure, via, connect-timeout, "
+           "timeout and retry";
 }
 
 const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)

@@ -88,7 +88,7 @@ static const char *configure(apr_pool_t *p, const char *key, const char *value, 
         c->fail_start = 1;
         return NULL;
     }
-    return "unknown key; there are greeting and start";
+    return "unknown key; the keys are greeting and start";
 }
 
 static apr_status_t start(apr_pool_t *pchild, void *conf, ws_location *here)
