@@ -131,7 +131,7 @@ enum {
     WS_CLOSE_BAD_GATEWAY = 1014
 };
 
-/** ws_handler.flags: callbacks may block, and run on a thread pool. */
+/** ws_handler.flags: callbacks may block, so the server runs them on a thread pool. */
 #define WS_BLOCKING 0x1u
 
 /** ws_handler.flags, with on_frame: accept messages and frames of any size; WebSocketMaxMessageSize
@@ -155,8 +155,8 @@ enum {
  *  1013 if the application does not answer. */
 #define WS_REFUSED_EVENTS 0x20u
 
-/** on_frame, ws_send_part: the first and the last piece of a message. A message in one piece has
- *  both. */
+/** Bits of `where` in on_frame and ws_send_part(): this is the first or the last piece of a
+ *  message. The only piece of a message has both bits. */
 #define WS_FIRST 0x1u
 #define WS_LAST 0x2u
 
@@ -202,13 +202,14 @@ typedef struct ws_event {
     apr_uint64_t server;    /**< the member's server, see ws_server() */
     ws_id id;               /**< the id of the member's connection */
     struct ws_forms *forms; /**< private */
-    /** The member's ws_user(), which the client cannot choose. NULL: none, or
-     *  not UTF-8 of at most 255 bytes */
+    /** The member's ws_user(), which the client cannot choose. NULL: the member has no user, or the
+     *  user's name is longer than 255 bytes or not UTF-8 */
     const char *user;
     const char *event; /**< a message's ws_publication.event, or NULL */
     const char *key;   /**< a message's ws_publication.key, or NULL */
-    /** The subscription, if it is a wildcard; `channel` is then the channel that the message was
-     *  published to. Otherwise NULL */
+    /** If the connection receives the event because it is subscribed to a wildcard, such as
+     *  "news/" followed by a star: that wildcard. `channel` is then the channel that the message
+     *  was published to. Otherwise NULL */
     const char *wildcard;
     /** With WS_EVENT_REFUSED, the reason: WS_FORBIDDEN; WS_FULL if the application does not
      *  answer; or another result of ws_subscribe() */
@@ -269,21 +270,21 @@ typedef struct ws_handler {
      */
     int (*on_request)(ws_request *rq, void *config);
 
-    /** The 101 has been sent, and the connection is open. */
+    /** Called when the 101 has been sent and the connection is open. */
     void (*on_open)(ws_conn *c);
 
     /**
-     * A complete message. Text is valid UTF-8 (RFC 6455, section 8.1). data is not NUL-terminated;
-     * len is at most WebSocketMaxMessageSize, in bytes, and may be 0.
+     * Called with each complete message. Text is valid UTF-8 (RFC 6455, section 8.1). data is not
+     * NUL-terminated; len is at most WebSocketMaxMessageSize, in bytes, and may be 0.
      */
     void (*on_message)(ws_conn *c, ws_type type, const char *data, apr_size_t len);
 
-    /** A Pong frame, an answer to ws_ping() or unsolicited; len 0 to 125 bytes. */
+    /** Called for each Pong frame: an answer to ws_ping(), or unsolicited; len 0 to 125 bytes. */
     void (*on_pong)(ws_conn *c, const char *data, apr_size_t len);
 
-    /** Data was queued, and the queue has fallen to a quarter of WebSocketSendQueue. If you send
-     *  much data, stop at WS_QUEUED and continue here. Channel messages cause this call only if
-     *  the queue was longer than a quarter. */
+    /** Called when a send queue has shrunk to a quarter of WebSocketSendQueue. If you send much
+     *  data, stop sending at WS_QUEUED, and continue in this callback. If only channel messages
+     *  were queued, this is called only if the queue was longer than that quarter. */
     void (*on_drain)(ws_conn *c);
 
     /**
@@ -297,9 +298,10 @@ typedef struct ws_handler {
 
     /**
      * Called instead of on_message, with a piece of a message as it arrives. The network determines
-     * the size of the pieces, up to 512 KiB. They are not assembled, so a message of any size needs
-     * bounded memory. A piece of text may end inside a character. Invalid UTF-8 fails the
-     * connection when it is found, possibly after earlier pieces have been delivered.
+     * the size of the pieces, up to 512 KiB. The server does not assemble them, so its memory does
+     * not depend on the size of the message. A piece of text may end inside a character. Invalid
+     * UTF-8 fails the connection when it is found, possibly after earlier pieces have been
+     * delivered.
      * @param len    bytes, may be 0
      * @param where  WS_FIRST, WS_LAST, both, or 0 in the middle. With WS_FRAME_ENDS
      *               also WS_FRAME_END. With ws_request_pass_extensions() also WS_COMPRESSED, in all
@@ -308,18 +310,18 @@ typedef struct ws_handler {
     void (*on_frame)(ws_conn *c, ws_type type, const char *data, apr_size_t len, unsigned where);
 
     /**
-     * An event on a channel that this connection is subscribed to. The result determines whether
-     * the event is sent, and in which form. Without this callback, messages are sent unchanged, and
-     * other events are not sent.
+     * Called for an event on a channel that this connection is subscribed to. The result determines
+     * whether the event is sent, and in which form. Without this callback, messages are sent
+     * unchanged, and other events are not sent.
      * @return WS_FORM_NONE; WS_FORM_AS_IS, which sends messages but no other events; or the
      *         number of a form
      */
     int (*on_channel)(ws_conn *c, const ws_event *event);
 
     /**
-     * The peer's Close frame has arrived and has not been answered yet. The connection is still
-     * WS_OPEN, so that you can send messages before the answer. No further message arrives. Not
-     * called if this side has already sent its Close frame.
+     * Called when the peer's Close frame has arrived, before the server answers it. The connection
+     * is still WS_OPEN, so that you can send messages before the answer. No further message
+     * arrives. Not called if this side has already sent its Close frame.
      * @param code    the peer's code, or WS_CLOSE_NO_STATUS
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
      * @return 0: the server answers with code and reason, unless this callback has called
@@ -329,10 +331,10 @@ typedef struct ws_handler {
     int (*on_closing)(ws_conn *c, int code, const char *reason, apr_size_t len);
 
     /**
-     * The connection's state has changed: from WS_OPEN to WS_CLOSING or WS_CLOSED, or from
-     * WS_CLOSING to WS_CLOSED. Unlike on_open and on_close, this callback also reports that a Close
-     * frame was sent, for example because of a limit. If the handler itself calls ws_close() or
-     * ws_abort(), this callback runs before that call returns.
+     * Called when the connection's state has changed: from WS_OPEN to WS_CLOSING or WS_CLOSED, or
+     * from WS_CLOSING to WS_CLOSED. Only this callback reports at once that the server has sent a
+     * Close frame, for example because of a limit; on_close may follow much later. If the handler
+     * itself calls ws_close() or ws_abort(), this callback runs before that call returns.
      */
     void (*on_state)(ws_conn *c, ws_state from, ws_state to);
 
@@ -348,12 +350,13 @@ typedef struct ws_handler {
      */
     int (*on_claim)(ws_request *rq, void *config);
 
-    /** A Ping frame has arrived and has been answered with a Pong frame; len 0 to 125 bytes. */
+    /** Called when a Ping frame has arrived and the server has answered it with a Pong frame; len 0
+     *  to 125 bytes. */
     void (*on_ping)(ws_conn *c, const char *data, apr_size_t len);
 
     /**
-     * A token (WebSocketTokenKey) expires soon, or has expired. Tell the client, so that it sends a
-     * newer token in time. Pass the newer token to ws_use_token().
+     * Called when a token (WebSocketTokenKey) expires soon, or has expired. Notify the client, so
+     * that it sends a newer token in time. Pass the newer token to ws_use_token().
      * @param channel  the subscription that the token belongs to; NULL: the token belongs to the
      *                 connection
      * @param expired  0: the token expires within 60 s. 1: the token has expired. A subscription
@@ -472,9 +475,9 @@ WS_API const char *ws_request_offers(ws_request *rq);
 /**
  * Answer the client's offers as another server has answered them, instead of using
  * WebSocketCompression. Messages are then neither inflated nor deflated; compressed ones have
- * WS_COMPRESSED in on_frame and ws_send_part(). WebSocketMaxMessageSize and rates apply to the
- * compressed size. The handler needs on_frame and WS_LOSSLESS, because a missing message would make
- * later ones unreadable.
+ * WS_COMPRESSED in on_frame and ws_send_part(). WebSocketMaxMessageSize and rate limits apply to
+ * the compressed size. The handler needs on_frame and WS_LOSSLESS, because a missing message would
+ * make later ones unreadable.
  * @param answer  value of the other server's Sec-WebSocket-Extensions; copied
  * @return APR_SUCCESS; APR_EINVAL: the answer does not match ws_request_offers()
  */
@@ -512,22 +515,24 @@ WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_s
                                apr_uint64_t key);
 
 /**
- * Send one message in parts, each as a separate frame (RFC 6455, section 5.4). A message of any
- * size then needs bounded memory. Other messages to the connection (ws_send, ws_send_to,
- * ws_broadcast) wait for the last part. Control frames are sent between the parts.
+ * Send one message in parts, each as a separate frame (RFC 6455, section 5.4). The memory needed
+ * then does not depend on the size of the message. Other messages to the connection (ws_send,
+ * ws_send_to, ws_broadcast) wait for the last part. Control frames are sent between the parts.
  * @param type   the message's type, the same for all its parts
  * @param where  WS_FIRST for the first part, WS_LAST for the last part, which may be
  *               empty. The first part may also have WS_COMPRESSED, see ws_request_pass_extensions()
- * @return as ws_send; WS_MISPLACED for a first part inside of a message, or another part
- *         without a first. If the first part is dropped, the message has not begun. Later parts are
- *         never dropped; instead, the connection is closed if the queue is full.  [callback]
+ * @return as ws_send; WS_MISPLACED for a first part before the last part of the previous message,
+ *         and for any other part if there was no first part. If the first part is dropped, the
+ *         message has not begun. Later parts are never dropped; instead, the connection is closed
+ *         if the queue is full.  [callback]
  */
 WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                               unsigned where);
 
 /**
- * Send a Ping frame with up to 125 bytes. The answer is passed to on_pong. WebSocketPing sends its
- * own pings. If the queue is full, the Ping is not accepted, and the connection stays open.
+ * Send a Ping frame with up to 125 bytes. The answer is passed to on_pong. The server also sends
+ * pings of its own (WebSocketPing). If the queue is full, the Ping is not accepted, and the
+ * connection stays open.
  * @return as ws_send, or WS_TOO_BIG.  [callback]
  */
 WS_API ws_status ws_ping(ws_conn *c, const char *data, apr_size_t len);
@@ -902,7 +907,8 @@ WS_API ws_status ws_run(ws_id id, void (*fn)(ws_conn *c, void *arg), void *arg);
 WS_API int ws_channel_valid(const char *channel);
 
 /** Find the longest prefix of a text that has at most max bytes, is valid UTF-8 and does not end
- *  inside a character. Use it to send names from other sources. @return its length, bytes  [any] */
+ *  inside a character. Use it for text that may be too long or not UTF-8, such as a file's name.
+ *  @return the length of that prefix, bytes  [any] */
 WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max);
 
 /** ws_subscription.flags */
@@ -920,8 +926,8 @@ WS_API apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t ma
 /** Send messages unchanged, and call on_channel for other events only. */
 #define WS_AS_PUBLISHED 0x40u
 
-/** Change an existing subscription: it also gets the flags WS_MEMBER and WS_WATCH that are set.
- *  With WS_RESUME, it receives the messages after `after` again, followed by another WS_EVENT_LIVE.
+/** Change an existing subscription: add WS_MEMBER and WS_WATCH to it, as far as they are set. With
+ *  WS_RESUME, it receives the messages after `after` again, followed by another WS_EVENT_LIVE.
  *  No message that is published meanwhile is lost. If there is no subscription, this flag has no
  *  effect. */
 #define WS_CHANGE 0x8u
@@ -995,7 +1001,7 @@ WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data,
  * the id, the message can be published twice.
  * @param id   1 to WS_ONCE_MAX bytes, NUL-terminated
  * @param fn   gets WS_QUEUED with `duplicate` if a message with that id was published
- *             before, or WS_FULL if one is just being published
+ *             before, or WS_FULL if another one with that id is currently being published
  * @return as ws_publish; WS_BAD_NAME also for the id.  [any]
  */
 WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *data,
@@ -1044,7 +1050,7 @@ WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
 
 /**
  * Use a token that the client has sent (docs/tokens.md). If the connection has no user, the token's
- * `sub` becomes its user.
+ * `sub` becomes the user of the connection.
  * @param channel  the channel that the token is for; NULL: it replaces the
  *                 connection's token, and subscriptions that only the old token permitted end
  * @return NULL, or why the token is refused: a static text for the client.  [callback]
@@ -1222,7 +1228,7 @@ typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t cou
 
 /**
  * List the channels that have subscribers, in all processes and on all machines.
- * @param prefix  beginning of their names; "" for all
+ * @param prefix  only names that begin with this text; "" for all
  * @param after   only names after this one, the last of the previous page; "" for the first page
  * @param limit   1 to WS_LIST_LIMIT
  * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns;

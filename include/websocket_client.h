@@ -5,9 +5,10 @@
  * @brief WebSocket connections for programs without httpd: libwsclient.
  *
  * The program creates a client, which runs its event loops in threads, and connects with
- * ws_connect() in mod_websocket.h. A connection calls the same callbacks as in a handler, on the
- * thread of its loop. These may call the same functions (ws_send, ws_close, ws_timer_start ...).
- * Other threads send with ws_send_to(), or run a function on the loop with ws_run().
+ * ws_connect() in mod_websocket.h. The client calls the callbacks of a connection's ws_handler on
+ * the thread of the connection's loop. The callbacks may call ws_send(), ws_close(),
+ * ws_timer_start() and the other functions, as in a handler for httpd. Other threads send with
+ * ws_send_to(), or run a function on the loop with ws_run().
  *
  *     static void show(ws_conn *c, ws_type type, const char *data, apr_size_t len) { ... }
  *     static void failed(void *data, const char *reason, int status) { ... }

@@ -4,14 +4,14 @@
  * @file websocket_extension.h
  * @brief How to write a WebSocket extension (RFC 6455, section 9) for mod_websocket.
  *
- * An extension is a table of callbacks, like a handler. It accepts or declines each offer that
- * names it, claims reserved bits of the frame header, and transforms received and sent messages.
- * permessage-deflate is an extension (protocol/deflate.c). docs/extensions.md has a small complete
- * one.
+ * An extension is a table of callbacks, like a handler. It accepts or declines each offer of a
+ * client (Sec-WebSocket-Extensions) that names it, claims reserved bits of the frame header, and
+ * transforms received and sent messages. permessage-deflate is an extension (protocol/deflate.c).
+ * docs/extensions.md contains a small, complete extension.
  *
  * Build it like a handler, and load it with `WebSocketExtension /path/NAME.so` in a <Location>. An
- * httpd module can provide an extension without another shared object: it registers a descriptor as
- * a provider of group WS_EXTENSION_PROVIDER_GROUP.
+ * httpd module can provide an extension without another shared object: it registers a
+ * ws_extension_descriptor as a provider of group WS_EXTENSION_PROVIDER_GROUP.
  *
  * THREADS. configure runs at start-up. negotiate runs on httpd's worker threads, several at a time.
  * All other callbacks run on the event loop of their connection, even for WS_BLOCKING handlers, and
@@ -78,8 +78,9 @@ typedef struct ws_extended {
     void **shared;
 } ws_extended;
 
-/** Returned by receive or send: pass on this message without changes. Valid only when WS_FIRST is
- *  set and nothing has been passed on yet. The rest of the message then skips the extension. */
+/** A result of receive or send: pass on this message without changes. Valid only if WS_FIRST is set
+ *  and the callback has not passed on any data of the message. The rest of the message then skips
+ *  the extension. */
 #define WS_PASS_BY (-1)
 
 /** An extension: bits and callbacks. negotiate, receive and send are required. */

@@ -4,13 +4,13 @@
  * @file websocket_loopback.h
  * @brief Requests from the server to itself, on behalf of a client.
  *
- * A handler may request a page on the same server for a client, over a separate connection from the
- * same machine. The handler then sends the header WebSocket-Loopback. The server takes the user,
- * address and TLS variables from the header, and sets WEBSOCKET=1 in the environment of the
- * request. The header's value is a credential, signed with a key that the server creates when it
- * starts. The credential is valid for one POST request to one page of one host. It expires after a
- * short time, and when the process that signed it ends. The server answers a request with an
- * invalid credential with 403.
+ * A handler may request a page from its own server on behalf of a client, over a separate
+ * connection from the same machine. In that request, the handler sends the header
+ * WebSocket-Loopback. The server takes the client's user, address and TLS variables from the
+ * header, and sets WEBSOCKET=1 in the environment of the request. The header's value is a
+ * credential, signed with a key that the server creates when it starts. The credential is valid for
+ * one POST request to one page of one host. It expires after a short time, and when the process
+ * that signed it ends. If the credential is invalid, the server answers the request with 403.
  *
  * Retrieve both functions with APR_RETRIEVE_OPTIONAL_FN(), after the configuration has been read.
  */
@@ -21,7 +21,7 @@
 #include <apr_optional.h>
 #include <httpd.h>
 
-/** The header's name. The application does not see the header. */
+/** The header's name. The server removes the header before the application gets the request. */
 #define WS_LOOPBACK_HEADER "WebSocket-Loopback"
 
 /** Maximum length of the header's value, bytes, with the NUL. TLS variables that would exceed it
@@ -41,8 +41,8 @@
  *              have the same Host header as r
  * @param dir   NULL; or a directory, ending with a slash, that must contain the page as a file. If
  *              the page is not in it, the request has neither a user nor WEBSOCKET
- * @return allocated from r->pool; NULL: too long even without TLS variables, or r has no
- *         Host header
+ * @return the claims, allocated from r->pool; NULL: they are too long even without TLS variables,
+ *         or r has no Host header
  */
 APR_DECLARE_OPTIONAL_FN(const char *, ws_loopback_claims,
                         (request_rec * r, const char *path, const char *dir));

@@ -5,8 +5,8 @@
  * @brief Parsers of numbers, sizes, intervals, ids, positions and query arguments, as the module's
  * directives use them.
  *
- * For a handler's `configure` and a request's arguments. The whole text must be valid: no sign, no
- * space, nothing after the unit.
+ * Use them in a handler's `configure`, and for the arguments of a request. The whole text must be
+ * valid: it must not contain a sign, a space, or anything after the unit.
  *
  *     if (strcmp(key, "timeout") == 0) {
  *         return ws_parse_interval(pconf, value, 1, 60000, &config->timeout);
@@ -44,8 +44,8 @@ WS_API const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t le
                                  apr_int64_t most, apr_int64_t *bytes);
 
 /**
- * Parse an interval: digits, then ms, s, min, h or d (case does not matter); seconds without a
- * unit.
+ * Parse an interval: digits, then ms, s, min, h or d (case does not matter). Without a unit, the
+ * number is in seconds.
  * @param ms  milliseconds; not changed if the text is refused; least and most are milliseconds too
  * @return as ws_parse_count
  */
