@@ -52,9 +52,9 @@ typedef struct ws_application {
     int (*wants)(ws_app_event event, const char *channel);
 
     /**
-     * Ask, or notify. The application answers questions about publications on the same channel in
-     * order. It also processes notifications about the same connection or the same channel in
-     * order.
+     * Pass a question or a notification to the application. The application answers questions about
+     * publications on the same channel in the order of the calls. It also processes notifications
+     * about the same connection or the same channel in that order.
      * @param done  NULL: ignore the answer
      * @return WS_QUEUED: done will be called. WS_FULL: done will not be called, because the queue
      *         is full or the application is down

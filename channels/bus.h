@@ -11,8 +11,8 @@
  * ws_channels_receive() before they return. A caller of ws_channels_receive() holds no lock that
  * these functions take.
  *
- * ORDER. If one process hands several packets for another process to a bus, with publish or send,
- * they arrive in the same order or not at all.
+ * ORDER. Packets that one process hands to a bus for another process, with publish or send, arrive
+ * in the order of the calls. The bus may lose some of them.
  */
 
 #ifndef WS_CHANNELS_BUS_H
@@ -75,7 +75,8 @@ struct ws_bus {
 WS_API void ws_channels_receive(ws_channels *h, const ws_packet *p);
 
 /** A bus whose want() takes time calls this when the channel's packets start to arrive. This
- *  function then reads the messages stored before from the history, and requests the members again.
+ *  function reads the messages that were stored earlier from the history, and requests the members
+ *  again.
  *  [any thread] */
 WS_API void ws_channels_wanted(ws_channels *h, const char *channel, unsigned len);
 

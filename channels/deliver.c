@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivers events to a loop's subscriptions. First, each subscription's handler selects a form
- * of the event. Then each form is sent to all its subscriptions together, so that extensions do
- * work such as compression only once.
+ * Delivers events to a loop's subscriptions. First, the handler of each subscription selects a
+ * form of the event: a message to send instead of the published one, or the published one. Then
+ * each form is sent to all subscriptions that selected it, one after the other, so that extensions
+ * do work such as compression only once.
  */
 
 #include "channels/deliver.h"

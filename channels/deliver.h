@@ -7,8 +7,8 @@
 
 #include "channels/subscriptions.h"
 
-/** Deliver an event to all live subscriptions of a channel in a loop. @param only  if not NULL,
- *  deliver only to this subscription  [loop] */
+/** Deliver an event to all live subscriptions (ws_sub.live) of a channel in a loop.
+ *  @param only  if not NULL, deliver only to this subscription  [loop] */
 void ws_deliver_now(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_event_kind kind,
                     ws_message *m, ws_sub *only);
 

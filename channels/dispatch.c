@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Hands events to the loops that have subscribers. Each loop's queue has a size limit. While it is
- * full, publishers are refused, and buses wait.
+ * Hands events to the loops that have subscribers. Each loop's queue has a size limit. While a
+ * queue is full, publishers are refused, and buses wait.
  */
 
 #include "channels/dispatch.h"

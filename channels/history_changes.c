@@ -11,7 +11,8 @@
 
 #include "channels/history_layout.h"
 
-/* A message's overhead, bytes: its key, header, turn, and share of inner pages. */
+/* Overhead of a message, bytes: its key, its header, its turn, and its part of the inner pages of
+ * LMDB's trees. */
 #define COST 256
 #define PAGE 4096
 
@@ -122,7 +123,8 @@ static int changes_forget_channel(change *c, const turn *t)
     return rc ? rc : changes_del(c, NAMES, key);
 }
 
-/* If the oldest turn has expired, or has_to_be is set, delete the turn and its message or channel.
+/* If the oldest turn has expired, or has_to_be is set, delete the turn, and the message or channel
+ * that the turn is for.
  * @param done  set to 1 if there was no turn to delete */
 static int changes_end_turn(change *c, int has_to_be, int *done)
 {
@@ -258,7 +260,7 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
     }
     c->h = h;
     c->now = apr_time_now();
-    /* The first retries only wait for readers; later ones also lower the limit. */
+    /* The first retries only wait for readers; later retries also lower the limit c->most. */
     c->most = harder <= WS_CHANGE_HARDEST / 2
                   ? h->budget
                   : h->budget / WS_CHANGE_HARDEST * (WS_CHANGE_HARDEST + 1 - harder);

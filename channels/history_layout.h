@@ -8,7 +8,8 @@
 #include "channels/history_records.h"
 
 /*
- * Five databases:
+ * The file lists all messages of all channels by age. An entry of this list is called a turn, and
+ * has a number. Each new message gets a turn with the next number. The file has five databases:
  *
  *   channels  name -> channel
  *   names     channel's id -> name
@@ -16,15 +17,13 @@
  *   order     turn's number -> turn
  *   totals    one record
  *
- * A turn is an entry in the list of all messages by age. Each message in any channel gets a turn,
- * with the next number.
- *
  * A channel's messages have consecutive offsets, because they are deleted in the order of arrival.
- * The offset of a channel's first message is therefore not stored: it is in the key of the first
- * record in `messages` with the channel's id.
+ * To find the offset of a channel's first message, search `messages` for the first record whose key
+ * has the channel's id: the key also contains the offset.
  *
- * When a channel's last message is deleted, a turn with offset 0 is appended to `order`. When that
- * turn expires and nothing has been published meanwhile, the channel itself is deleted.
+ * When the only remaining message of a channel is deleted, a turn with offset 0 is appended to
+ * `order`. If nothing has been published to the channel when that turn expires, the channel itself
+ * is deleted.
  */
 enum { CHANNELS, NAMES, MESSAGES, ORDER, TOTALS };
 
@@ -46,10 +45,10 @@ typedef struct turn {
 } turn;
 
 typedef struct totals {
-    apr_uint64_t turn, id; /* the last numbers assigned */
-    apr_uint64_t epoch;    /* the last one assigned: microseconds since 1970, strictly increasing */
-    apr_uint64_t lost;     /* epoch of the last deletion of a channel, or of the file's creation */
-    apr_uint64_t cost;     /* cost of all records, bytes */
+    apr_uint64_t turn, id; /* the last numbers assigned to a turn and to a channel */
+    apr_uint64_t epoch; /* the last epoch assigned: microseconds since 1970, strictly increasing */
+    apr_uint64_t lost;  /* epoch of the last deletion of a channel, or of the file's creation */
+    apr_uint64_t cost;  /* cost of all records, bytes */
 } totals;
 
 struct ws_history_records {

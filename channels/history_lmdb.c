@@ -20,7 +20,7 @@
 /* Maximum size of a page, bytes. A page always has at least one message. */
 #define PAGE_BYTES (256 * 1024)
 
-/* A status that no library returns. */
+/* Status of a job whose message the publisher has withdrawn. No library returns this status. */
 #define WITHDRAWN (APR_OS_START_USERERR + 1)
 
 /* Maximum number of jobs in one transaction. */

@@ -9,8 +9,8 @@
 
 static const char *const names[] = {"channels", "names", "messages", "order", "totals", NULL};
 
-/* The budget for records is half the file, because pages may be half full, and a change copies
- * pages. */
+/* The records may take half the size of the file, because pages may be half full, and a change
+ * copies pages. */
 #define SHARE(size) ((size) / 2)
 
 /* ---- Reading ---- */
@@ -23,7 +23,7 @@ static int records_follows(ws_position after, const channel *ch, apr_uint64_t fi
         return after.offset + 1 >= first && after.offset < ch->next;
     }
     /* Otherwise the position must be older than the channel's first message, and no channel may
-     * have been deleted since then. */
+     * have been deleted since that position was assigned. */
     return !after.epoch
            || (!after.offset && after.epoch < ch->epoch && t->lost <= after.epoch && first == 1);
 }

@@ -1,15 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lists the channels of a process, page by page, for the administrator. Long lists do not block
- *  subscriptions: the lock is released between slices of the table. */
+/** Lists the channels of a process, page by page, for the administrator. A long list does not block
+ *  subscriptions, because the lock of the table is released after each SLICE buckets. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "channels/presence.h"
 
-/* Number of buckets read before the lock is released, because every subscription takes this
- * lock. */
+/* Number of buckets to read before the lock is released. Every new subscription needs this lock. */
 #define SLICE 256
 
 typedef struct channel_page {
@@ -17,7 +16,7 @@ typedef struct channel_page {
     ws_channel_count *items;
     unsigned count, most;
     int more;
-    char last[WS_CHANNEL_MAX + 1]; /* names from this one on in byte order are skipped; "": none */
+    char last[WS_CHANNEL_MAX + 1]; /* skip this name and those after it in byte order; "": none */
 } channel_page;
 
 static int list_compare(const void *a, const void *b)

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handlers' subscriptions without a connection: ws_listen(). Each runs on the loop that was least
- *  busy. */
+/** Implements ws_listen(): subscriptions of handlers without a connection, called listeners. A
+ *  listener belongs to the loop that had the fewest connections when the listener was created. */
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,9 +2,10 @@
 
 /**
  * Lists the channels of all processes. A process only knows the channels of its own connections, so
- * the asking process sends LIST to all processes. Each answers with its first names after `after`,
- * at most one more than the limit. The first names of the merged answers are then the first names
- * of all processes, with complete counts. The additional name shows that there are more.
+ * the asking process sends the packet LIST (WS_PACKET_LIST) to all processes. Each process answers
+ * (LISTED) with the first of its names that follow `after` in byte order: at most one name more
+ * than the limit. The first names of the merged answers are then the first names of all processes,
+ * with complete counts. The additional name shows that the list continues.
  *
  * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
  * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.
@@ -132,7 +133,7 @@ static void listing_free(question *q)
     free(q);
 }
 
-/* Answer the question. It must have been removed from the list, so that no other thread can find
+/* Answer the question. The caller has removed it from the list, so that no other thread can find
  * it. */
 static void listing_answer(question *q)
 {

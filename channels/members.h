@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A process's view of each channel's members: the members in all processes. All functions require
- *  the presence lock. */
+/** What this process knows about the members of each channel in all processes (a view). Call all
+ *  functions with the presence lock held. */
 
 #ifndef WS_CHANNELS_MEMBERS_H
 #define WS_CHANNELS_MEMBERS_H
@@ -72,8 +72,8 @@ void ws_view_take_out(const ws_channels *h, ws_member_view *v, ws_member_entry *
 ws_member_entry *ws_view_put(const ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id,
                              const char *data, apr_size_t len, apr_uint32_t seen);
 
-/** If the view has no watchers and no pending answers, drop the members in other processes, and
- *  free an empty view. */
+/** If no subscription watches the members and no answers are pending, drop the members in other
+ *  processes. If the view is then empty, free it. */
 void ws_view_tidy(ws_channels *h, ws_member_view *v);
 
 #endif

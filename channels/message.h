@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** A message on a channel: framed once, reference-counted, shared by all deliveries. */
+/** A message on a channel. Its frame is built once. All deliveries share the message, which is
+ *  reference-counted. */
 
 #ifndef WS_CHANNELS_MESSAGE_H
 #define WS_CHANNELS_MESSAGE_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Encodes and decodes bus packets. The decoder checks all contents, because other machines send
- * packets; a receiver skips a packet with invalid contents.
+ * Encodes and decodes bus packets. The decoder checks all contents, because packets also come from
+ * other machines. A receiver skips a packet with invalid contents.
  */
 
 #include "channels/packet.h"

@@ -1,12 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Tracks the members of channels. Each process knows its own members. For a channel with a watcher
- * or a pending question, it also has a view of the members in other processes. To get this view,
- * the process asks all others (WHO), and they answer with their members (HERE). JOIN and LEAVE
- * packets then keep the view current, because packets from one process arrive in order. After a
- * loss of packets, the process asks again. When a process ends, the others remove its members
- * within two seconds.
+ * Tracks the members of channels. Each process knows its own members. If a subscription watches the
+ * members of a channel (WS_WATCH), or a caller of ws_presence() waits for them, the process also
+ * has a view of the members in other processes. To get this view, the process asks all others with
+ * the packet WHO, and they answer with their members in HERE. JOIN and LEAVE packets then keep the
+ * view current, because packets from one process arrive in order. After a loss of packets, the
+ * process asks again. When a process ends, the others remove its members within two seconds.
  *
  * The lock is held while packets are handed to a bus, so that they are sent in the order of the
  * changes. Handler functions are called without the lock.
@@ -31,9 +31,9 @@
 
 /* How often to check for missing answers and ended processes, milliseconds. */
 #define TICK 250
-#define TICKS_OF_LIFE 4
+#define TICKS_OF_LIFE 4 /* check for ended processes in every fourth tick */
 
-/* Size of a packet with members, bytes. A packet may exceed it by one member. */
+/* Maximum size of a packet with members, bytes. A packet may exceed it by one member. */
 #define PACKET 16384
 
 /* An answer to deliver after the lock has been released. */

@@ -4,13 +4,13 @@
  * Replays messages from a history. On a channel with a history, each subscription receives each
  * message once, in the order of the positions, even if the bus loses or reorders packets.
  *
- * The list of a channel's subscriptions in a loop stores the position that all live subscriptions
- * have reached. It delivers the message with the next position and drops messages with earlier
- * positions. A later position shows that messages are missing: the list then reads them from the
- * history.
+ * Each loop has a list of a channel's subscriptions. The list stores the last position that it has
+ * delivered. It delivers the message with the next position, and drops messages with earlier
+ * positions. If a message has a later position, messages are missing, so the list reads them from
+ * the history first.
  *
  * A new subscription reads from the history until it has reached the position of its list. From
- * then on it is live.
+ * then on it is live: it receives what the list delivers.
  */
 
 #include "channels/replay.h"
@@ -217,7 +217,7 @@ static void replay_read_for_sub(ws_channels *h, ws_sub *sub)
     }
 }
 
-/* Read the newest messages. The head is the position of the last of them. */
+/* Read the newest messages, as many as sub->at.offset says. head: position of the newest one */
 static void replay_begin_newest(ws_channels *h, ws_sub *sub, ws_position head)
 {
     apr_uint64_t count = sub->at.offset;

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Delivers a channel's members to one subscription. The list is copied and posted to the loop
- * under the presence lock, like every change of members. Each change is therefore either included
- * in the list, or delivered after it.
+ * Delivers a channel's members to one subscription. This file copies the list of members and posts
+ * it to the loop while it holds the presence lock. Every change of members is also posted with this
+ * lock held. Each change is therefore either included in the list, or delivered after it.
  */
 
 #include "channels/snapshot.h"

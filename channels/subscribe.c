@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Subscribes and unsubscribes connections. All of this runs on the connection's loop. If a
- *  WS_BLOCKING handler calls on another thread, this thread waits for the loop. */
+/** Subscribes and unsubscribes connections. Subscriptions change only on the connection's loop. If
+ *  a WS_BLOCKING handler calls a function of this file on a thread of the thread pool, that thread
+ *  waits until the loop has made the change. */
 
 #include "channels/presence.h"
 #include "channels/replay.h"
@@ -32,8 +33,9 @@ static void sub_run_loop_call(ws_loop *loop, ws_task *task)
     sem_post(&e->done);
 }
 
-/* Run fn on the connection's loop. The connection is not freed while a callback is running, and its
- * loop never waits for a callback, so waiting here cannot deadlock. */
+/* Run fn on the connection's loop, and wait for its result. The connection is not freed while a
+ * callback is running. Waiting here cannot deadlock, because the loop never waits for a
+ * callback. */
 static ws_status sub_on_its_loop(ws_conn *c, ws_status (*fn)(ws_channels *h, ws_conn *c, void *arg),
                                  void *arg)
 {
@@ -397,7 +399,7 @@ const char *ws_use_token(ws_conn *c, const char *channel, const char *token)
 {
     ws_channels *h = ws_channels_current();
     return h && h->options.use_token ? h->options.use_token(c, channel, token)
-                                     : "this section accepts no tokens";
+                                     : "tokens are not accepted here";
 }
 
 /* ---- End of a connection ---- */

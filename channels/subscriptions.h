@@ -17,7 +17,7 @@ typedef struct ws_sub ws_sub;
 typedef struct ws_presence_state ws_presence_state;
 typedef struct ws_listing_state ws_listing_state;
 
-/** A connection's subscription to a channel. */
+/** The subscription of a connection or a listener to a channel. */
 struct ws_sub {
     ws_sub *next;          /**< the next one of the same connection */
     ws_conn *c;            /**< NULL for a listener's subscription */
@@ -25,11 +25,11 @@ struct ws_sub {
     ws_loop *loop;
     ws_channel *ch;
     apr_uint32_t index;    /**< index in the list */
-    apr_uint32_t serial;   /**< distinguishes the connection's successive subscriptions to ch */
+    apr_uint32_t serial;   /**< distinguishes successive subscriptions of one connection to ch */
     ws_position at;        /**< position of the last message received */
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< result of on_channel; valid while an event is delivered */
-    unsigned live : 1;     /**< receives messages along with the rest of the list */
+    unsigned live : 1;     /**< has read the history, and receives what its list delivers */
     unsigned resumes : 1;  /**< first receives the stored messages after `at` */
     unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
     unsigned lenient : 1;  /**< do not report messages missing before the first one as a gap */

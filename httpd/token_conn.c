@@ -323,7 +323,7 @@ const char *ws_token_conn_use(ws_conn *c, const char *channel, const char *text)
                             settings->token_issuers, settings->token_leeway};
     token_state *s = token_conn_of(c);
     ws_token *t, *old = s ? s->token : NULL;
-    const char *why = s ? NULL : "this section accepts no tokens";
+    const char *why = s ? NULL : "tokens are not accepted here";
 
     if (why || !(t = ws_token_read(&rules, text, &why))) {
         return why;

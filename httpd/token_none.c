@@ -17,7 +17,7 @@ const char *ws_token_keys_add(cmd_parms *cmd, apr_array_header_t **keys, const c
 ws_token *ws_token_read(const ws_token_rules *rules, const char *text, const char **why)
 {
     (void)rules, (void)text;
-    *why = "this section accepts no tokens";
+    *why = "tokens are not accepted here";
     return NULL;
 }
 
