@@ -19,8 +19,8 @@
  *     {"kind":"missed"}                                               messages are missing
  *     {"kind":"error","text":"..."}
  *
- * A room is the channel "chat/" and its name, so it spans all processes. If WebSocketHistory is
- * set, a client that enters first receives earlier messages. Presence lists the members.
+ * The room NAME is the channel chat/NAME, so it spans all processes. If WebSocketHistory is set, a
+ * client that enters a room receives earlier messages before new ones. Presence lists the members.
  */
 
 #include "mod_websocket.h"
@@ -90,7 +90,7 @@ static void chat_complain(ws_conn *c, const char *text)
 
 /* ---- Events of a room ---- */
 
-/* The list of a room's members on its way to a client that has entered the room. */
+/* The list of a room's members, which is sent to a client that has entered the room. */
 typedef struct guest_list {
     ws_id id;
     apr_size_t count;

@@ -65,7 +65,7 @@ static const char *time_configure(apr_pool_t *pconf, const char *key, const char
         }
         return NULL;
     }
-    return "unknown key; the keys are interval and format";
+    return "unknown key; the keys are interval= and format=";
 }
 
 /* WS_FULL is ignored, because the module closes a client that is too slow. */

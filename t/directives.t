@@ -241,7 +241,7 @@ takes($_, "httpd accepts $_")
     "$h $api greeting=a greeting=b", 'WebSocketTokenAudience live Live', 'WebSocketTokenAudience x?a=1 x?a=2';
 
 # ---- Placeholders of a channel's name ----
-refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: takes a channel's name, 1 to 200 of .* %\{path:N\} \(N from 1 to 100\)/)
+refuses("$h ws_channel.so channel=$_", qr/^$h: handler channel, channel=\Q$_\E: takes a channel's name, 1 to 200 of the characters .* %\{path:N\} \(N from 1 to 100\)/)
     for qw(%{ip} %{path:0} %{path:} %{path:x} %{path:101} %{arg:} %{User} %{user %user a%20b a%{user}/%{no} room:%{path:1x}), 'x' x 200 . '%{user}';
 takes("$h ws_channel.so channel=$_", "httpd accepts channel=$_") for qw(%{user} a:%{path:1}/%{path:100} room:%{arg:x}-%{user});
 

@@ -365,7 +365,7 @@ for my $case (
     ['to=ws://x/ origin=example.org', qr/takes pass, none, or an origin/],
     ['to=ws://x/ ca=here', qr/takes an absolute path/],
     (map { ["to=ws://x/ $_=/no/such", qr{/no/such cannot be read: No such file}] } qw(ca certificate key)),
-    ['to=ws://x/ what=that', qr/unknown key; the keys are to, /])
+    ['to=ws://x/ what=that', qr/unknown key; the keys are to=, /])
 {
     my ($keys, $error) = @$case;
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_proxy.so $keys\n</Location>");

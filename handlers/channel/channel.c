@@ -1,15 +1,16 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lets clients publish and subscribe without a handler of the application's own.
+ * Lets clients publish and subscribe, so that the application needs no handler.
  *
  *     WebSocketHandler ws_channel.so channel=news channel=user:%{user}
  *
  * The key channel=NAME can be repeated. Its value can contain %{user}, %{path:N} (Nth segment of
  * the path) and %{arg:NAME} (argument in the query string). With publish=on, clients may publish to
- * their channels. With echo=off, clients do not receive their own messages. With presence=on,
- * clients are members, under their user name or the argument "name". With heartbeat=INTERVAL, the
- * handler sends the text of the key beat= at this interval.
+ * their channels. With echo=off, clients do not receive their own messages. With presence=on, each
+ * client is a member of its channels, so that other members can list it. Its name is the user name
+ * or the argument "name". With heartbeat=INTERVAL, the handler sends the text of the key beat= at
+ * this interval.
  *
  * A client without a subprotocol receives published messages unchanged, and publishes each of its
  * messages to all its channels. With ?after=POSITION it first receives the messages that it missed.
@@ -31,7 +32,7 @@
 /* Maximum for `last=`, messages. */
 #define LAST_MAX 1000000
 
-/* Index for ws_event_form() of the JSON form of an event. */
+/* Number of the form that channel.v1.json clients get: an event as JSON text (ws_event_form()). */
 #define JSON 2
 
 /* ---- JSON ---- */
@@ -64,7 +65,7 @@ static void channel_refused(ws_conn *c, client *me, const ws_event *e)
 {
     int answers = me && me->subscribing && !strcmp(me->subscribing, e->channel);
     char *text;
-    if (!channel_speaks_json(c) || !answers) { /* number of the Location's channels */
+    if (!channel_speaks_json(c) || !answers) { /* the WebSocketHandler line names this channel */
         ws_close(c, e->status == WS_FORBIDDEN ? WS_CLOSE_POLICY : WS_CLOSE_TRY_LATER,
                  status_words(e->status));
         return;
@@ -253,8 +254,8 @@ static ws_status channel_do_presence(ws_conn *c, const char *channel, const cJSO
     return status;
 }
 
-/* Whether a client may subscribe to a channel. The channels of the directive are always allowed.
- * WebSocketSubscribe must allow all others. */
+/* Whether a client may subscribe to a channel. If no rule decides, the client may name only
+ * channels to which it is already subscribed, such as those on the WebSocketHandler line. */
 static int channel_may_subscribe(ws_conn *c, const char *channel)
 {
     search here = {channel, 0};
@@ -469,7 +470,7 @@ static void channel_on_message(ws_conn *c, ws_type type, const char *data, apr_s
 static int channel_on_request(ws_request *rq, void *config)
 {
     (void)config;
-    /* This has no effect if the client does not offer it. */
+    /* This has no effect if the client does not offer the subprotocol. */
     ws_request_choose_protocol(rq, PROTOCOL);
     return 0;
 }

@@ -29,8 +29,8 @@ static const char *settings_add_channel(apr_pool_t *pconf, settings *s, const ch
     s->last = &n->next;
     return channel_expand(NULL, value, name, sizeof(name)) && ws_channel_valid(name)
                ? NULL
-               : "takes a channel's name, 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = ! and of "
-                 "%{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
+               : "takes a channel's name, 1 to 200 of the characters A-Z a-z 0-9 - _ . ~ : / @ + "
+                 "= !, which may contain %{user}, %{path:N} (N from 1 to 100) and %{arg:NAME}";
 }
 
 const char *channel_configure(apr_pool_t *pconf, const char *key, const char *value, void **config)
@@ -60,6 +60,6 @@ const char *channel_configure(apr_pool_t *pconf, const char *key, const char *va
     return !strcmp(key, "publish")    ? settings_set_flag(value, &s->publish)
            : !strcmp(key, "echo")     ? settings_set_flag(value, &s->echo)
            : !strcmp(key, "presence") ? settings_set_flag(value, &s->presence)
-                                      : "the keys are channel, publish, echo, presence, heartbeat "
-                                        "and beat";
+                                      : "unknown key; the keys are channel=, publish=, echo=, "
+                                        "presence=, heartbeat= and beat=";
 }

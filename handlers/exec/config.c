@@ -107,7 +107,7 @@ static const char *config_set_lines(apr_pool_t *pconf, exec_config *config, cons
         || !(error = config_set_number(pconf, ws_parse_count, value, 1, 10000, &config->lines))) {
         return NULL;
     }
-    return apr_pstrcat(pconf, error, ", which is the number of lines a second to log; or off",
+    return apr_pstrcat(pconf, error, ", which is the number of lines to log per second; or off",
                        NULL);
 }
 
@@ -150,8 +150,8 @@ static const char *config_set(apr_pool_t *pconf, exec_config *config, const char
     if (!strcmp(key, "stop")) {
         return config_set_stop(pconf, config, value);
     }
-    return "unknown key; the keys are command, directory, framing, type, shared, max, longest, "
-           "stderr and stop";
+    return "unknown key; the keys are command=, directory=, framing=, type=, shared=, max=, "
+           "longest=, stderr= and stop=";
 }
 
 /* Build the name of a shared program's server. The same command with the same options gets the same

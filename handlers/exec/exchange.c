@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Passes messages between a shared program and its connections, and decides which process runs the
- *  program. With shared=server, that is the owner. Otherwise it is this process. */
+ *  program. With shared=server, one of httpd's child processes, the owner, runs the program.
+ *  Otherwise this process runs it. */
 
 #include "shared_private.h"
 
@@ -21,7 +22,7 @@
  * immediately. */
 #define PAUSE APR_USEC_PER_SEC
 
-/* How long to repeat a failed start while connections are waiting, microseconds. */
+/* Time during which a failed start is repeated if connections are waiting, microseconds. */
 #define RETRY_MAX (5 * APR_USEC_PER_SEC)
 
 void exec_close_fd(int *fd)
@@ -175,7 +176,7 @@ static int exchange_take_word_of_owner(exec_shared *h, const exec_line *l)
     return exec_line_is(l, "end") || exec_line_is(l, "hello");
 }
 
-/* Pass a line to the other processes, as the owner. @return whether another process may have the
+/* As the owner, pass a line to the other processes. @return whether another process may have the
  * connection */
 static int exchange_pass_on(exec_shared *h, ws_id id, const char *data, apr_size_t len)
 {
@@ -340,7 +341,7 @@ void exec_shared_lose_owner(exec_shared *h)
         ap_log_error(
             APLOG_MARK, APLOG_INFO, 0, h->server,
             "websocket: exec: shared %s: its process has ended; another process starts the "
-            "program again and takes over %" APR_SIZE_T_FMT " connections of this one",
+            "program again and takes over %" APR_SIZE_T_FMT " connections of this process",
             h->config->argv[0], h->members.count);
         exec_shared_try_again(h);
     }

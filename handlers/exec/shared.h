@@ -5,9 +5,10 @@
  * process or in all child processes (server.h). Each message has a tag that names its connection:
  *
  *     ID TAB open TAB peer TAB user TAB path TAB arguments      to the program
- *     ID TAB message TAB text                                   both ways; from it, ID * means all
+ *     ID TAB message TAB text                                   both ways; from the program, the ID
+ *                                                               * means all connections
  *     ID TAB close TAB code                                     to the program
- *     ID TAB close TAB code reason                              from it
+ *     ID TAB close TAB code reason                              from the program
  *
  * The supervisor's thread handles the program's pipes. Connections and httpd's threads add lines
  * under a lock, which must be taken before the supervisor's lock, never after it.

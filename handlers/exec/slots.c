@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counts the programs that run in all child processes. The counter is in shared memory and needs
- *  no locks. */
+/** Counts the programs of all child processes, in slots in shared memory (slots.h), without
+ *  locks. */
 
 #include "slots.h"
 

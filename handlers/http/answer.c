@@ -24,7 +24,7 @@ static size_t answer_body(char *data, size_t size, size_t n, void *arg)
     answer *a = arg;
     (void)size;
     if (n > a->max - a->len) {
-        answer_fail(a, ANSWER_BAD, "the body is longer than longest= allows");
+        answer_fail(a, ANSWER_BAD, "the body is longer than the limit set by longest=");
         return 0;
     }
     if (a->len + n + 1 > a->size) {
@@ -118,14 +118,15 @@ static void answer_close(answer *a, const char *value)
     char *end;
     long code = strtol(value, &end, 10);
     if (end == value || (*end && *end != ' ') || !answer_close_code_valid(code)) {
-        answer_fail(a, ANSWER_BAD, "WebSocket-Close needs a code that may be sent, and a reason");
+        answer_fail(a, ANSWER_BAD,
+                    "WebSocket-Close must be a valid close code, or a code, a space and a reason");
         return;
     }
     a->close = (int)code;
     a->reason = strdup(*end ? end + 1 : end);
     if (a->reason && ws_text_prefix(a->reason, strlen(a->reason), 123) < strlen(a->reason)) {
         answer_fail(a, ANSWER_BAD,
-                    "the reason of WebSocket-Close is not UTF-8 of at most 123 bytes");
+                    "the reason of WebSocket-Close must be UTF-8 and have at most 123 bytes");
     }
 }
 
@@ -148,7 +149,8 @@ static void answer_check_type(answer *a, const char *type)
     }
     if (a->type == WS_TEXT && strncasecmp(type, "text/", 5)
         && !answer_is(type, "application/json")) {
-        answer_fail(a, ANSWER_BAD, "its type is neither text nor application/octet-stream");
+        answer_fail(a, ANSWER_BAD,
+                    "its Content-Type must be text, application/json or application/octet-stream");
     }
     else if (a->type == WS_TEXT && ws_text_prefix(a->body, a->len, a->len) < a->len) {
         answer_fail(a, ANSWER_BAD, "its text is not UTF-8");
@@ -170,7 +172,7 @@ static void answer_orders(answer *a, CURL *easy)
     value = answer_header(easy, "WebSocket-Framing", 0);
     a->lines = value && !strcasecmp(value, "line");
     if (value && !a->lines) {
-        answer_fail(a, ANSWER_BAD, "the only value of WebSocket-Framing is line");
+        answer_fail(a, ANSWER_BAD, "WebSocket-Framing must be \"line\"");
     }
     a->protocol = answer_copy(easy, "WebSocket-Protocol");
     a->state = answer_copy(easy, "WebSocket-State");
@@ -195,7 +197,8 @@ void answer_read_form(answer *a, CURL *easy)
     }
 }
 
-/* Read the body of a refusal, which the client gets if it is text. */
+/* Change the type of a refusal's body to binary if the body is not text in UTF-8. The client gets
+ * the body only if its type is text. */
 static void answer_read_page(answer *a, CURL *easy)
 {
     const char *type = answer_header(easy, "Content-Type", 0);

@@ -25,8 +25,8 @@
 #define LONGEST (1024 * 1024)
 #define LONGEST_MAX (64 * 1024 * 1024)
 
-static const char *takes_url = "takes a path of this server, http://, https://, or "
-                               "unix:/socket|http://host/path";
+static const char *takes_url = "takes a path of this server, http://..., https://... "
+                               "or unix:/socket|http://host/path";
 
 static int is_url(apr_pool_t *p, const char *value)
 {
@@ -117,10 +117,10 @@ static const char *config_complete(const http_config *config)
         return "to= is missing: name the path or URL of the application";
     }
     if (config->key && !config->grip) {
-        return "key= signs requests of style=grip; remove it, or add style=grip";
+        return "key= is only for style=grip: remove key=, or add style=grip";
     }
     if (config->ca && strncmp(config->to, "https://", 8)) {
-        return "ca= is for to=https://...; remove it";
+        return "ca= is only for to=https://...: remove ca=";
     }
     return NULL;
 }
@@ -176,6 +176,6 @@ const char *http_configure(apr_pool_t *p, const char *key, const char *value, vo
     if (!strcmp(key, "longest")) {
         return ws_parse_size(p, value, 1, LONGEST_MAX, &config->longest);
     }
-    return "unknown key; the keys are to, style, key, iss, ca, timeout, retry, concurrency, queue "
-           "and longest";
+    return "unknown key; the keys are to=, style=, key=, iss=, ca=, timeout=, retry=, "
+           "concurrency=, queue= and longest=";
 }

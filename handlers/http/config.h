@@ -18,7 +18,8 @@ typedef struct {
     const char *to;           /* path on this server, absolute URL, or HTTP_TO_HTACCESS */
     const char *unix_socket;  /* path of a unix socket; NULL: none */
     apr_uint32_t timeout;     /* timeout of a request, milliseconds */
-    apr_uint32_t retry;       /* pause after failures, milliseconds */
+    apr_uint32_t retry;       /* how long handshakes are refused after several failures,
+                               * milliseconds */
     apr_int64_t concurrency;  /* maximum number of simultaneous requests per child process */
     apr_int64_t queue;        /* maximum number of connections waiting for a request */
     apr_int64_t longest;      /* maximum size of an answer's body, bytes */

@@ -65,13 +65,14 @@ courier *courier_start(http_config *config);
  *  done() is called. */
 void courier_stop(courier *c);
 
-/** Whether the queue has room for another connection. [any] */
+/** Whether the queue has room for another connection. [any thread] */
 int courier_has_room(courier *c);
 
-/** Whether the circuit breaker is open, because too many consecutive requests have failed. [any] */
+/** Whether the circuit breaker is open, because too many consecutive requests have failed. [any
+ *  thread] */
 int courier_is_open(courier *c);
 
-/** Add a job. It starts after the earlier jobs of its session. [any] */
+/** Add a job. It starts after the earlier jobs of its session. [any thread] */
 void courier_take(job *j);
 
 void job_free(job *j);

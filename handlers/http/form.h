@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Defines a buffer for a request's body, which has the type application/x-www-form-urlencoded or
- *  is any other bytes. */
+/** Defines a buffer for a request's body. The body is either application/x-www-form-urlencoded or
+ *  arbitrary bytes. */
 
 #ifndef HTTP_FORM_H
 #define HTTP_FORM_H

@@ -31,8 +31,8 @@
 #include "grip.h"
 #include "orders.h"
 
-/* While this much is queued for the application (bytes, number of messages), do not read from the
- * client. */
+/* Do not read from a client while at least this many bytes, or this many messages, of the client
+ * are queued for the application. */
 #define PENDING_MAX (64 * 1024)
 #define MESSAGES_MAX 256
 

@@ -32,7 +32,7 @@ static const char *config_set_libraries(apr_pool_t *p, script_config *config, co
                                                    : 0;
 
         if (!library) {
-            return "takes io, os and package, separated by commas";
+            return "takes one or more of io, os and package, separated by commas";
         }
         config->libraries |= library;
     }

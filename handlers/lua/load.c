@@ -15,8 +15,8 @@ static const char *const load_names[SCRIPT_FUNCTIONS] = {
 
 /* Replacements for functions that must be restricted. The hook that limits instructions does not
  * run inside a finalizer. It also does not run inside xpcall's handler if the hook itself raised
- * the error. Both could therefore loop forever. load() must not accept bytecode, because Lua does
- * not verify it. */
+ * the error. A finalizer or such a handler could therefore loop forever. load() must not accept
+ * bytecode, because Lua does not verify it. */
 static const char load_prelude[] =
     "local load0, pcall, set, gc, error = load, pcall, setmetatable, collectgarbage, error\n"
     "local type, rawget, select, concat, log = type, rawget, select, table.concat, ws.log\n"

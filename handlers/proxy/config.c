@@ -22,8 +22,8 @@ APLOG_USE_MODULE(websocket);
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
-/* How long an httpd thread waits for the answer to the handshake, and before that for the
- * connection, milliseconds. */
+/* How long an httpd thread waits for the server's answer to the handshake, and how long it waits
+ * for the connection before that, milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
 #define CONNECT_TIMEOUT (3 * 1000)
 
@@ -115,7 +115,8 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
     scheme = !strncmp(url, "wss://", 6) ? 6 : !strncmp(url, "ws://", 5) ? 5 : 0;
     if (!scheme || !url[scheme] || url[scheme] == '/' || strchr(url, '#')
         || (!strstr(url, "%{") && url[strcspn(url, " \"<>")])) {
-        return "takes ws://host:port/path or wss://host:port/path, several separated by commas";
+        return "takes ws://host:port/path or wss://host:port/path, or several of these separated "
+               "by commas";
     }
     slash = strchr(url + scheme, '/');
     shown = at && (!slash || at < slash)
@@ -289,9 +290,9 @@ static const char *config_set_connection(apr_pool_t *p, const char *key, const c
     if (!strcmp(key, "timeout")) {
         return config_set_interval(p, value, &o->handshake_timeout);
     }
-    return "unknown key; the keys are to, headers, user, origin, forwarded, preserve-host, "
-           "compression, ca, certificate, key, server-name, insecure, via, connect-timeout, "
-           "timeout and retry";
+    return "unknown key; the keys are to=, headers=, user=, origin=, forwarded=, preserve-host=, "
+           "compression=, ca=, certificate=, key=, server-name=, insecure=, via=, "
+           "connect-timeout=, timeout= and retry=";
 }
 
 const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, void **data)

@@ -11,7 +11,7 @@
 /** The state of a decoder. The caller sets all members to zero before each message. */
 typedef struct base64_state {
     apr_uint32_t bits;
-    unsigned char digits;  /**< bits of the incomplete group */
+    unsigned char digits;  /**< number of characters in the incomplete group of four */
     unsigned char padding; /**< number of padding characters so far */
 } base64_state;
 

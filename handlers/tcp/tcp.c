@@ -106,7 +106,7 @@ static const char *tcp_configure(apr_pool_t *pconf, const char *key, const char 
     if (!strcmp(key, "connect-timeout")) {
         return tcp_set_timeout(pconf, config, value);
     }
-    return "unknown key; the keys are to, tokens, parameter and connect-timeout";
+    return "unknown key; the keys are to=, tokens=, parameter= and connect-timeout=";
 }
 
 /* ---- The handshake ---- */
