@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The functions of include/mod_websocket.h that need the loop. A call on the connection's loop
- * takes effect immediately. A call on another thread posts a task to that loop.
+ * The functions of include/mod_websocket.h that close or pause a connection, broadcast, or run a
+ * function on a loop. If the caller is on the connection's loop, a call takes effect immediately.
+ * If not, the call posts a task to that loop.
  */
 
 #include <stdarg.h>

@@ -71,14 +71,14 @@ static ws_status backpressure_close(ws_conn *c)
 
 ws_status ws_backpressure_admit(ws_conn *c, unsigned first)
 {
-    int part = (first & 0xF) == WS_OP_CONTINUATION; /* cannot be dropped: its message has begun */
+    int part = (first & 0xF) == WS_OP_CONTINUATION; /* never dropped: its message has begun */
     int full = backpressure_full(c);
     if (full && !c->write_blocked) {
         ws_conn_write(c); /* perhaps the queue is full only because it has not been written yet */
         full = backpressure_full(c);
     }
     if (first & 0x8) {
-        return full ? WS_DROPPED : WS_SENT; /* do not close because of a control frame */
+        return full ? WS_DROPPED : WS_SENT; /* a control frame never closes the connection */
     }
     switch (ws_backpressure_policy(c)) {
     case WS_SLOW_CLOSE:

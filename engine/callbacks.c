@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The handler's callbacks. The loop calls them, except for WS_BLOCKING handlers: their callbacks
- * are jobs of the engine's thread pool. Jobs of one connection run one at a time and in order.
+ * Calls the handler's callbacks. The loop calls those of most handlers. The callbacks of a
+ * WS_BLOCKING handler are queued as jobs for the engine's thread pool. The jobs of one connection
+ * run one at a time and in order.
  */
 
 #include <stdlib.h>
@@ -117,7 +118,7 @@ static void cb_release(ws_loop *loop, ws_task *task)
     int held = 0;
     if (c) {
         apr_thread_mutex_lock(c->rare->jobs->lock);
-        held = c->rare->jobs->held; /* whether reading was held again after this task was posted */
+        held = c->rare->jobs->held; /* 1: reading was stopped again after this task was posted */
         apr_thread_mutex_unlock(c->rare->jobs->lock);
     }
     if (c && !held) {

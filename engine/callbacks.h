@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The handler's callbacks, and the handler's objects that end with their connection. */
+/** The handler's callbacks, and its resources: timers and watches, which end with their
+ *  connection. */
 
 #ifndef WS_ENGINE_CALLBACKS_H
 #define WS_ENGINE_CALLBACKS_H
@@ -32,7 +33,7 @@ static inline void ws_cb_leave_channels(ws_conn *c)
         c->loop->engine->channels->leave(c);
     }
 }
-/** The functions of a kind of resource: a handler's callback, and its cleanup. */
+/** The functions of a kind of resource: one calls the handler's function, the other cleans up. */
 typedef struct ws_cb_resource {
     const char *name; /**< what the log calls the callback */
     void (*call)(ws_conn *c, void *what,
@@ -45,7 +46,7 @@ void ws_cb_call(ws_conn *c, const ws_cb_resource *r, void *what, unsigned events
 /** Count bytes that callbacks of a WS_BLOCKING handler have sent, but the loop has not handled yet.
  *  @return the new total, bytes; 0 for other handlers  [any thread of its callbacks] */
 apr_size_t ws_cb_posted(ws_conn *c, apr_ssize_t change);
-/** Whether no callback will follow, so that c may be freed. */
+/** Whether the last callback has returned, so that c may be freed. */
 int ws_cb_over(const ws_conn *c);
 void ws_cb_free(ws_conn *c);
 

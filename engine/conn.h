@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The connection, internal to the engine. Call from its loop's thread unless stated otherwise. */
+/** The connection, internal to the engine. Call these functions in the thread of the connection's
+ *  loop unless stated otherwise. A turn is one iteration of the loop. */
 
 #ifndef WS_ENGINE_CONN_H
 #define WS_ENGINE_CONN_H
@@ -24,7 +25,7 @@ typedef struct ws_bytes {
 /** Reasons to stop reading the socket: bits of ws_conn.held. */
 enum {
     WS_HELD_HANDLER = 0x1, /**< ws_pause() */
-    WS_HELD_QUEUE = 0x2,   /**< the send queue is above ws_low_mark() */
+    WS_HELD_QUEUE = 0x2,   /**< the send queue is too long: ws_conn_backs_up() */
     WS_HELD_JOBS = 0x4,    /**< too many jobs are pending for a WS_BLOCKING handler */
     WS_HELD_TURN = 0x8     /**< ws_conn_share_of_turn() is used up */
 };
@@ -77,8 +78,7 @@ typedef enum {
     WS_SUMS
 } ws_sum;
 
-/** State that an idle plain connection does not need. ws_conn_rare() allocates it at its first
- *  use. */
+/** State that most idle connections do not need. ws_conn_rare() allocates it at its first use. */
 typedef struct ws_rare {
     ws_parser parser;    /**< parses received frames; without a ws_rare, no message is incomplete */
     ws_partial *message; /**< an incomplete message, or NULL */
@@ -101,8 +101,8 @@ typedef struct ws_rare {
     apr_uint32_t dropped;     /**< messages dropped since the client became too slow */
 } ws_rare;
 
-/** All zero. ws_conn.rare of a connection without a ws_rare points to it, so that readers need no
- *  check. */
+/** A ws_rare whose members are all zero. If a connection has no ws_rare, its pointer `rare` points
+ *  to this one, so that readers need no check. */
 extern const ws_rare ws_rare_none;
 
 struct ws_conn {
@@ -149,7 +149,7 @@ struct ws_conn {
     unsigned finish : 1;        /**< close our side once everything has been written */
     unsigned write_shut : 1;    /**< our side of the socket is closed; the peer's is awaited */
     unsigned pinged : 1;        /**< a ping has not been answered yet */
-    unsigned ask_queued : 1;    /**< unsent bytes preceded the frame that needs an answer */
+    unsigned ask_queued : 1;    /**< unacknowledged bytes preceded the frame that needs an answer */
     unsigned peer_closed : 1;   /**< the peer's Close frame has been received */
     unsigned aborted : 1;       /**< ws_abort() has been called */
     unsigned write_blocked : 1; /**< the socket did not accept all bytes */
@@ -290,10 +290,10 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms);
 /** Start the timeout for an answer. Call it before you send a frame that the peer has to answer. */
 void ws_conn_ask(ws_conn *c);
 
-/** Give the peer WS_LINGER to close its side, because our side is closed. */
+/** Set the alarm, because our side is closed, and the peer has WS_LINGER to close its side. */
 void ws_conn_linger(ws_conn *c);
 
-/** Restart the timeout in which the peer has to receive some bytes. */
+/** Make the next ws_conn_takes() return true, as if the peer had received data. */
 void ws_conn_count_as_taken(ws_conn *c);
 
 /** Handle that a pinged peer has sent something: schedule the next ping. */
@@ -331,9 +331,9 @@ static inline apr_size_t ws_low_mark(const ws_conn *c)
     return (apr_size_t)(c->settings->send_queue / 4);
 }
 
-/** The maximum number of bytes that the loop handles for a connection in one turn, which is one
- * iteration of the loop. It is at most the queue's low mark, so that the replies to one turn's
- * input do not exceed that mark before reading stops. */
+/** The maximum number of bytes that the loop handles for a connection in one turn. It is at most
+ *  the queue's low mark, so that the replies to one turn's input do not exceed that mark before
+ *  reading stops. */
 static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 {
     apr_size_t most = c->discard_input ? WS_TURN_BYTES : ws_low_mark(c);

@@ -21,8 +21,8 @@ void ws_conn_watch(ws_conn *c)
     if (c->freed) {
         return;
     }
-    /* A connection that has used up its share of this turn stays in the poller, which saves a
-     * system call. An asynchronous stream must stop receiving. */
+    /* If a connection has used up its share of this turn (ws_conn_share_of_turn()), the poller
+     * still watches it, which saves a system call. An asynchronous stream must stop receiving. */
     if (!(ws_stream_is_read(&c->source) ? c->held & ~WS_HELD_TURN : c->held) || c->discard_input) {
         events |= WS_READABLE;
     }

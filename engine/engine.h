@@ -22,7 +22,7 @@ typedef struct ws_engine ws_engine;
 typedef struct ws_chain ws_chain;
 struct ws_extension;
 
-/** The policy for messages to a client that reads too slowly. */
+/** What to do if a client reads its messages too slowly. */
 typedef enum {
     WS_SLOW_CLOSE,       /**< close the connection */
     WS_SLOW_DROP_NEWEST, /**< drop the new message */
@@ -163,7 +163,8 @@ typedef struct ws_strings {
     const char *const *headers; /**< name, value, name, value ..., NULL */
 } ws_strings;
 
-/** Notifies its owner when the connection has ended. */
+/** A ticket belongs to a connection: ws_new_conn.ticket. When the connection has ended, the engine
+ *  releases the ticket, for example so that the owner no longer counts the connection. */
 typedef struct ws_ticket ws_ticket;
 struct ws_ticket {
     /** Called once, on any thread; releases the ticket. */
@@ -187,7 +188,7 @@ typedef struct ws_new_conn {
     int fd;        /**< non-blocking socket; the engine takes it over */
     SSL *ssl;      /**< established, without BIOs; the engine takes over one reference; or NULL */
     int secure;    /**< the client uses TLS */
-    int relayed;   /**< fd is connected to a relay, not to the client */
+    int relayed;   /**< fd is connected to an httpd thread that relays the client's bytes */
     ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd is connected to a SockJS session */
     ws_location *location;
     const ws_settings *settings;      /**< must be valid as long as the engine */
@@ -195,7 +196,7 @@ typedef struct ws_new_conn {
                                            engine; or NULL */
     int version;                      /**< WebSocket version; 0: none, requires a framing */
     const struct ws_framing *framing; /**< protocol/framing.h; NULL: the version's */
-    int connecting; /**< version 76: the third key has not been read yet from early or the socket */
+    int connecting; /**< version 76: the engine must read the third key, from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
     void *data;               /**< initial value of ws_data() */
     ws_ticket *ticket;        /**< NULL: none; released when the connection is dropped, or has ended

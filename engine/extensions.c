@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The extensions of a connection. Sent messages pass through them from the first to the last. If an
- * extension fails, the connection ends.
+ * The extensions of a connection form a chain. Sent messages pass through it from the first
+ * extension to the last. If an extension fails, the connection ends.
  */
 
 #include "engine/extensions_private.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The extensions of a connection, which transform received and sent messages. */
+/** The chain of a connection: its negotiated extensions, which transform received and sent
+ *  messages. */
 
 #ifndef WS_ENGINE_EXTEND_H
 #define WS_ENGINE_EXTEND_H

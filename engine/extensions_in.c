@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Received messages pass through the extensions of a connection from the last to the first. If an
- *  extension fails, the server fails the connection. */
+/** Passes received messages through the chain of a connection's extensions, from the last extension
+ *  to the first. If an extension fails, the server fails the connection. */
 
 #include "engine/conn.h"
 #include "engine/extensions_private.h"

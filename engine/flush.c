@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Writes the queues at the end of a loop's turn, and resumes reading where it was stopped.
+ * Writes the send queues at the end of a turn, which is one iteration of the loop. Then delivers
+ * the input that was kept while reading was stopped, if reading may continue.
  */
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Passes a connection from the thread that did its handshake to its loop. If the engine stops
- * before the loop accepts it, the connection is dropped.
+ * Passes a connection from the thread that did the handshake to the connection's loop. If the
+ * engine stops before the loop accepts the connection, the connection is dropped.
  */
 
 #include "engine/handoff.h"

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Passes a connection from the thread that did its handshake to its loop. */
+/** Passes a connection from the thread that did the handshake to the connection's loop. */
 
 #ifndef WS_ENGINE_HANDOFF_H
 #define WS_ENGINE_HANDOFF_H

@@ -17,8 +17,8 @@
 #include "protocol/close.h"
 #include "protocol/frame_whole.h"
 
-/* Minimum number of missing bytes of a frame's payload at which they are read straight into the
- * message. */
+/* If at least this many bytes of a frame's payload are missing, they are read straight into the
+ * buffer of the message. */
 #define DIRECT_MIN (16 * 1024)
 
 /* Maximum number of bytes of one such read. */
@@ -264,8 +264,8 @@ static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned cha
     return data;
 }
 
-/* Without a ws_rare, the parser is on the stack. It moves to a ws_rare only if a message is
- * incomplete. */
+/* If the connection has no ws_rare, the parser is on the stack. If a message is incomplete, the
+ * parser moves to a new ws_rare. */
 static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     ws_rare *rare = c->rare != &ws_rare_none || c->settings->trace ? ws_conn_rare(c) : NULL;
@@ -323,15 +323,15 @@ static void input_deliver(ws_conn *c, unsigned char *data, apr_size_t kept, apr_
 
     ws_conn_cork(c);
     data = input_take(c, data, &len);
-    /* Keep an incomplete header, and bytes received while the connection was held. */
+    /* Keep an incomplete header, and bytes that follow the point where reading was stopped. */
     if (len && !c->discard_input) {
         input_keep(c, data, len);
     }
     ws_conn_uncork(c);
 }
 
-/* Deliver the bytes that were received while the connection was held. The handler may hold the
- * connection again after each message. The remaining bytes then stay in c->rare->rest. */
+/* Deliver the bytes that were kept while reading was stopped (ws_conn.held). The handler may stop
+ * reading again after each message. The remaining bytes then stay in c->rare->rest. */
 static void input_deliver_kept(ws_conn *c)
 {
     ws_bytes *rest = c->rare->rest;
@@ -356,8 +356,8 @@ static void input_deliver_kept(ws_conn *c)
 }
 
 /* Select the buffer for the next read: the message itself, if much of its frame is missing,
- * otherwise the loop's buffer. After a large message, the loop's buffer gets only DIRECT_MIN bytes,
- * so that the rest of another large message is read straight into it. */
+ * otherwise the loop's buffer. After a large message, the loop's buffer gets only DIRECT_MIN bytes.
+ * The rest of another large message is then read straight into the buffer of that message. */
 static unsigned char *input_place(ws_conn *c, apr_size_t *space)
 {
     apr_uint64_t left = c->rare->parser.left;

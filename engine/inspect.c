@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Lets the engine's owner inspect connections. Each connection is visited on its loop. */
+/** Lets the engine's owner inspect connections. The owner's function runs on the loop of the
+ *  connection. */
 
 #include <stdlib.h>
 

@@ -5,7 +5,8 @@
 
 #include "base/strbuf.h"
 
-/** Append a JSON string with quotes; s NULL: null. Text that is not UTF-8 is read as Latin-1. */
+/** Append a JSON string with quotes. If s is NULL, append null. Text that is not UTF-8 is read as
+ *  Latin-1. */
 void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len);
 
 #endif

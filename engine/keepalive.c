@@ -35,7 +35,7 @@ static int keepalive_is_ending(ws_conn *c)
 
 /* ---- Pings ---- */
 
-/* Check the peer without a ping: a Pong could not be received, because reading is held. */
+/* Check the peer without a ping, because reading is stopped and a Pong would not be read. */
 static void keepalive_look_at_held(ws_conn *c)
 {
     int waiting;

@@ -17,7 +17,7 @@
 
 #include "engine/json.h"
 
-/** The source of a line's values. */
+/** An ended connection, and the values of its log line. */
 typedef struct source {
     const ws_conn *c;
     const char *why;
@@ -348,7 +348,8 @@ const char *ws_log_format_parse(apr_pool_t *p, const char *text, const ws_log_fo
         return NULL;
     }
     if (!strchr(text, '%')) {
-        return apr_psprintf(p, "\"%s\" is neither json nor a format with fields such as %%a", text);
+        return apr_psprintf(p, "\"%s\" is neither \"json\" nor a format with fields such as %%a",
+                            text);
     }
     f->items = apr_array_make(p, 16, sizeof(item));
     while (*text && !error) {

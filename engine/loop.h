@@ -30,8 +30,9 @@
 /** Maximum number of bytes that handlers have posted to a loop and that it has not handled yet. */
 #define WS_POSTED_MAX (64 * 1024 * 1024)
 
-/** Whether the cork buffer (output.c) is lent to another connection. OVER: it was lent during this
- * callback, and cannot be lent again before the next callback. */
+/** The cork buffer gathers the output of the connection whose callback is running (output.c). The
+ *  loop can lend it to one other connection. OVER: the buffer was lent during this callback, and
+ *  cannot be lent again before the next callback. */
 enum { WS_LENDING_NO, WS_LENDING_YES, WS_LENDING_OVER };
 
 struct ws_loop {
@@ -58,7 +59,7 @@ struct ws_loop {
     unsigned char *input;    /**< WS_INPUT_SIZE */
     ws_call call;            /**< the running callback, for the watchdog */
     ws_conn *corked;         /**< connection whose callback is running */
-    apr_uint32_t counted[4]; /**< the part of its totals that the counters already include */
+    apr_uint32_t counted[4]; /**< the part of corked's totals that the counters already include */
     unsigned char *cork;     /**< WS_SEND_BUFFER bytes of gathered output; see ws_stream_buffer() */
     unsigned char *own_cork; /**< the engine's own buffer, if the event loop provides none */
     apr_size_t cork_len;
@@ -67,7 +68,7 @@ struct ws_loop {
     int lending;               /**< WS_LENDING_...; NO at the start of each callback */
     ws_conn *reading;          /**< connection whose input is being delivered, or NULL */
     apr_size_t spent;          /**< bytes of ws_conn_share_of_turn() that `reading` has used */
-    ws_conn *later;            /**< connections to continue with in the next turn */
+    ws_conn *later;            /**< connections to flush in the next turn: ws_conn_postpone() */
     struct ws_partial *spares; /**< unused buffers of large messages: partial.c */
     apr_size_t spare_bytes;
     ws_alarm spare_alarm;

@@ -80,9 +80,9 @@ static ws_frames *output_frame_of(unsigned first, const unsigned char *head, siz
 
 /*
  * A callback of one connection may send to another connection, as bridges do. If the cork buffer is
- * empty, it then gathers the frames for the other connection until the callback ends, which saves a
- * queue entry. During a callback, the buffer is lent to one other connection at most. A callback
- * that sends to many connections uses their queues, which need fewer writes.
+ * then empty, it is lent to the other connection: it gathers the frames for that connection until
+ * the callback ends, which saves a queue entry. During a callback, the buffer is lent to one other
+ * connection at most. Frames for further connections go to their queues.
  */
 
 static void output_pull_cork(ws_conn *c);

@@ -85,8 +85,8 @@ static inline void ws_conn_count_sent(ws_conn *c, unsigned first, apr_size_t len
 }
 
 /** Minimum payload, bytes, at which the reply to the last message of the input is not copied to the
- *  cork buffer. Instead, one system call writes the gathered frames and this payload. Copying saves
- *  a system call only if more replies follow. */
+ *  cork buffer. Instead, one system call writes the gathered frames and this payload. A copy would
+ *  save a system call only if more replies followed. */
 #define WS_COPY_MAX (8 * 1024)
 
 /* For send.c. */

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Posts the API's tasks to loops, and limits how many bytes they hold. */
+/** Posts the API's tasks to loops, and limits how many bytes the pending tasks of a loop hold. */
 
 #include "engine/post.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The part of a connection that most connections do not need. */
+/** Allocates the part of a connection that most connections do not need (ws_rare). */
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An open connection's rate limits, as token buckets. A limit in a dry run is logged, but not
- * enforced.
+ * The limits of an open connection: rates, as token buckets, lifetime and idle time. If a limit is
+ * a dry run, exceeding it is logged and has no other effect.
  */
 
 #include "engine/rate_limit.h"
@@ -55,7 +55,8 @@ static void rate_set_alarm(ws_conn *c, due *d, apr_uint32_t when)
 
 /* ---- Lifetime and idle time ---- */
 
-/* Close or log. The code is 1001, because the client made no mistake and may reconnect. */
+/* Close the connection or, in a dry run, log. The code is 1001, because the client made no mistake
+ * and may reconnect. */
 static void rate_over(const due *d, const char *reason)
 {
     ws_conn *c = d->c;

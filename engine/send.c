@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Encodes a frame for output.c: as a server, as a client, or in a framing that is not that of RFC
- * 6455. If a framing has no closing handshake, the connection ends after all queued bytes have been
- * sent.
+ * Encodes a frame for output.c: unmasked as a server, masked as a client, or in a framing other
+ * than that of RFC 6455. If a framing has no closing handshake, the connection ends after all
+ * queued bytes have been sent.
  */
 
 #include <stdlib.h>

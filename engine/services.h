@@ -37,8 +37,8 @@ ws_ticker *ws_engine_ticker(ws_engine *engine, apr_uint32_t delay, apr_uint32_t 
 void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/** Count bytes against the share of the connection whose input is being delivered: see
- * WS_TURN_BYTES. When the share is used up, the rest of the input waits for the next turn. */
+/** Count bytes against the share (WS_TURN_BYTES) of the connection whose input is being delivered.
+ *  When the share is used up, the rest of the input waits for the next turn of the loop. */
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
 /** The share of a connection: the number of bytes that one connection may cause the loop to handle
@@ -80,8 +80,8 @@ int ws_conn_has_jobs(const ws_conn *c);
 /** The subscriptions of a connection; NULL: none. */
 ws_subscriptions *ws_conn_subscriptions(const ws_conn *c);
 
-/** Set what ws_conn_subscriptions() returns. @return 0; -1: out of memory, which cannot happen if s
- *  is NULL */
+/** Set the result of ws_conn_subscriptions(). @return 0; -1: out of memory, which cannot happen if
+ *  s is NULL */
 int ws_conn_set_subscriptions(ws_conn *c, ws_subscriptions *s);
 
 /** Fail the connection: RFC 6455, section 7.1.7. text is for the log and the Close frame. */

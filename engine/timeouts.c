@@ -14,8 +14,8 @@
 
 #include "engine/conn.h"
 
-/* Maximum duration of the end of a connection, for a peer that keeps reading or sending a little,
- * milliseconds. httpd and nginx have the same limit for their lingering close. */
+/* Maximum time to end a connection whose peer keeps reading or sending a little, milliseconds.
+ * httpd and nginx have the same limit for their lingering close. */
 #define ENDING_MAX 30000
 
 /* Maximum delay of a housekeeping alarm, milliseconds, so that many alarms can fire together. */

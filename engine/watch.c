@@ -7,8 +7,8 @@
  *
  * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
  * the number may then be reused. For these handlers, the loop therefore watches a duplicate of the
- * descriptor. It does not watch it while a call to fn is pending, because the poller would report
- * the same events again.
+ * descriptor. While a call to fn is pending, the loop does not watch the duplicate, because the
+ * poller would report the same events again.
  */
 
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 
 /**
  * Reports callbacks that block an event loop. A loop records the callback that it runs, with a few
- * writes to its own memory. A thread of the engine checks these records. It logs a callback that
- * exceeds the limit, once while it is running and once when it has returned. WS_BLOCKING callbacks
- * are not recorded, because they run on other threads.
+ * writes to its own memory. A thread of the engine, the watchdog, checks these records. If a
+ * callback exceeds the time limit, the engine logs it twice: while the callback is running, and
+ * when it has returned. WS_BLOCKING callbacks are not recorded, because they run on other threads.
  */
 
 #ifndef WS_ENGINE_WATCHDOG_H

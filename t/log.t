@@ -53,7 +53,7 @@ for (
     ['logs/x "%{x}u"',       qr/%\{x\}u: remove the braces/],
     ['logs/x "%{min}T"',     qr/expected s, ms or us/],
     ['logs/x "%i"',          qr/%i takes the name of a header/],
-    ['logs/x plain',         qr/"plain" is neither json nor a format/],
+    ['logs/x plain',         qr/"plain" is neither "json" nor a format/],
     ['|',                    qr/"\|" is neither a file nor a program/],
     ['no/such/folder/x',     qr{"[^"]*no/such/folder/x" cannot be written: create the directory [^"]*no/such/folder/}],
     ['/dev/null/x',          qr{"/dev/null/x" cannot be written: create the directory /dev/null/}],

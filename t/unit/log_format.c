@@ -145,7 +145,7 @@ static void json(void)
 static void refused(void)
 {
     static const char *const wrong[][2] = {
-        {"plain", "\"plain\" is neither json nor a format with fields such as %a"},
+        {"plain", "\"plain\" is neither \"json\" nor a format with fields such as %a"},
         {"%{x", "\"%{x\" has no closing brace"},
         {"%{x}a", "%{x}a: remove the braces"},
         {"%{h}T", "%{h}T: expected s, ms or us"},
