@@ -120,8 +120,8 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
     }
     if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
         return apr_psprintf(cmd->pool,
-                            "WebSocketChannelHook: unknown key \"%s\"; the keys are channel, ca, "
-                            "timeout, retry, concurrency, queue and longest",
+                            "WebSocketChannelHook: unknown key \"%s\"; the keys are channel=, ca=, "
+                            "timeout=, retry=, concurrency=, queue= and longest=",
                             key);
     }
     error = http_configure(cmd->pool, key, equals + 1, (void **)&line->config);

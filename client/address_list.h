@@ -36,8 +36,8 @@ ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, 
 ws_addresses *ws_addresses_parse(const char *host, unsigned port);
 
 /**
- * Append the addresses of `more` that are not yet in *all, up to 64 addresses in *all. The first
- * `kept` addresses keep their positions, and the others are reordered so that the families
+ * Append the addresses of `more` that are not yet in *all, until *all has 64 addresses. The first
+ * `kept` addresses of *all keep their positions. The others are reordered so that the families
  * alternate.
  * @return number of addresses added
  */

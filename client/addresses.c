@@ -117,8 +117,8 @@ static int addresses_watch(ws_connector *t, const ws_address *to, int fd)
     return 0;
 }
 
-/* Start to connect to an address. @return 0: *fd is connected, or *fd is -1 and the attempt is in
- * progress; or -1 with errno set */
+/* Start to connect to an address. @return 0: the attempt is in progress and *fd is -1, or *fd is
+ * connected; -1: failed, with errno set */
 static int addresses_try_one(ws_connector *t, const ws_address *to, int *fd)
 {
     int family = to->address.ss_family, s, error;

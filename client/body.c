@@ -37,7 +37,7 @@ void ws_connector_tell_response(ws_connector *t)
     }
 }
 
-/* Remove the first n bytes that are not decoded yet. */
+/* Remove the first n of the bytes that have not been decoded yet. */
 static void body_drop(ws_connector *t, apr_size_t n)
 {
     char *raw = t->in + t->body.len;
@@ -89,7 +89,7 @@ static void body_take_chunks(ws_connector *t)
         if (b->left > 0 || b->over) {
             return;
         }
-        if (b->in_chunk) { /* the line is only the CRLF after the chunk */
+        if (b->in_chunk) { /* the CRLF that ends a chunk has to be skipped */
             if (t->in_len - b->len < 2) {
                 return;
             }

@@ -15,7 +15,8 @@
 #include "client/connect.h"
 #include "engine/handoff.h"
 
-/* Values that apply if neither the options nor a connection set one; milliseconds and bytes. */
+/* Values of options that the caller does not set, milliseconds and bytes. A connection of the
+ * server can supply other values for most of them (ws_connect_from()). */
 #define LOOKUP_TIMEOUT 5000
 #define CONNECT_TIMEOUT 5000
 #define HANDSHAKE_TIMEOUT 10000

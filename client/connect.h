@@ -9,8 +9,9 @@
 
 /**
  * Like ws_connect(), but on the given loop.  [any thread]
- * @param base  values for options that are not set; NULL: the defaults
- * @param tls   for wss: the context to use, referenced; NULL: from the options
+ * @param base  settings of a connection, used for options that are not set; NULL: use the defaults
+ * @param tls   TLS context for wss, to which this function adds a reference; NULL: create one from
+ *              the options
  */
 ws_attempt ws_connect_from(ws_engine *engine, ws_loop *loop, const ws_settings *base,
                            const ws_connect_options *options, SSL_CTX *tls);

@@ -99,8 +99,9 @@ typedef struct ws_connector {
 } ws_connector;
 
 /**
- * Initialize the fields whose initial value is not zero. The caller has set all fields to zero, may
- * already have added t to the loop's list of handles, and then posts t->start to the loop.
+ * Initialize the fields whose initial value is not zero. The caller must have set all fields to
+ * zero. It may already have added t to the loop's list of handles. Afterwards it posts t->start to
+ * the loop.
  */
 void ws_connector_init(ws_connector *t);
 

@@ -55,7 +55,7 @@ typedef struct lane {
     unsigned waiting_count, threads, idle, most;
 } lane;
 
-/* One getaddrinfo() call for a question. */
+/* One getaddrinfo() call. Several calls can belong to one question, which is a name to look up. */
 typedef struct query {
     job job; /* must be first */
     struct question *question;
@@ -200,8 +200,9 @@ static void lookup_release(ws_lookup *l)
     free(l);
 }
 
-/* Notify the loop if no task is queued yet and the TLS context is not missing. Called with the lock
- * held. */
+/* Notify the receiver of new results: wake ws_lookup_now(), or post the lookup's task to the loop.
+ * A task that is already queued is not posted again. While the TLS context is missing, no task is
+ * posted. Called with the lock held. */
 static void lookup_notify(ws_lookup *l)
 {
     if (!l->loop) {

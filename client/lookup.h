@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Looks up names, and creates TLS contexts, which requires reading files. Both can block, so they
+ * Looks up names, and creates TLS contexts from files. Lookups and reading files can block, so they
  * run on separate threads, and never on a loop.
  */
 

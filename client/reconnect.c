@@ -57,8 +57,8 @@ static int reconnect_is_final(int status, const char *reason)
            || (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429);
 }
 
-/* Start the delay before the next attempt. @return whether the delay has started, or on_reconnect
- * has cancelled the attempt */
+/* Start the delay before the next attempt. @return 1: the delay has started, or on_reconnect has
+ * cancelled the attempt; 0: on_reconnect does not want another attempt */
 static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int status,
                                     const char *reason)
 {

@@ -24,8 +24,8 @@
 
 #define LEAVE_MAX APR_TIME_C(1000000) /* microseconds */
 
-/* Leave connections only if another child has fewer connections than this one, by more than
- * 1/FEWER. */
+/* Leave connections to other children only if one of them has fewer than (1 - 1/FEWER) times the
+ * number of this child's connections. */
 #define FEWER 16
 
 typedef struct accept_listener {

@@ -27,8 +27,7 @@ typedef struct ws_access {
     /** 1 plus the length of the path of the section with SetHandler websocket-status or
      *  websocket-control; 0: no such section. */
     apr_size_t status;
-    /** A Require of a less specific section has replaced the Require of the section that `status`
-     *  describes. */
+    /** 1: a less specific section's Require has replaced that of the section with SetHandler. */
     int overruled;
 } ws_access;
 

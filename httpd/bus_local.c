@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Implements the bus between the children of one httpd. If a child's socket is full, packets wait
- * in a bounded queue. When the queue is full, publishing fails. There are two exceptions. A message
- * that is in a history is published, and the child misses the packet. If the child has made no
- * progress for PATIENCE, it misses all further packets, and publishing no longer fails.
+ * Implements the bus that carries channel messages between the children of one httpd. If a child's
+ * socket is full, packets wait in a bounded queue. When the queue is full, publishing fails. There
+ * are two exceptions. A message that is in a history is published, and the child misses the packet.
+ * If the child has made no progress for PATIENCE, it misses all further packets, and publishing no
+ * longer fails.
  */
 
 #include "httpd/bus_local.h"
@@ -36,7 +37,8 @@ APLOG_USE_MODULE(websocket);
 /* How often to check whether a child with queued packets is still running, milliseconds. */
 #define LOOK 200
 
-/* Pause before the next attempt to send a descriptor if too many are in flight, milliseconds. */
+/* Pause before the next attempt to pass a file descriptor to another child if too many descriptors
+ * are in flight, milliseconds. */
 #define CROWDED 2
 
 /* Time for sending queued packets when this child exits, milliseconds. */

@@ -4,11 +4,11 @@
  * Implements the bus for channel messages between the children of one httpd, of old and new
  * generations.
  *
- * interest.h records in shared memory which child has subscribers of which channel, in one row per
- * slot of shm.h. Only the owner of a slot writes to its row. After this child has ended, the parent
- * clears the row. A publisher reads the rows and writes to the sockets of the interested children
- * (ipc.h). Packets that a socket does not accept wait in a bounded queue in the publisher's
- * process, and a thread sends them.
+ * interest.h records in shared memory which child has subscribers of which channel. Its table has a
+ * row for each slot, and each child owns a slot (shm.h). Only the owner of a slot writes to the
+ * slot's row. After this child has ended, the parent clears the row. A publisher reads the rows and
+ * writes to the sockets of the interested children (ipc.h). Packets that a socket does not accept
+ * wait in a bounded queue in the publisher's process, and a thread sends them.
  */
 
 #ifndef WS_HTTPD_BUS_LOCAL_H

@@ -21,8 +21,8 @@ typedef struct ws_remote_bus {
      */
     int (*configured)(void);
     /**
-     * child_init: set options->remote and options->history, from options->self and options->queue.
-     * Logs its own errors.
+     * child_init: set options->remote and options->history. The function may use options->self and
+     * options->queue, which are already set. Logs its own errors.
      */
     void (*child_init)(apr_pool_t *pchild, server_rec *s, ws_channels_options *options,
                        const ws_history_rule *rules, unsigned rule_count);

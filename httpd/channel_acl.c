@@ -110,7 +110,7 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
     apr_array_header_t **wildcards = &((ws_dir_config *)config)->wildcards;
     int off = !strcasecmp(arg, "off");
     if (*wildcards && (off || !(*wildcards)->nelts)) {
-        return "WebSocketWildcards: off cannot be combined with wildcards: remove one";
+        return "WebSocketWildcards: off cannot be combined with other values: remove one";
     }
     if (!*wildcards) {
         *wildcards = apr_array_make(cmd->pool, 2, sizeof(const char *));
@@ -130,8 +130,8 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
     return ws_check_repeated(cmd, (*wildcards)->nelts, (char *const *)(*wildcards)->elts, strcmp);
 }
 
-/* Whether a listed wildcard covers a subscription. Plain channels and other actions are always
- * allowed. */
+/* Whether WebSocketWildcards allows an action on a channel. The directive restricts only the
+ * subscription to a wildcard, which a listed wildcard must cover. */
 static int acl_wildcard_allowed(const apr_array_header_t *wildcards, ws_action action,
                                 const char *channel)
 {

@@ -92,7 +92,8 @@ void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m,
     }
 }
 
-/* Decode a text. An invalid one becomes "", which later checks refuse. */
+/* Replace the text "%", with which ws_argument() marks an argument that cannot be decoded, by "".
+ * Later checks refuse an empty text. */
 static const char *publish_decoded(const char *text)
 {
     return text && !strcmp(text, "%") ? "" : text;
@@ -142,11 +143,13 @@ const char *ws_channel_problem(ws_status status)
 {
     switch (status) {
     case WS_BAD_NAME:
-        return "an id (Idempotency-Key, or id=) must have 1 to 255 bytes, percent-encoded; a "
-               "channel name must have 1 to 200 of A-Z a-z 0-9 - _ . ~ : / @ + = !";
+        return "invalid id or channel name: an id (Idempotency-Key or id=) must have 1 to 255 "
+               "bytes after percent-decoding, and a channel name must have 1 to 200 of the "
+               "characters A-Z a-z 0-9 - _ . ~ : / @ + = !";
     case WS_BAD_TEXT:
-        return "the text must be UTF-8; a key or event must have 1 to 255 bytes without control "
-               "characters, and the event must not be gap, live or binary";
+        return "invalid text, key or event: text must be UTF-8, a key or event must have 1 to 255 "
+               "bytes without control characters, and the event must not be \"gap\", \"live\" or "
+               "\"binary\"";
     case WS_TOO_BIG:
         return "the message is larger than 16 MiB, the limit of a channel message";
     default:

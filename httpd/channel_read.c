@@ -186,8 +186,8 @@ int ws_channel_read(request_rec *r, const apr_array_header_t *names, int subscri
     if (names->nelts != 1 || (before && *before && !ws_parse_position(before, &at))
         || !read_limit(r, WS_HISTORY_LIMIT, &limit)) {
         return read_refuse(r, HTTP_BAD_REQUEST,
-                           "name one channel; before= must be a position, and limit= a number up "
-                           "to 1000");
+                           "expected one channel, a position in before=, and a number from 1 to "
+                           "1000 in limit=");
     }
     if (!(a = read_answer_new())) {
         return HTTP_SERVICE_UNAVAILABLE;
@@ -292,8 +292,8 @@ int ws_channel_list(request_rec *r)
                                 &t)
                < 0) {
         return read_refuse(r, HTTP_BAD_REQUEST,
-                           "prefix= and after= must have only characters of channel names, and "
-                           "limit= must be a number up to 1000");
+                           "expected only characters of channel names in prefix= and after=, and a "
+                           "number from 1 to 1000 in limit=");
     }
     return ws_json_send(r, HTTP_OK, &t);
 }

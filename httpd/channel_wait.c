@@ -76,7 +76,8 @@ ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws
     return p;
 }
 
-/* Begin the report on a channel, with the members that name it. The caller holds the lock. */
+/* Begin the JSON report on a channel, with the members that name the channel and the line. The
+ * caller holds the lock. */
 static ws_strbuf *wait_name(ws_channel_wait *w, const ws_channel_part *p)
 {
     const char *channel = p->channel;

@@ -29,8 +29,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Maximum size of the records that wait to be written, bytes. This limit applies to each child, and
- * to each store in it. */
+/* Maximum size of the records that wait to be written, bytes. In each child, the limit applies to
+ * all files and programs together, and separately to each log in a database (a store). */
 #define WAITING_MAX (4 * 1024 * 1024)
 
 /* How long a stopping child waits for the log's thread, milliseconds. */
@@ -147,8 +147,8 @@ static const char *log_parse_store(cmd_parms *cmd, const char *url, int count, c
     return NULL;
 }
 
-/* Remove the first format from the words. If the line has several formats, the parser later refuses
- * the rest. */
+/* Remove the first format from the words, which are the arguments of the directive. If they contain
+ * a second format, the parser refuses it later. */
 static const char *log_take_format(int *count, char **words)
 {
     const char *format = NULL;

@@ -20,8 +20,8 @@
 #include "httpd/shm.h"
 #include "httpd/ipc.h"
 
-/* Maximum time to wait for one answer of a child, and for all answers of all children together,
- * milliseconds. */
+/* Maximum time to wait for one answer of a child, and maximum time to wait for all answers of all
+ * children, milliseconds. */
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 

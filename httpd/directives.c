@@ -183,7 +183,7 @@ const command_rec ws_directives[] = {
     WS_INIT_ARGUMENTS("WebSocketTransports", ws_transports_set, WHERE,
                       "websocket, sockjs, or both"),
     WS_INIT_ARGUMENTS("WebSocketSockJS", ws_sockjs_set, WHERE,
-                      "key=value: client, response, heartbeat, delay, sessions, cookie"),
+                      "any of client=, response=, heartbeat=, delay=, sessions= and cookie="),
     AP_INIT_TAKE1("WebSocketChannels", ws_httpd_channels_set, NULL, RSRC_CONF,
                   "the maximum number of channels in a child process"),
     AP_INIT_TAKE1("WebSocketBusQueue", ws_httpd_channels_set_queue, NULL, RSRC_CONF,

@@ -286,7 +286,8 @@ static const char *extensions_set_key(cmd_parms *cmd, ws_compression *c, const c
     if (!strcmp(key, "memory")) {
         return extensions_set_memory(cmd, value);
     }
-    return "is unknown; the keys are level, window, client-window, takeover, threshold and memory";
+    return "is unknown; the keys are level=, window=, client-window=, takeover=, threshold= and "
+           "memory=";
 }
 
 const char *ws_set_compression(cmd_parms *cmd, void *config, int argc, char *const argv[])

@@ -2,8 +2,8 @@
 
 /**
  * Loads a directory of handlers when httpd reads the configuration. A request selects one of the
- * loaded handlers, so client input never becomes part of a file name. The next reload loads a new
- * file in the directory. `httpd -t` reports a broken handler.
+ * loaded handlers, so client input never becomes part of a file name. A file that is added to the
+ * directory is loaded at the next reload. `httpd -t` reports a broken handler.
  */
 
 #include "httpd/handler_directory.h"

@@ -37,8 +37,8 @@ static void history_log_line(ws_log_level level, const char *text)
     ap_log_error(APLOG_MARK, httpd_level, 0, main_server, "websocket: %s", text);
 }
 
-/* Get the part of the path of httpd's runtime directory after /run/. @return NULL: the directory is
- * not below /run/ */
+/* Get the name of httpd's runtime directory below /run, such as "apache2" if the directory is
+ * /run/apache2. @return NULL: it is not below /run */
 static const char *history_name_of_run(apr_pool_t *p)
 {
     char real[PATH_MAX];

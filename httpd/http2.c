@@ -18,8 +18,8 @@ APLOG_USE_MODULE(websocket);
 
 /* Maximum number of WebSockets per connection. mod_http2 starts with 6 parallel streams per
  * connection. Each stream that it resets lowers that number, down to 2 (m_be_annoyed() in
- * h2_mplx.c). One of the two must stay free for ordinary requests and for requests to be sent to
- * HTTP/1.1. */
+ * h2_mplx.c). One of the two must stay free for ordinary requests, and for WebSockets that this
+ * file refuses. */
 #define PER_CONNECTION 1
 
 static int of_child; /* atomic; number of WebSockets over HTTP/2 in this process */

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sends messages between the children of one httpd, over one socket pair per slot. A full socket is
- * an error for the sender, unless it asks to wait.
+ * Sends messages between the children of one httpd. Each child owns a slot (shm.h), and receives
+ * through the socket pair of its slot. If a child's socket is full, sending to the child fails,
+ * unless the sender has asked to wait.
  */
 
 #include "httpd/ipc.h"

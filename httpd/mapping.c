@@ -61,7 +61,8 @@ static int mapping_quick_handler(request_rec *r, int lookup)
     return status == OK ? ap_invoke_handler(r) : status;
 }
 
-/* If a Location has both directives, a handshake goes to the WebSocket handler. */
+/* If a Location has both WebSocketHandler and WebSocketChannelHTTP, a handshake goes to the
+ * WebSocket handler. */
 static int mapping_handler(request_rec *r)
 {
     /* Requests with other methods for a SockJS WebSocket URL get the response that the SockJS

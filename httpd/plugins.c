@@ -141,8 +141,8 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
     return error ? apr_pstrcat(cmd->pool, "protocol=: ", error, NULL) : NULL;
 }
 
-/* Check that no key is repeated, and no repeatable key with the same value. plugins_set_protocols()
- * checks protocol=. */
+/* Check that no key is repeated. Keys in repeatable_keys may be repeated with different values.
+ * plugins_set_protocols() checks protocol=. */
 static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, int argc,
                                           char *const argv[])
 {

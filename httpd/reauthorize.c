@@ -272,9 +272,10 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip set this address in the handshake, and sets the same address in the check. This
-     * is because either all addresses that remain in its header are trusted proxies, or it stops at
-     * this address. Of a PROXY header, only this address has been saved. */
+    /* mod_remoteip has set this address in the handshake, and sets the same address again in the
+     * check. The reason is that either mod_remoteip stops at this address, or only trusted proxies
+     * remain in its header. If the address came from a PROXY header, nothing else of that header
+     * has been saved. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sends questions to other processes and waits for the answers, and receives the questions of
- *  other processes. A request does not wait for a process that has ended. Limits bound the work
- *  that other processes can cause. */
+/** Sends questions, which are function calls (rpc.h), to other processes and waits for the answers.
+ *  Also receives the questions of other processes. A request does not wait for a process that has
+ *  ended. Limits bound the work that other processes can cause. */
 
 #include "httpd/rpc.h"
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements slots and tables in shared memory. Children take slots, and only the parent frees
- *  them. */
+/** Implements slots and tables in shared memory. Each child takes a slot, whose number selects the
+ *  child's row in the tables. Only the parent frees slots. */
 
 #include "httpd/shm.h"
 
@@ -37,7 +37,7 @@ APLOG_USE_MODULE(websocket);
 #define LAYOUT_KEY "mod_websocket layout"
 #define DESCRIPTORS_KEY "mod_websocket descriptors"
 
-/* Name of the first table in builds without layouts. */
+/* Name of the first table in old builds, which had no layouts (shm.h). */
 #define LEGACY_KEY "mod_websocket slots"
 
 /* A slot. A child takes it by replacing the 0 in pid. Only the parent frees it. */

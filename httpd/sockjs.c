@@ -50,8 +50,8 @@ static int sockjs_add_header(void *headers, const char *name, const char *value)
     return 1;
 }
 
-/* Admit a session and start it. Takes ownership of the seat. @return OK, or the status to refuse
- * with */
+/* Admit a session and start it. Takes ownership of the seat, which counts the session
+ * (sockjs_session.h). @return OK, or the status to refuse with */
 static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *seat,
                         ws_carrier carrier)
 {
@@ -139,7 +139,7 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
 static const struct {
     ws_sockjs_kind kind;
     ws_carrier carrier;
-    int post, script; /* the method is POST, which browsers send for pages on any site */
+    int post, script; /* 1: the method is POST; 1: browsers omit Origin in this request */
     const char *type, *what;
 } sockjs_receivers[] = {
     [SOCKJS_XHR] = {WS_SOCKJS_XHR, WS_CARRIER_XHR, 1, 0, SCRIPT, "a poll"},
@@ -259,8 +259,8 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
-/* Respond later, for back-pressure. The client gets the response when the handler reads again, and
- * can send more only then. */
+/* Respond later, so that the client stops sending (back-pressure). The client gets the response
+ * when the handler reads again, and sends its next messages only then. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};

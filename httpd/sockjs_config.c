@@ -117,8 +117,8 @@ static const char *sockjs_key(cmd_parms *cmd, ws_sockjs_config *s, const char *k
         return NULL;
     }
     return !strcasecmp(key, "cookie") ? "takes on or off"
-                                      : "is unknown; the keys are client, response, heartbeat, "
-                                        "delay, sessions and cookie";
+                                      : "is unknown; the keys are client=, response=, heartbeat=, "
+                                        "delay=, sessions= and cookie=";
 }
 
 const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
@@ -134,8 +134,8 @@ const char *ws_sockjs_set(cmd_parms *cmd, void *config, int argc, char *const ar
         }
     }
     return argc ? ws_check_repeated(cmd, argc, argv, ws_compare_keys)
-                : "WebSocketSockJS takes key=value: client, response, heartbeat, delay, sessions, "
-                  "cookie";
+                : "WebSocketSockJS takes one or more of client=, response=, heartbeat=, delay=, "
+                  "sessions= and cookie=";
 }
 
 void ws_sockjs_merge(ws_sockjs_config *to, const ws_sockjs_config *b, const ws_sockjs_config *a)

@@ -24,8 +24,8 @@
 
 APLOG_USE_MODULE(websocket);
 
-/* Defaults of WebSocketSockJS, in this order: bytes, milliseconds, milliseconds, number of sessions
- * of a Location in each child. */
+/* Defaults of WebSocketSockJS. Their units are bytes, milliseconds, milliseconds, and sessions of a
+ * Location in each child. */
 #define DEFAULT_RESPONSE (128 * 1024)
 #define DEFAULT_HEARTBEAT 25000
 #define DEFAULT_DELAY 5000

@@ -117,14 +117,14 @@ static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
     return OK;
 }
 
-/* ---- The hint ---- */
+/* ---- The warning about many streams ---- */
 
 /* Maximum number of HTTP/1.1 connections from a browser to one server. If a browser has this many
  * streams, its other requests have to wait. */
 #define BROWSER_CONNECTIONS 6
 
 /* Number of open streams in this process. A hash of address and User-Agent selects the counter of a
- * client. If two clients share a counter, the hint comes too early. */
+ * client. If two clients share a counter, the warning comes too early. */
 static apr_uint32_t hint_counts[1024]; /* atomic */
 
 typedef struct hint_ticket {

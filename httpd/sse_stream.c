@@ -18,7 +18,7 @@
 /* Interval between comment lines, milliseconds. They keep proxies from closing an idle response. */
 #define HEARTBEAT 15000
 
-/* When the messages for a poll exceed this size, bytes, the poll is answered at once. */
+/* Size of the collected messages, bytes, above which a poll is answered at once. */
 #define ANSWER_MAX (1024 * 1024)
 
 /* The form (encoding) of an event for streams with only one channel. All such streams send the same

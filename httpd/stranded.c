@@ -38,8 +38,8 @@ typedef struct stranded_conn {
     apr_pool_t *pool; /**< pool for the thread of the connection */
     server_rec *server;
     module *mpm;
-    /** Both are the client's socket. The thread uses `serving`, and shutdown(2) uses `fd`, which is
-     *  -1 if the connection has ended. */
+    /** Both are descriptors of the client's socket. The thread uses `serving`. shutdown(2) uses
+     *  `fd`, which is -1 if the connection has ended. */
     int fd, serving;
 } stranded_conn;
 
@@ -50,7 +50,7 @@ typedef struct stranded_conn {
 static pthread_mutex_t stranded_lock = PTHREAD_MUTEX_INITIALIZER; /* protects fd */
 static stranded_conn *stranded_all;
 
-/* ---- Finding them ---- */
+/* ---- Finding stranded connections ---- */
 
 static int stranded_is_listener(apr_port_t port)
 {
@@ -95,7 +95,7 @@ static int stranded_take(int from)
     return fd;
 }
 
-/* ---- Serving them ---- */
+/* ---- Serving stranded connections ---- */
 
 /* Get this child's index in the scoreboard, or 0 if it is unknown. */
 static int stranded_slot(void)

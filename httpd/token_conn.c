@@ -16,7 +16,7 @@
 /* Longest timer, milliseconds. For a later time, several timers run one after another. */
 #define WAIT_MAX ((apr_time_t)24 * 3600 * 1000)
 
-/* A token that the client has sent for one channel. */
+/* A grant, which is a token that the client has sent for one channel. */
 typedef struct token_grant {
     struct token_grant *next;
     ws_token *token;

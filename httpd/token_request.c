@@ -117,7 +117,7 @@ static int token_request_hide(request_rec *r)
         r->unparsed_uri = token_request_strip_text(r->pool, r->unparsed_uri);
         r->the_request = token_request_strip_text(r->pool, r->the_request);
         token_request_new(r)->text = sent ? sent : rewritten;
-        /* Hide it in mod_status, too. */
+        /* Hide the token in mod_status, too. */
         ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r);
     }
     return DECLINED;

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Generates payloads. All messages are slices of one pattern, which consists of cells. Each message
- * of a connection starts one cell after the previous message, so that a wrong or old message is not
- * mistaken for the right one. Text is valid UTF-8 in every slice, because no character crosses an
- * offset where a slice can begin or end.
+ * Generates payloads. Each message is a slice of one long pattern. The slice of a connection's next
+ * message begins CELL bytes after that of the previous message, so that a wrong or old message is
+ * not mistaken for the right one. Text is valid UTF-8 in every slice, because no character crosses
+ * an offset where a slice can begin or end.
  */
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ static struct {
     size_t len;
 } deflated[DEFLATED];
 
-/* A block of random bytes, which saves system calls. */
+/* Random bytes that have been read in advance, to save system calls. */
 static unsigned char pool[8192];
 static size_t pool_at = sizeof(pool);
 

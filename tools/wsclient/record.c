@@ -12,11 +12,13 @@
 #include "tools/wshandler-test/transcript.h"
 #include "tools/wsclient/options.h"
 
-/* Time after which a message may come from a handler's timer, milliseconds. */
+/* If a message from the server arrives more than this many milliseconds later than the waits in the
+ * transcript explain, a timer of the handler may have sent the message. A further wait is then
+ * recorded. */
 #define PAUSE 100
 
-/* Time that is added to a recorded wait, so that the timer has fired when the transcript continues,
- * milliseconds. */
+/* Milliseconds that are added to a recorded wait, so that the timer has fired when the transcript
+ * continues. */
 #define SLACK 30
 
 static FILE *file;

@@ -457,8 +457,9 @@ static int harness_move_all(const apr_array_header_t *actors)
     return moved;
 }
 
-/* Number of turns without progress after which nothing is in progress. A message from a
- * connection's callback to another connection takes a few turns. */
+/* In one turn, all loops and callback threads reach the barrier. If this many consecutive turns
+ * make no progress, nothing is in progress. A message from a connection's callback to another
+ * connection takes a few turns. */
 #define QUIET_TURNS 4
 
 static void harness_settle(ws_harness *s, const apr_array_header_t *actors, visit *v)
