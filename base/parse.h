@@ -1,13 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parsers of numbers. websocket_parse.h declares those for handlers. [any thread] */
+/** Parsers of numbers that only the module and its programs use. websocket_parse.h declares the
+ *  parsers that handlers use, too. [any thread] */
 
 #ifndef WS_BASE_PARSE_H
 #define WS_BASE_PARSE_H
 
 #include "websocket_parse.h"
 
-/** Maximum size for directives that only the memory limits, bytes. */
+/** Maximum size in a directive whose value is limited only by the available memory, bytes. */
 #define WS_SIZE_MAX ((apr_int64_t)1 << 40)
 
 /** Maximum interval in a directive, milliseconds. The limit exists because the loops' clock has 32

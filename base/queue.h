@@ -48,8 +48,8 @@ ws_queue_item *ws_queue_pop(ws_queue *q);
  */
 ws_queue_item *ws_queue_wait(ws_queue *q);
 
-/** Like ws_queue_wait(), but wait until `until` (CLOCK_REALTIME) at most. @return NULL also if that
- * time has passed */
+/** Like ws_queue_wait(), but wait no longer than until the time `until` (CLOCK_REALTIME).
+ *  @return NULL also if that time has come */
 ws_queue_item *ws_queue_wait_until(ws_queue *q, const struct timespec *until);
 
 /** Remove all items, in order.  [any thread] */

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Allocates the slots (memory for one connection each) of a loop in chunks that never move. The
- * slot that has been free for the longest time is reused first.
+ * Allocates slots, each with the memory for one connection of a loop, in chunks that never move.
+ * The slot that has been free for the longest time is reused first.
  */
 
 #include "base/slab.h"

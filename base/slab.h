@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The memory of a loop's connections: chunks of slots, one for each connection, that never move.
- * The slot that has been free for the longest time is reused first, so that generations grow slowly
- * (ids.c).
+ * The memory of a loop's connections: chunks of slots, one slot for each connection. Chunks never
+ * move. The slot that has been free for the longest time is reused first, so that the generation
+ * numbers in the ids of connections grow slowly (engine/ids.c).
  */
 
 #ifndef WS_BASE_SLAB_H

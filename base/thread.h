@@ -8,8 +8,8 @@
 #include <apr_thread_proc.h>
 
 /**
- * apr_thread_create() with all signals blocked, so that signals go to httpd's threads or those of
- * the program. No other thread may use the pool.
+ * apr_thread_create() with all signals blocked in the new thread, so that signals go to the threads
+ * of httpd or of the program. No other thread may use the pool.
  */
 apr_status_t ws_thread_create(apr_thread_t **thread, apr_thread_start_t run, void *arg,
                               apr_pool_t *pool);

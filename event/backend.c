@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The backends: their names, and whether the build and the kernel support them. */
+/** The backends epoll and io_uring: their names, and whether the build and the kernel support
+ *  them. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ static const char *backend_remedy(apr_status_t rv)
                "container's seccomp profile";
     }
     if (APR_STATUS_IS_ENOMEM(rv)) {
-        return "Raise the limit of locked memory (ulimit -l): a loop takes 128 KiB of it";
+        return "Raise the limit of locked memory (ulimit -l): each event loop locks 128 KiB";
     }
     return "Linux 6.1 or newer is required";
 }

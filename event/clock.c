@@ -1,5 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** The loops' clock: CLOCK_MONOTONIC in milliseconds, or a held clock for handler tests. */
+/** The loops' clock: CLOCK_MONOTONIC in milliseconds, or a stopped clock for handler tests. */
 
 #include "event/clock.h"
 

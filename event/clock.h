@@ -10,12 +10,12 @@
 /** Get the time in milliseconds, from a monotonic clock. The value wraps.  [any thread] */
 apr_uint32_t ws_clock(void);
 
-/** Stop (hold) the clock, so that only ws_clock_advance() moves it. For handler tests. Call this
- *  before an engine is created. */
+/** Stop (hold) the clock, so that only ws_clock_advance() changes the time. For handler tests. Call
+ *  this before an engine is created. */
 void ws_clock_hold(void);
 
-/** Advance a held clock by ms milliseconds. A loop reads the clock at the start of a turn, so post
- *  a task to wake it.  [any thread] */
+/** Advance a held clock by ms milliseconds. A loop reads the clock at the start of each iteration,
+ *  so post a task to wake the loop.  [any thread] */
 void ws_clock_advance(apr_uint32_t ms);
 
 /** Get the timeout to use for a wait of ms milliseconds. @return ms; -1 (no limit) if the clock is

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The event loop. Each turn calls sources, tasks, alarms and the user's hooks, and then waits. */
+/** The event loop. Each iteration (turn) handles the events of sources, runs tasks, alarms and the
+ *  user's hooks, and then waits. */
 
 #include "event/loop.h"
 

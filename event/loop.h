@@ -1,12 +1,13 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * An event loop: one thread that waits for sources, runs alarms, and runs tasks that other threads
- * post. It does not depend on connections. Call a function in the loop's thread, unless its
- * comment names other threads.
+ * An event loop: one thread that waits for events of sources (descriptors), runs alarms (timers),
+ * and runs tasks that other threads post. It contains nothing about connections. Call a function in
+ * the loop's thread, unless its comment names other threads.
  *
- * A turn runs, in this order: events of sources, tasks, alarms, hooks.turn, deferred frees and
- * hooks.submit. Then the loop waits for the next events.
+ * An iteration of the loop is called a turn. A turn handles, in this order: events of sources,
+ * tasks, alarms, hooks.turn, deferred frees and hooks.submit. Then the loop waits for the next
+ * events.
  */
 
 #ifndef WS_EVENT_LOOP_H
@@ -158,7 +159,7 @@ apr_uint32_t ws_loop_spread(ws_loop *loop, apr_uint32_t ms);
 
 void ws_handle_open(ws_loop *loop, ws_handle *h);
 
-/** Undo ws_handle_open() at once, without calling release. The handle must not watch a
+/** Undo ws_handle_open() immediately. release is not called. The handle must not watch a
  *  descriptor. */
 void ws_handle_forget(ws_handle *h);
 

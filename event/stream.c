@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Streams. If the loop has a completion ring, the ring receives and sends. The poller then reports
- * when a stream is writable again, and when a direct stream is readable. It also reports a broken
- * connection, but only while the ring does not receive on it.
+ * Streams: sources that the loop can read and write. If the loop has a completion ring, the ring
+ * receives and sends. The poller then reports when a stream is writable again. It also reports when
+ * a direct stream is readable, which is a stream that its owner reads because much input arrives.
+ * While the ring does not receive on a stream, the poller also reports a broken connection.
  */
 
 #include "event/stream.h"

@@ -4,9 +4,9 @@
  * Sources that the loop itself can read and write. With io_uring, a stream is async
  * (ws_source.async): the loop receives into the ring's buffers and reports WS_STREAM_RECEIVED. It
  * collects sends and submits them with the system call that waits for the next events. Then it
- * reports WS_STREAM_SENT. If a stream's input is bulky, the owner reads it directly to where it
- * belongs, which saves a copy (ws_stream_adapt). With epoll, a stream is an ordinary source: the
- * owner reads and writes when it is ready.
+ * reports WS_STREAM_SENT. If much input arrives on a stream, the owner reads it directly into the
+ * final buffer, which saves a copy (ws_stream_adapt). With epoll, a stream is an ordinary source:
+ * the owner reads and writes when the stream is ready.
  *
  * Call all functions in the loop's thread. Functions not marked [any stream] are for async streams
  * only.

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Threads for work that may block. apr_thread_pool is not suitable: its push allocates, can fail
- * after the task was queued, and creates a new thread for each burst of work.
+ * Threads for work that may block. apr_thread_pool is not suitable, because its push function
+ * allocates, can fail after the task was queued, and creates a new thread for each burst of work.
  */
 
 #ifndef WS_EVENT_THREAD_POOL_H
@@ -21,8 +21,8 @@ struct ws_work {
     void (*fn)(ws_work *w);
 };
 
-/** Create a pool with at most max threads, at least 1. This call creates the first thread, so that
- *  pushed work always runs. */
+/** Create a pool. max: maximum number of threads, at least 1. This call creates the first thread,
+ *  so that pushed work always runs. */
 apr_status_t ws_thread_pool_create(ws_thread_pool **threads, unsigned max);
 
 /** Call w->fn on one of the threads; items start in the order of the calls. Do not push w again

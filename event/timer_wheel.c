@@ -1,5 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** The timer wheel: rounds due times up to ticks, so that an alarm never fires early. */
+/** The timer wheel. It rounds due times up to ticks of 16 ms, so that no alarm fires early. */
 
 #include "event/timer_wheel.h"
 

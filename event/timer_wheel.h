@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Timers of one loop: a wheel of 1,024 slots of 16 ms. The cost of adding or removing a timer does
- * not depend on the number of timers. A slot may contain timers that are due in a later revolution
- * (16 s); a run skips them.
+ * The timers (alarms) of one loop: a wheel of 1,024 slots of 16 ms. The cost of adding or removing
+ * an alarm does not depend on the number of alarms. A slot may contain alarms that are due in a
+ * later revolution (16 s); a run skips them.
  */
 
 #ifndef WS_EVENT_TIMER_WHEEL_H
@@ -13,7 +13,7 @@
 
 typedef struct ws_alarm ws_alarm;
 
-/** A timer; a member of its owner's struct. The owner zeroes it. */
+/** An alarm, which is a member of its owner's struct. The owner zeroes it. */
 struct ws_alarm {
     ws_alarm *next;
     ws_alarm **link; /**< the pointer to this alarm, NULL while it is not set */
