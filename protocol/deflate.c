@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** permessage-deflate (RFC 7692) with zlib. deflate_negotiate.c negotiates its parameters. Each
- * zlib state counts against a memory limit. When memory is scarce, new connections first get no
- * context takeover, then no compression. */
+ *  zlib state counts against a memory limit. When three quarters of the limit are used, new
+ *  connections get no context takeover (deflate.h). When all of it is used, they get no
+ *  compression. */
 
 #include "protocol/deflate.h"
 
@@ -203,7 +204,8 @@ static void pmd_end_out(ws_extended *x, shared *sh)
 
 /* ---- Inflate: section 7.2.2 ---- */
 
-/* A result of pmd_inflate_piece() that is not a close code: the receiver wants no further data. */
+/* pmd_inflate_piece() returns this if the receiver of the output takes no further data. It differs
+ * from all close codes. */
 #define STOPPED (-2)
 
 /* Inflate, and deliver each full buffer. *out: bytes in the buffer */
@@ -286,8 +288,8 @@ static int pmd_receive_message(ws_extended *x, unsigned char *data, apr_size_t l
 /* ---- Deflate: section 7.2.1 ---- */
 
 /* Whether a whole message should be sent uncompressed because compression did not shorten it. With
- * threshold=0 it never is: this value is for peers that fail on uncompressed messages between
- * compressed ones. */
+ * threshold=0, no message is sent uncompressed, because some peers fail on uncompressed messages
+ * between compressed ones. */
 static int pmd_useless(const ws_extended *x, unsigned where, apr_size_t len, apr_size_t out)
 {
     const ws_deflate_config *conf = x->config;

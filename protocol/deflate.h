@@ -3,8 +3,9 @@
 /**
  * permessage-deflate (RFC 7692) with zlib, implemented through the public extension API.
  *
- * Without context takeover, a connection borrows a zlib state from its event loop for the duration
- * of a message. With context takeover, each direction owns a state.
+ * With context takeover (RFC 7692, section 7.1.1), a compressed message may refer to earlier
+ * messages, so each direction of a connection owns a zlib state. Without it, a connection borrows a
+ * state from its event loop for the duration of a message.
  */
 
 #ifndef WS_PROTOCOL_DEFLATE_H

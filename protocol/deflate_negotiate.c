@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Negotiates permessage-deflate (RFC 7692, section 7.1) as a server and as a client. Reserves the
- * memory that the negotiated parameters need. */
+ *  memory that the negotiated parameters need. */
 
 #include "protocol/deflate_private.h"
 

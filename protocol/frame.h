@@ -82,10 +82,10 @@ void ws_parser_init(ws_parser *p, ws_role role, uint64_t max_frame, uint64_t max
 /**
  * Parse the next event from the input at *data, and advance *data and *len past the consumed bytes.
  * The payload is unmasked in place. A data frame is returned in pieces as its bytes arrive. If the
- * input contains the whole frame, it is one piece; an empty frame is one empty piece. A control
- * frame is consumed only when it is complete, so the caller keeps at most WS_HEADER_MAX +
- * WS_CONTROL_MAX bytes between calls. Allocates no memory. Fails as soon as a header is invalid or
- * an announced length exceeds a limit.
+ * input contains the whole frame, the frame is returned as one piece, which is empty if the frame
+ * is empty. A control frame is consumed only when it is complete, so the caller keeps at most
+ * WS_HEADER_MAX + WS_CONTROL_MAX bytes between calls. Allocates no memory. Fails as soon as a
+ * header is invalid or an announced length exceeds a limit.
  */
 ws_parse_result ws_parser_next(ws_parser *p, unsigned char **data, size_t *len, ws_piece *piece,
                                ws_parse_error *error);

@@ -19,10 +19,10 @@ typedef struct ws_whole {
 } ws_whole;
 
 /**
- * Take a ws_whole from the input, as a server whose parser is between messages. The payload must be
- * at most limit bytes and less than 64 KiB, and the frame must have none of the errors that
- * ws_parser_next() checks for.
- * @return 1: taken, *data and *len are past it; 0: use ws_parser_next()
+ * Take a message of one frame from the input. For servers, and only if the parser is between
+ * messages. The payload must be at most limit bytes and less than 64 KiB, and the frame must have
+ * none of the errors that ws_parser_next() checks for.
+ * @return 1: taken; *data and *len are advanced past the message; 0: use ws_parser_next()
  */
 static inline int ws_frame_take_whole(uint64_t limit, unsigned char **data, size_t *len,
                                       ws_whole *whole)

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The framing that adds nothing, for HTTP responses whose bytes the handler itself builds. */
+/** ws_framing_raw: sends the bytes of messages unchanged, for HTTP responses whose format the
+ *  handler itself builds. */
 
 #include "protocol/framing.h"
 

@@ -41,8 +41,8 @@ struct ws_framing {
 
     /**
      * Write a message, or a part of it.
-     * @param first  opcode and WS_FIN as for ws_frame_header(). The start of the
-     *               message is not written for a continuation, and its end only with WS_FIN
+     * @param first  opcode and WS_FIN as for ws_frame_header(). Write the start of the message
+     *               unless the opcode is WS_OP_CONTINUATION, and its end if WS_FIN is set
      * @return the length written, bytes
      */
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
@@ -64,8 +64,8 @@ struct ws_framing {
     int (*between)(const ws_framer *f);
 };
 
-/** Text and binary payload is sent unchanged. Input is discarded. The end of the stream is the
- * close. */
+/** Sends the payload of text and binary messages unchanged, and discards input. The end of the
+ *  stream is the close. */
 extern const ws_framing ws_framing_raw;
 
 #endif

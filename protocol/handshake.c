@@ -170,10 +170,10 @@ int ws_handshake_check(const ws_handshake *h, unsigned versions, int *version, c
         *problem = "the Host header is missing";
     }
     else if (!ws_handshake_wanted(h->upgrade)) {
-        *problem = "Upgrade does not name websocket";
+        *problem = "Upgrade does not contain \"websocket\"";
     }
     else if (!h->connection || !ws_header_list_has(h->connection, "upgrade", 7, 1)) {
-        *problem = "Connection does not name upgrade";
+        *problem = "Connection does not contain \"upgrade\"";
     }
     else if (!(bit & versions)) {
         *problem = unspoken;

@@ -79,8 +79,9 @@ int ws_is_token(const char *s, size_t len);
 int ws_protocols_valid(const char *list);
 
 /**
- * Whether an Origin ("https://example.org:8443") has the host and port of a Host header. If either
- * has no port, it is the default port of the origin's scheme, because a proxy may terminate TLS.
+ * Whether an Origin ("https://example.org:8443") has the host and port of a Host header. A missing
+ * port in either of them stands for the default port of the origin's scheme, because a proxy may
+ * terminate TLS.
  */
 int ws_origin_same(const char *origin, const char *host);
 
@@ -92,12 +93,12 @@ int ws_origin_equal(const char *a, const char *b);
 /** Whether a string is an origin as browsers send it: scheme "://" host [":" port], or "null". */
 int ws_origin_valid(const char *origin);
 
-/** Whether a string is a pattern for origins: an origin, or an origin whose host begins with "*.",
- *  which stands for all hosts below it. */
+/** Whether a string is a pattern for origins: an origin, or an origin whose host begins with "*."
+ *  and stands for all hosts below that domain. */
 int ws_origin_pattern_valid(const char *pattern);
 
-/** Whether an origin matches a pattern: it is equal, or its host is below the pattern's, at any
- *  depth. */
+/** Whether an origin matches a pattern: the two are equal; or scheme and port are equal, the
+ *  pattern's host begins with "*.", and the origin's host is below that domain, at any depth. */
 int ws_origin_matches(const char *origin, const char *pattern);
 
 #endif

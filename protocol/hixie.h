@@ -3,8 +3,8 @@
 /**
  * The drafts that predate masking: hixie-75 (2010-02) and hixie-76, also known as hybi-00. Both can
  * send only text, as frames that begin with 0x00 and end with 0xFF. hixie-76 adds a closing
- * handshake, FF 00. It also adds eight bytes after the opening request, which the server answers
- * with an MD5 digest.
+ * handshake, the bytes FF 00. It also adds a challenge of eight bytes after the client's opening
+ * request. The server answers it with an MD5 digest.
  */
 
 #ifndef WS_PROTOCOL_HIXIE_H
@@ -66,8 +66,8 @@ size_t ws_hixie_frame_max(const void *text, size_t len);
 /**
  * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8.
  * In text that is not UTF-8, the byte is replaced with U+FFFD.
- * @param first  as for ws_frame_header(). The start of the frame is not written for a
- *               continuation, and its end only with WS_FIN
+ * @param first  as for ws_frame_header(). The start of the frame is written unless the opcode is
+ *               WS_OP_CONTINUATION, and its end if WS_FIN is set
  * @return the length written, bytes
  */
 size_t ws_hixie_frame(unsigned char *out, unsigned first, const void *text, size_t len);

@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Makes text from a peer safe for a terminal: replaces each byte of a character that a terminal
- * would act on with \xHH. These are control characters (C0, DEL, and C1 both as U+0080 to U+009F
- * and as single bytes), bytes that are not UTF-8, and the format characters that reorder or hide
- * text (Unicode Technical Report 36, section 2.8).
+ * Makes text from a peer safe for a terminal. If a terminal would act on a character, each byte of
+ * the character is replaced with \xHH. Such characters are control characters (C0, DEL, and C1 both
+ * as U+0080 to U+009F and as single bytes), bytes that are not UTF-8, and the format characters
+ * that reorder or hide text (Unicode Technical Report 36, section 2.8).
  */
 
 #ifndef WS_PROTOCOL_PRINTABLE_H
@@ -26,7 +26,7 @@ size_t ws_printable_next(const char *s, size_t len, int *acts);
 /**
  * Write a text so that no terminal acts on it. It is NUL-terminated. If out is too small, it is cut
  * between two characters.
- * @param keep  control characters that stay as they are: "\n\t"
+ * @param keep  control characters that are not replaced: "\n\t"
  * @return the bytes written, without the NUL
  */
 size_t ws_printable(char *out, size_t size, const char *s, size_t len, const char *keep);

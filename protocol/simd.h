@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Processor detection for masking and UTF-8 validation. Both select the fastest implementation that
- * the processor supports when the module is loaded.
+ * Processor detection for masking and UTF-8 validation. When the module is loaded, both select the
+ * fastest implementation that the processor supports.
  */
 
 #ifndef WS_PROTOCOL_SIMD_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** WebSocket URLs. Anything that could end a header or be ambiguous is rejected. */
+/** Parses WebSocket URLs. Rejects ambiguous URLs, and characters that could end a header. */
 
 #include "protocol/url.h"
 
@@ -32,8 +32,9 @@ static int url_digit_of(char c)
                                   : -1;
 }
 
-/* Decode the %HH in len characters. Write the text to *out, NUL-terminated, and advance *out.
- * @return NULL: a %HH is malformed, or is a control character, which could end a header */
+/* Decode %HH in the len characters at s. Write the text to *out, NUL-terminated, and advance *out.
+ * @return NULL: a %HH is malformed, or the text has a control character, which could end a
+ * header */
 static const char *url_decode(char **out, const char *s, size_t len)
 {
     char *start = *out;

@@ -13,13 +13,13 @@
  *
  * Three nibbles identify an error in two adjacent bytes: both nibbles of the first byte and the
  * high nibble of the second. For each nibble, a table lists the errors that are possible with it.
- * An error that is in all three lists has occurred. Two continuation bytes in a row are valid only
- * in two cases: the byte two before the second one starts a 3-byte character, or the byte three
- * before it starts a 4-byte character.
+ * If an error is in all three lists, it has occurred. Two adjacent continuation bytes are valid
+ * only if a character of 3 or 4 bytes starts 2 bytes before the second of them, or a character of 4
+ * bytes starts 3 bytes before it.
  *
  * The first 3 bytes must begin a text and be valid; len must be at least 3 + WIDTH.
- * @return BAD if an error was found. Otherwise the number of bytes in complete characters: after
- * them, up to 4 bytes remain for the caller, which are the last character, complete or truncated.
+ * @return BAD if an error was found. Otherwise the number of bytes before the last character. The
+ *         caller checks that character, which has 1 to 4 bytes and may be truncated
  */
 
 TARGET static size_t BULK(const unsigned char *data, size_t len)
