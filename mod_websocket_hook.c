@@ -115,8 +115,9 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
         line->pattern = apr_pstrdup(cmd->pool, equals + 1);
         return ws_channel_pattern_valid(line->pattern)
                    ? NULL
-                   : apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is wrong, channel= %s",
-                                  text, WS_CHANNEL_PATTERN);
+                   : apr_psprintf(cmd->pool,
+                                  "WebSocketChannelHook: invalid value \"%s\": channel= %s", text,
+                                  WS_CHANNEL_PATTERN);
     }
     if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
         return apr_psprintf(cmd->pool,

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Gets from a URL's authority what a connector needs: the host in ASCII, and credentials. */
+/** Gets the host, converted to ASCII, and the credentials from the authority of a URL. */
 
 #include <apr_base64.h>
 #include <apr_strings.h>

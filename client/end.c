@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sets the alarm of a connector, and closes its sockets and lookups. */
+/** Sets the alarm of a connector (an outgoing connection that is being made), and closes its
+ *  sockets and lookups. */
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads and writes for a connector, with or without TLS. Never blocks. t->in_max limits the buffer.
+ * Reads and writes for a connector (an outgoing connection that is being made), with or without
+ * TLS. Never blocks. t->in_max limits the buffer for a response.
  */
 
 #include <errno.h>

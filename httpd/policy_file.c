@@ -201,7 +201,7 @@ static const char *policy_of_domains(cmd_parms *cmd, int argc, char *const argv[
                     elements, "</" ROOT ">\n", NULL);
     if (!error && strlen(*policy) > POLICY_MAX) {
         error = apr_psprintf(cmd->pool,
-                             "%s: the domains make a policy of more than %d bytes: name fewer",
+                             "%s: the domains make a policy of more than %d bytes: remove domains",
                              cmd->cmd->name, POLICY_MAX);
     }
     return error;

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Accepts event streams and polls. The engine takes over their connections like those of
- *  WebSockets, or a relay copies the bytes. */
+/** Accepts event streams (EventSource) and polls (long polling). The engine takes over their
+ *  connections like those of WebSockets, or a relay copies the bytes. */
 
 #include "httpd/sse.h"
 

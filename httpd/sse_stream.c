@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats channel events for event streams and polls. A poll gets one response, then its
- *  connection is closed. */
+/** Formats channel events for event streams (EventSource) and polls (long polling). A poll gets one
+ *  response, then its connection is closed. */
 
 #include "httpd/sse_stream.h"
 

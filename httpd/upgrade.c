@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Implements the opening handshake. It checks the request, calls the handler's on_request, sends
- *  the 101 and hands the connection over. Refusals are logged with their reason and counted. */
+ *  the 101 and hands the connection to the engine. Refusals are logged with their reason and
+ *  counted. */
 
 #include "httpd/upgrade.h"
 

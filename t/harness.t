@@ -276,7 +276,7 @@ told('unknown-call-word', 'closer', <<'END', 2, <<'TOLD');
 connect a /
 a! "text"
 END
-{(?s).*}the handler's calls are state closing, state closed, closing CODE "REASON", or nothing{(?s).*}
+{(?s).*}expected state closing, state closed, closing CODE "REASON" or nothing{(?s).*}
 TOLD
 told('another-length', 'echo', <<'END', 1, <<'TOLD');
 connect /
@@ -366,23 +366,23 @@ TOLD
 my @mistakes = (
     ['> "a'          => 'the closing quote is missing'],
     ['> "\q"'        => 'in quotes, a backslash must be followed by n, r, t, 0, \\, " or xHH'],
-    ['> binary 0'    => 'bytes are pairs of hexadecimal digits: 00 7f ff'],
-    ['> text'        => 'what is sent is missing: "text" in quotes, or bytes: 00 7f ff'],
+    ['> binary 0'    => 'expected pairs of hexadecimal digits, such as 00 7f ff'],
+    ['> text'        => 'expected data to send: "text" in quotes, or bytes such as 00 7f ff'],
     ['> "a" b'       => '"b" does not belong here'],
-    ['> close 99'    => 'a number of 1000 to 4999 is missing'],
-    ['> ping "p" * 126' => 'a control frame has at most 125 bytes'],
-    ['> "a" * 99999999' => 'a number of 1 to 67108864 is missing'],
-    ['< text ~ ('    => 'the regular expression: {[^\n]+}'],
-    ['< pause'       => '"pause": text, binary, ping, pong, close, break, anything or nothing can be expected, and'
-            . ' a status after connect'],
-    ['> nothing'     => '"nothing": a client sends text, binary, ping, pong or close; it may break, pause or resume'],
-    ['say "x"'       => '"say "x"": a line is connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, start fails, or a directive'],
+    ['> close 99'    => 'expected a number from 1000 to 4999'],
+    ['> ping "p" * 126' => 'a control frame can have at most 125 bytes'],
+    ['> "a" * 99999999' => 'expected a number from 1 to 67108864'],
+    ['< text ~ ('    => 'invalid regular expression: {[^\n]+}'],
+    ['< pause'       => '"pause": expected text, binary, ping, pong, close, break, anything or nothing; or a'
+            . ' status after connect'],
+    ['> nothing'     => '"nothing": expected text, binary, ping, pong, close, break, pause or resume'],
+    ['say "x"'       => '"say "x"": expected connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, start fails, or a directive'],
     ['wait 5sec'     => 'wait takes an interval from 0 to 2147483647ms, in seconds or with ms, s, min, h or d'],
-    ['connect ann'   => 'connect [NAME] /PATH: the path begins with a slash'],
-    ["connect /\n    version 9" => 'versions are 13, 8, 7, 76 and 75'],
-    ["wait 1s\n    Header: x" => 'only lines about a connect or a status are indented'],
-    ["connect /\n    colour red" => '"colour red": after connect, expected headers, Name: value, or user, peer, vhost,'
-            . ' version, secure, mute, env NAME VALUE'],
+    ['connect ann'   => 'expected connect [NAME] /PATH, with a path that begins with a slash'],
+    ["connect /\n    version 9" => 'expected version 13, 8, 7, 76 or 75'],
+    ["wait 1s\n    Header: x" => 'only lines after connect or a status may be indented'],
+    ["connect /\n    colour red" => '"colour red": expected a header (Name: value), user, peer, vhost, version, secure, mute'
+            . ' or env NAME VALUE'],
 );
 for (@mistakes) {
     my ($line, $what) = @$_;

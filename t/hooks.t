@@ -346,7 +346,7 @@ if ($Httpd::MPM eq 'event') {
         'publish ftp://x/'                     => qr/takes a path of this server/,
         'publish /x channel'                   => qr/"channel" is not key=value/,
         'publish /x channel='                  => qr/"channel=" is not key=value/,
-        'publish /x channel=a,b'               => qr/"channel=a,b" is wrong, channel= takes a pattern of channels' names/,
+        'publish /x channel=a,b'               => qr/invalid value "channel=a,b": channel= takes a pattern of channels' names/,
         'publish http://x:99999/'              => qr/takes a path of this server/,
         '"" /x'                                => qr/takes one or more events/,
         'publish /x style=grip'                => qr/unknown key "style"/,

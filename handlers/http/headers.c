@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Builds the headers of a request. Each request has a new loopback credential, which is valid for
- * this request only and for a short time. All requests share a Grip-Sig, which is valid for an
- * hour.
+ * Builds the headers of a request. Each request to a page on this server has a new loopback
+ * credential (websocket_loopback.h), which is valid for this request only and for a short time.
+ * With style=grip and key=, all requests share a header Grip-Sig, which is valid for an hour.
  */
 
 #include "headers.h"

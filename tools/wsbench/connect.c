@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Connects to a target. Tries its addresses in turn, starting with the address that accepted the
- *  last connection. */
+/** Connects to a target, which is a server on the command line. Tries the addresses of the target
+ *  in turn, starting with the address that accepted the last connection. */
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -275,7 +275,7 @@ static int connection_take_data(worker *w, peer *p, const ws_piece *piece)
         p->ended = ended > 0 && !last;
         if (ended < 0
             || (last && !ended && connection_inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
-            peer_fail(w, p, "the server's compressed data is broken");
+            peer_fail(w, p, "the server's compressed data is invalid");
             return -1;
         }
         if (last && !p->windows) {
@@ -308,7 +308,7 @@ static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
             peer_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len, why);
         }
         else {
-            peer_fail(w, p, "the server sent a broken Close frame");
+            peer_fail(w, p, "the server sent an invalid Close frame");
         }
         return -1;
     default:
@@ -341,7 +341,7 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
             p->rest_len = len;
             return 0;
         default:
-            peer_fail(w, p, "the server broke the protocol: %s", error.text);
+            peer_fail(w, p, "the server violated the protocol: %s", error.text);
             return -1;
         }
     }

@@ -75,7 +75,7 @@ typedef struct worker {
     unsigned opening;
     unsigned open;
     int measuring;
-    /* MODE_FAN: messages are published in batches */
+    /* Used in MODE_FAN without a rate, where messages are published in batches of opt.in_flight. */
     unsigned subscribers, at_target;
     /** Number of messages that each subscriber has received at the end of the batch. */
     uint64_t target;

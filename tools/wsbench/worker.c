@@ -63,7 +63,8 @@ static void worker_wake(unsigned worker_number)
     ws_wake(shared->worker[worker_number].wake);
 }
 
-/* Handle the end of a batch in this worker, because all its subscribers have received the batch. */
+/* Handle the end of a batch in this worker, after all subscribers of this worker have received the
+ * batch. */
 static void worker_batch_over_here(worker *w)
 {
     uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],

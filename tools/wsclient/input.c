@@ -58,7 +58,7 @@ static const char *input_send_hex(const char *from, size_t n, unsigned where)
             continue;
         }
         if (digit < 0) {
-            return input_wrong("bytes are pairs of hexadecimal digits: 00 7f ff");
+            return input_wrong("expected pairs of hexadecimal digits, such as 00 7f ff");
         }
         if (half < 0) {
             half = digit;
@@ -127,7 +127,7 @@ static const char *input_close_command(const char *rest)
     long code = *rest ? strtol(rest, &end, 10) : WS_CLOSE_NORMAL;
     const char *reason = end ? end + strspn(end, " ") : "";
     if ((end && *end && *end != ' ') || code > 4999 || !ws_close_code_valid((int)code)) {
-        return "/close takes a code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, and a reason";
+        return "/close takes a code from 1000 to 1003, 1007 to 1014 or 3000 to 4999, then a reason";
     }
     if (strlen(reason) > WS_REASON_MAX) {
         return "/close: the reason is longer than 123 bytes";

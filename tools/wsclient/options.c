@@ -85,7 +85,7 @@ static const char usage[] =
     "TLS:\n"
     "      --cacert=FILE      trust these certificates (PEM) instead of the system's\n"
     "      --cert=FILE        client certificate (PEM)\n"
-    "      --key=FILE         its key, if it is not in the same file\n"
+    "      --key=FILE         key of the client certificate, if it is in another file (PEM)\n"
     "      --server-name=NAME name to request (SNI) and to verify, instead of the URL's host\n"
     "  -k, --insecure         do not verify the certificate\n"
     "Debugging:\n"
@@ -401,7 +401,7 @@ static void options_settle(void)
     ws_connect_options *to = &ws_options.to;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
-        options_wrong("--json and --binary exclude each other");
+        options_wrong("--json cannot be combined with --binary");
     }
     ws_options.messages = (const char *const *)lists.messages->elts;
     ws_options.message_count = (unsigned)lists.messages->nelts;

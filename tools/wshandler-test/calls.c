@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Copies the handler's table. The callbacks in the copy record each call before they call the
- *  handler. The callbacks may run on several threads. */
+/** Copies the handler's table of callbacks. The callbacks in the copy record each call before they
+ *  call the handler. The callbacks may run on several threads. */
 
 #include "tools/wshandler-test/calls.h"
 

@@ -9,8 +9,8 @@
 #include "include/mod_websocket.h"
 #include "tools/wshandler-test/client.h"
 
-/** Copy a handler's table. @return a table whose callbacks record each call and then call h; valid
- *  until the next call to this function */
+/** Copy a handler's table of callbacks. @return a table whose callbacks record each call, and then
+ *  call those of h; valid until the next call to this function */
 const ws_handler *ws_calls_record(const ws_handler *h);
 
 /** Set the client that the next opened connection belongs to. */

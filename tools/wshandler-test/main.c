@@ -28,7 +28,7 @@ static const char usage[] =
     "  -h, --help              show this text\n"
     "\n"
     "A transcript:\n"
-    "    connect ann /chat?name=ann       > and < alone, if there is only one client\n"
+    "    connect ann /chat?name=ann       with one client, > and < need no name\n"
     "        Cookie: a=b\n"
     "    ann> \"hello\"                     the client sends\n"
     "    ann< \"ann: hello\"                and the handler answers\n"

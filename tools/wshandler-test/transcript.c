@@ -92,7 +92,7 @@ static int transcript_number(reader *r, long from, long to, int *value)
     transcript_skip_blanks(r);
     end = ws_parse_digits(r->line, &n);
     if (!end || (*end && !apr_isspace(*end)) || n < from || n > to) {
-        return transcript_wrong(r, "a number of %ld to %ld is missing", from, to);
+        return transcript_wrong(r, "expected a number from %ld to %ld", from, to);
     }
     r->line = end;
     *value = (int)n;
@@ -141,7 +141,7 @@ static int transcript_hexadecimal(reader *r, ws_step *s)
     s->data = out;
     for (; ws_hex_digit(*in) >= 0; in += strspn(in, " \t")) {
         if (ws_hex_digit(in[1]) < 0) {
-            return transcript_wrong(r, "bytes are pairs of hexadecimal digits: 00 7f ff");
+            return transcript_wrong(r, "expected pairs of hexadecimal digits, such as 00 7f ff");
         }
         *out++ = (char)(ws_hex_digit(in[0]) * 16 + ws_hex_digit(in[1]));
         in += 2;
@@ -163,7 +163,7 @@ static int transcript_repeated(reader *r, ws_step *s)
         return 0;
     }
     if (s->len * (apr_size_t)times > DATA_MAX) {
-        return transcript_wrong(r, "that would be more than %d bytes", DATA_MAX);
+        return transcript_wrong(r, "the data would have more than %d bytes", DATA_MAX);
     }
     all = apr_palloc(r->pool, s->len * (apr_size_t)times + 1);
     for (int i = 0; i < times; i++) {
@@ -182,7 +182,7 @@ static int transcript_pattern(reader *r, ws_step *s)
     if ((error = regcomp(&s->regex, s->pattern, REG_EXTENDED | REG_NOSUB))) {
         regerror(error, &s->regex, text, sizeof(text));
         s->pattern = NULL;
-        return transcript_wrong(r, "the regular expression: %s", text);
+        return transcript_wrong(r, "invalid regular expression: %s", text);
     }
     apr_pool_cleanup_register(r->pool, &s->regex, (apr_status_t(*)(void *))(void *)regfree,
                               apr_pool_cleanup_null);
@@ -225,8 +225,8 @@ static int transcript_message(reader *r, ws_step *s)
         r->line += 3;
     }
     if (!s->data && s->kind == WS_STEP_SEND) {
-        return transcript_wrong(r,
-                                "what is sent is missing: \"text\" in quotes, or bytes: 00 7f ff");
+        return transcript_wrong(
+            r, "expected data to send: \"text\" in quotes, or bytes such as 00 7f ff");
     }
     return transcript_at_end(r);
 }
@@ -237,7 +237,7 @@ static int transcript_control(reader *r, ws_step *s)
         return 0;
     }
     if (s->len > 125) {
-        return transcript_wrong(r, "a control frame has at most 125 bytes");
+        return transcript_wrong(r, "a control frame can have at most 125 bytes");
     }
     if (!s->data && s->kind == WS_STEP_SEND) {
         s->data = "";
@@ -318,14 +318,11 @@ static int transcript_say(reader *r, ws_step *s)
     }
     return transcript_wrong(
         r, "\"%s\": %s", r->line,
-        s->kind == WS_STEP_SEND
-            ? "a client sends text, binary, ping, pong or close; it may break, pause or "
-              "resume"
+        s->kind == WS_STEP_SEND ? "expected text, binary, ping, pong, close, break, pause or resume"
         : s->kind == WS_STEP_CALL
-            ? "the handler's calls are state closing, state closed, closing CODE \"REASON\", or "
-              "nothing"
-            : "text, binary, ping, pong, close, break, anything or nothing can be "
-              "expected, and a status after connect");
+            ? "expected state closing, state closed, closing CODE \"REASON\" or nothing"
+            : "expected text, binary, ping, pong, close, break, anything or nothing; or a "
+              "status after connect");
 }
 
 static int transcript_connect_to(reader *r)
@@ -338,7 +335,8 @@ static int transcript_connect_to(reader *r)
         s->name = "";
     }
     if (*s->uri != '/') {
-        return transcript_wrong(r, "connect [NAME] /PATH: the path begins with a slash");
+        return transcript_wrong(
+            r, "expected connect [NAME] /PATH, with a path that begins with a slash");
     }
     s->who.version = 13;
     s->who.env = apr_table_make(r->pool, 4);
@@ -354,7 +352,7 @@ static int transcript_version(reader *r, int *version)
         return 0;
     }
     if (v != 13 && v != 8 && v != 7 && v != 76 && v != 75) {
-        return transcript_wrong(r, "versions are 13, 8, 7, 76 and 75");
+        return transcript_wrong(r, "expected version 13, 8, 7, 76 or 75");
     }
     *version = v;
     return 1;
@@ -373,7 +371,7 @@ static int transcript_about_client(reader *r)
         return 1;
     }
     if (s->kind != WS_STEP_CONNECT) {
-        return transcript_wrong(r, "expected a header of the answer, Name: value");
+        return transcript_wrong(r, "expected a header of the response (Name: value)");
     }
     if (transcript_next_is(r, "user")) {
         s->who.user = transcript_word(r);
@@ -401,8 +399,8 @@ static int transcript_about_client(reader *r)
     else {
         return transcript_wrong(
             r,
-            "\"%s\": after connect, expected headers, Name: value, or user, peer, vhost, "
-            "version, secure, mute, env NAME VALUE",
+            "\"%s\": expected a header (Name: value), user, peer, vhost, version, secure, mute "
+            "or env NAME VALUE",
             r->line);
     }
     return transcript_at_end(r);
@@ -450,7 +448,7 @@ static int transcript_dialogue(reader *r)
     if (sign != '<' && sign != '>' && sign != '!') {
         return transcript_wrong(
             r,
-            "\"%s\": a line is connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, "
+            "\"%s\": expected connect, NAME> ..., NAME< ..., NAME! ..., wait, configure, "
             "start fails, or a directive",
             r->line);
     }
@@ -472,7 +470,7 @@ static int transcript_read_line(reader *r, const char *line)
     if (r->line > line) {
         return r->connect
                    ? transcript_about_client(r)
-                   : transcript_wrong(r, "only lines about a connect or a status are indented");
+                   : transcript_wrong(r, "only lines after connect or a status may be indented");
     }
     if (transcript_next_is(r, "connect")) {
         return transcript_connect_to(r);
@@ -483,7 +481,7 @@ static int transcript_read_line(reader *r, const char *line)
     if (transcript_next_is(r, "start")) {
         transcript_step(r, WS_STEP_START_FAILS, "");
         return transcript_next_is(r, "fails") ? transcript_at_end(r)
-                                              : transcript_wrong(r, "start fails");
+                                              : transcript_wrong(r, "expected \"start fails\"");
     }
     if (transcript_next_is(r, "wait")) {
         return transcript_wait_for(r);
