@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The bus: publishes messages to Redis. A separate thread receives messages from other
- *  machines. */
+/** The bus. Queues publications for the thread that sends commands to Redis (the sender,
+ *  connection.c). Another thread, the receiver, receives messages from other machines. */
 
 #include "redis/bus.h"
 
@@ -169,7 +169,7 @@ static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
 static apr_uint32_t bus_subscribers(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash)
 {
     (void)b, (void)channel, (void)len, (void)hash;
-    return 0; /* unknown: all machines would have to be asked */
+    return 0; /* the number is unknown: only all machines together know it */
 }
 
 static ws_status bus_want(ws_bus *b, const char *channel, unsigned len, apr_uint64_t hash,
@@ -228,9 +228,9 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
 }
 
 /*
- * Handle the first PING's reply on a new connection. It confirms the SUBSCRIBE commands, which were
- * sent before the PING. From now on no message is missed. Earlier messages are in the histories, or
- * lost.
+ * Handle the reply to the first PING on a new connection. The reply confirms the SUBSCRIBE
+ * commands, which were sent before the PING. From now on no message is missed. Messages that were
+ * published earlier are in the histories, or lost.
  */
 static void bus_settle(ws_redis *r, ws_channels *h)
 {
@@ -240,8 +240,8 @@ static void bus_settle(ws_redis *r, ws_channels *h)
     r->settled = r->again = 1;
 }
 
-/* Handle the reply to SUBSCRIBE, with which the subscription takes effect. A message may have been
- * stored between the subscriber's read of the history and this reply. */
+/* Handle the reply to SUBSCRIBE, with which the subscription takes effect. Read the history again,
+ * because a message may have been stored between the subscriber's first read and this reply. */
 static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *reply)
 {
     size_t prefix = strlen(r->options.prefix) + 2;

@@ -4,10 +4,10 @@
  * A bus between machines and a shared history, in Redis. docs/internals/redis.md describes the
  * design.
  *
- * Each process has two threads with one connection each. One receives messages on the channels with
- * local subscribers, the other sends. While Redis is unreachable, both try to reconnect, and a
- * bounded queue holds the messages to store. After a reconnect, missed messages are read from the
- * history.
+ * Each process has two threads with one connection each. The receiver gets the messages of channels
+ * that have subscribers in this process. The sender sends commands. While Redis is unreachable,
+ * both try to reconnect, and a bounded queue holds the messages to store. After a reconnect, the
+ * process reads the missed messages from the history.
  *
  * Redis channels, after the prefix: "c:NAME" for a channel, "n:SERVER.PROCESS" for one process,
  * "all" for every process. Keys: "{NAME}:m" is a stream of the stored messages, whose ids start

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Redis Cluster: the map of slots to nodes, and the sender's connections to the nodes. After a
- * MOVED reply or a broken connection, the sender keeps its jobs until it has read the map again.
- * The receiver has its own map if the cluster has sharded channels (shards.c).
+ * Redis Cluster: the map from slots (groups of keys) to nodes, and the connections of the sender,
+ * the thread that sends commands, to the nodes. After a MOVED reply or a broken connection, the
+ * sender keeps its jobs, the queued commands, until it has read the map again. If the cluster has
+ * sharded channels, the receiver has another map (shards.c).
  */
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The map of a Redis Cluster: its slots, its nodes, and connections to them. Each thread has its
- *  own. */
+/** The map of a Redis Cluster: which node has which slot (a group of keys), and the connections to
+ *  the nodes. Each thread has its own map. */
 
 #ifndef WS_REDIS_CLUSTER_H
 #define WS_REDIS_CLUSTER_H
@@ -40,7 +40,8 @@ struct ws_redis_cluster *ws_redis_cluster_new(void);
 /** Close the connections, and free the map. Ignores NULL. */
 void ws_redis_cluster_free(struct ws_redis_cluster *k);
 
-/** Read the map from any node. Closes all connections. @return 1; 0: no node has a map */
+/** Read the map from any node. Closes all connections. *told: set to 1 when a failure has been
+ *  logged, which is done once. @return 1; 0: no node has a map */
 int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told);
 
 /** Connect to a node, unless already connected. @return 1; 0: the node is not reachable */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The queue of commands, and the thread that sends them in batches. Lasting commands are sent
- *  again over new connections until a reply arrives. */
+/** The queue of commands (jobs), and the thread that sends them in batches: the sender. If the
+ *  connection breaks, a lasting job is sent again over the next one, until it has a reply. */
 
 #include <poll.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 
 #define BATCH 256    /* maximum number of commands per batch */
 #define CONFIRM 1000 /* timeout of WAIT, milliseconds */
-#define ALONE 10     /* time without WAIT after a WAIT that no replica confirmed, seconds */
+#define ALONE 10     /* if no replica confirms a WAIT, no WAIT is sent for this time, seconds */
 #define PROBE 50     /* timeout of the first WAIT after that time, milliseconds */
 
 /* ---- Jobs ---- */
@@ -139,8 +139,8 @@ static int reply_is_temporary(const redisReply *reply)
 }
 
 /*
- * Whether a replica has to confirm a batch before its replies count. Otherwise a master that fails
- * could lose messages that were reported as published.
+ * Whether to send WAIT after a batch, which waits until a replica has confirmed the batch. Without
+ * WAIT, messages could be reported as published and then be lost with a failing master.
  */
 static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
 {
@@ -176,8 +176,8 @@ static int batch_connection_ended(const redisContext *c)
     return poll(&p, 1, 0) > 0;
 }
 
-/* Drop the messages that were withdrawn while queued. After this call, the remaining ones can no
- * longer be withdrawn. */
+/* Drop the messages that their publishers have withdrawn while they were queued. After this call,
+ * the remaining messages can no longer be withdrawn. */
 static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
 {
     for (int n = 0; *jobs && n < BATCH;) {

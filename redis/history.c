@@ -19,8 +19,8 @@
 
 /* clang-format off */
 
-/* The arguments are the newest known epoch and offset. If the offset in Redis is lower, the script
- * begins a new epoch. */
+/* Part of a script. epoch and offset: the numbers of the arguments with the newest epoch and offset
+ * that this process knows. If the offset in Redis is lower, the script begins a new epoch. */
 #define TAIL(epoch, offset)                                                                        \
     "if redis.call('HGET', KEYS[2], 'epoch') == ARGV[" epoch "]"                                   \
     " and tonumber(redis.call('HGET', KEYS[2], 'offset') or 0) < tonumber(ARGV[" offset            \
@@ -29,11 +29,12 @@
     "end\n"
 
 /*
- * KEYS: messages, position, done. ARGV: a new epoch, used if the channel has none; count; age;
- * type; server; except; time; data; REMEMBERED; KNOWN; a token that is unique to the message; its
- * fields; epoch and offset of the newest known message. A message is sent again if its reply was
- * lost with the connection. If it is already stored, the reply is its position. If another message
- * with the same id is stored, the reply is the position of that message, and 1 as third element.
+ * KEYS: the channel's messages; its position; the key that marks the message's id as published.
+ * ARGV: a new epoch, used if the channel has none; count; age; type; server; except; time; data;
+ * REMEMBERED; WS_ONCE_TIME; a token that is unique to the message; the message's fields; epoch and
+ * offset of the newest known message. If the reply was lost with the connection, the script runs
+ * again. If the message is then already stored, the reply is its position. If another message with
+ * the same id is stored, the reply is the position of that message, and 1 as third element.
  */
 static const char append_script[] =
     "local was = redis.call('GET', KEYS[3])\n"
@@ -54,9 +55,9 @@ static const char append_script[] =
     "redis.call('SET', KEYS[3], n .. ' ' .. ARGV[11], 'EX', ARGV[10])\n"
     "return {redis.call('HGET', KEYS[2], 'epoch'), n, 0}\n";
 
-/* KEYS: messages, position. ARGV: a new epoch, used if the channel has none; epoch and offset after
- * which to read; maximum number of messages, and bytes, of the page; time of the oldest valid
- * message; epoch and offset of the newest known message. */
+/* KEYS: the channel's messages; its position. ARGV: a new epoch, used if the channel has none;
+ * epoch and offset after which to read; maximum number of messages of the page, and of their bytes;
+ * time before which messages are too old, seconds; epoch and offset of the newest known message. */
 static const char read_script[] =
     "redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])\n"
     TAIL("7", "8")
@@ -242,8 +243,8 @@ typedef struct reading {
     apr_uint64_t last; /* offset of the last entry */
 } reading;
 
-/* Add an entry. Offsets that do not increase are rejected, because a reader might otherwise never
- * finish. */
+/* Add an entry to the page. An entry whose offset is not greater than that of the previous entry is
+ * rejected, because a reader might otherwise never finish. */
 static apr_status_t history_take_entry(const ws_redis_job *j, const redisReply *entry, reading *g)
 {
     ws_position at = {g->page.head.epoch, history_offset(entry)};

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Writes connection records to Redis. Each record is a lasting job; the sender runs without a
- *  receiver. */
+/** Writes connection records to Redis. Each record is a command that is sent again until it has a
+ *  reply (a lasting job). Of the threads in bus.h, only the sender runs. */
 
 #include "redis/log.h"
 

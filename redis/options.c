@@ -106,7 +106,8 @@ static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme
     return error;
 }
 
-/* Parse the path after the hosts: the master's name, the database. @return NULL, or the error */
+/* Parse the path after the hosts: the master's name, and the number of the database.
+ * @return NULL, or the error */
 static const char *options_path(apr_pool_t *p, char *path, const options_scheme *s,
                                 ws_redis_options *o)
 {
@@ -198,7 +199,7 @@ const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o
     }
     if (len == 7 && !strncmp(text, "sharded", len)) {
         o->unsharded = strcmp(value, "on") != 0;
-        return o->unsharded && strcmp(value, "off") != 0 ? "sharded= is on or off" : NULL;
+        return o->unsharded && strcmp(value, "off") != 0 ? "sharded= must be on or off" : NULL;
     }
     if (len == 4 && !strncmp(text, "name", len) && *value) {
         o->tls.name = value;

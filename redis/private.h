@@ -42,7 +42,7 @@ struct ws_redis_job {
 typedef struct ws_redis_channel {
     int count;        /**< number of subscribers */
     int subscribed;   /**< SUBSCRIBE or SSUBSCRIBE was sent */
-    int before;       /**< for sharded channels: the command has been sent before */
+    int before;       /**< for sharded channels: SSUBSCRIBE has been sent at least once */
     redisContext *on; /**< for sharded channels: the connection; NULL: none */
     char name[WS_CHANNEL_MAX + 1];
 } ws_redis_channel;
@@ -66,11 +66,11 @@ struct ws_redis {
     apr_time_t there_since; /**< when the receiver last connected; atomic */
     apr_uint64_t lost;      /**< packets that could not be sent */
     /* Used by the receiver only: */
-    int again;   /**< it has been connected before */
+    int again;   /**< the receiver has been connected before */
     int settled; /**< Redis has processed the subscriptions that were sent after connecting */
     /* Used by the sender only: */
     char refusal[200]; /**< the last error that was logged */
-    apr_time_t alone;  /**< send no WAIT before this time: no replica confirmed one */
+    apr_time_t alone;  /**< no WAIT is sent until then, as no replica confirmed the last; or 0 */
     struct ws_redis_cluster *cluster; /**< nodes and slots; NULL: not a cluster */
     /* Used by the receiver only: */
     struct ws_redis_shards *shards; /**< NULL: not a cluster */
@@ -113,8 +113,9 @@ void ws_redis_complain(ws_redis *r, const char *why);
 /** Log that a reply is invalid. If reply is NULL, do nothing. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
-/** Connect to the first address that works, log in and select the database. @return NULL: none
- *  works; this is logged once */
+/** Connect to the first address that works, log in and select the database.
+ *  @param told  set to 1 when a failure has been logged; later failures are then not logged
+ *  @return NULL: no address works */
 redisContext *ws_redis_connect(ws_redis *r, int *told);
 
 /** Open a connection, with TLS if it is configured. @return NULL: out of memory. Other failures set
@@ -145,8 +146,7 @@ void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **re
 void ws_redis_tail_note(ws_redis *r, const char *channel, ws_position at);
 ws_position ws_redis_tail_of(ws_redis *r, const char *channel);
 
-/** Log that an invalid reply has ended a connection. *told: set; if it is set already, nothing is
- *  logged */
+/** Log that an invalid reply has ended a connection, unless *told is set. Sets *told. */
 void ws_redis_tell(ws_redis *r, const redisContext *c, int *told);
 
 /** Sleep before the next attempt, longer each time. Returns early when the process stops. */

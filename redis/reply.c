@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads Redis replies, with limits on their size, their number of elements and the time they
- *  take. */
+/** Reads replies from Redis. Limits the size of a reply, the number of its elements, and the time
+ *  until it is complete. */
 
 #include "redis/reply.h"
 

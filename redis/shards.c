@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriptions to sharded channels. When a node fails, moves a slot or is not the right one, the
- * map of nodes and slots is out of date. The receiver then reads it again, with a back-off, and
- * subscribes to the channels of that node on their new nodes. Channels on other nodes keep their
- * connections.
+ * Subscriptions to sharded channels (shards.h). When a node fails, moves a slot or is not the right
+ * one, the map of nodes and slots is out of date. The receiver, which is the thread that receives
+ * messages, then reads the map again, with a back-off. It subscribes to the channels of that node
+ * on their new nodes. Channels on other nodes keep their connections.
  */
 
 #include "redis/shards.h"
@@ -296,7 +296,7 @@ void ws_redis_shards_read(ws_redis *r, const struct pollfd *p, unsigned count)
     }
 }
 
-/* ---- In each turn ---- */
+/* ---- In each iteration of the receiver ---- */
 
 static int shards_write(redisContext *c)
 {

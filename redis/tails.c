@@ -1,10 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The newest known position of each channel in this process. A server may lose acknowledged writes,
- * for lack of a disk or because a replica lagged. It would then assign the same positions to other
- * messages. The scripts therefore compare the stored position with the newest known one. If the
- * stored position is lower, they begin a new epoch.
+ * The newest position of each channel that this process has seen. A Redis server may lose
+ * acknowledged writes, because it stores nothing on disk or because a replica lagged. It would then
+ * assign the same positions to other messages. The scripts therefore compare the position that
+ * Redis stores with the newest position seen. If the stored one is lower, they begin a new epoch.
  */
 
 #include <string.h>

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Get a connection's SSL object, which is stored in the reader's privdata. hiredis passes privdata
- * only to the functions that create replies, which ignore it. */
+ * only to the functions that create replies. They ignore it. */
 static SSL *tls_of(const redisContext *c)
 {
     return c->reader ? c->reader->privdata : NULL;

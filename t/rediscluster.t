@@ -225,7 +225,7 @@ for (
     ['redis://a,b', qr/several addresses need sentinel/], ['redis-cluster://a/1', qr/a cluster has one database/],
     ['redis-cluster://' . join(',', 1 .. 17), qr/at most 16 addresses/], ['redis-cluster://a,,b', qr/invalid URL/],
     ['redis-cluster://a:0,b', qr/invalid port "0"/], ['sentinel://a,b', qr/name of the master/],
-    ['redis://a sharded=off', qr/is for a cluster/], ['redis-cluster://a sharded=maybe', qr/sharded= is on or off/],
+    ['redis://a sharded=off', qr/is for a cluster/], ['redis-cluster://a sharded=maybe', qr/sharded= must be on or off/],
     ['redis://a ca=/x', qr/need TLS: use rediss:/], ['rediss://a ca=/nowhere', qr{/nowhere: }],
     ['rediss://a key=/x', qr/key= needs a certificate/], ['rediss://a cert=/nowhere', qr{/nowhere: }],
     ['rediss://a name=', qr/invalid value "name="/], ['rediss-cluster://', qr/invalid URL/])
