@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Carries a response between processes. A TLS connection cannot move to another process, so the
- * process that accepted it copies bytes from the session's process to the client. The copying runs
- * on the event loop and needs no thread.
+ * Carries a response between processes. A client's TLS connection cannot move to the process that
+ * has the session. The process that accepted the connection therefore copies the bytes of the
+ * response from the session's process to the client. The copying runs on the event loop and needs
+ * no thread.
  */
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts RFC 6455 frames to SockJS arrays. Messages are not reassembled: each piece is escaped
- * into the response as it arrives, so the memory used does not depend on the message's length. All
- * messages from one read form one array.
+ * Converts RFC 6455 frames to SockJS arrays of messages. Messages are not reassembled. Each piece
+ * is escaped and appended to the response as it arrives, so the memory used does not depend on the
+ * length of a message. All messages from one read form one array.
  */
 
 #include <string.h>

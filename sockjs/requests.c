@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Passes the responses and messages of HTTP requests to sessions, as tasks on the sessions' loops.
+ * Passes HTTP requests to their sessions, in tasks that run on the loop of the session. A request
+ * brings messages from the client, or a response that is open for messages to the client.
  */
 
 #include <stdlib.h>

@@ -2,9 +2,9 @@
 
 /**
  * Writes responses. Writing never blocks: bytes that the socket does not accept are buffered, and
- * the session meanwhile stops reading from its handler's connection. A finished response is shut
- * down for writing, and closed after the client has closed its side, so that a reset cannot destroy
- * the last bytes.
+ * the session meanwhile stops reading from its handler's connection. When a response is finished,
+ * this file shuts the socket down for writing. It closes the socket after the client has closed the
+ * other side, because an earlier close could reset the connection and destroy the last bytes.
  */
 
 #include "sockjs/response.h"

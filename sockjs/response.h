@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * A session's open response: the way to a client that is waiting for frames. It is an HTTP
- * response, with HTTP's framing and TLS, or a WebSocket. Use it in the loop's thread only.
+ * A session's open response, through which the session sends frames to the client. It is an HTTP
+ * response, with its chunks and with TLS, or it is a WebSocket. Use it in the loop's thread only.
  */
 
 #ifndef WS_SOCKJS_RESPONSE_H
@@ -34,19 +34,20 @@ struct ws_sockjs_response {
     ws_alarm alarm;   /**< set while the response is ending */
     int fd;           /**< the client's socket; -1: conn is used instead */
     SSL *ssl;         /**< or NULL */
-    ws_conn *conn;    /**< WS_SOCKJS_WEBSOCKET; or NULL */
+    ws_conn *conn;    /**< the client's WebSocket, if kind is WS_SOCKJS_WEBSOCKET; or NULL */
     unsigned char kind;
     unsigned char chunked; /**< RFC 9112, section 7.1 */
-    unsigned char ending;  /**< the last data is queued: close when all bytes are written */
+    unsigned char ending;  /**< the last bytes are queued: close when they are written */
     unsigned char write_shut;
     unsigned char parts; /**< the beginning of `frame` has been sent */
     apr_uint64_t sent;   /**< bytes of the body */
     ws_strbuf frame;     /**< the frame under construction */
     ws_strbuf out;       /**< bytes to write to the socket, starting at pos */
     apr_size_t pos;
-    /** Called when the response is finished: the client has closed the connection, or all bytes are
-     *  written. */
+    /** Called when the client has closed the connection, or the loop stops. Not called after
+     *  ws_sockjs_response_finish(). */
     void (*gone)(ws_sockjs_response *r);
+    /** Called when all buffered bytes have been written. */
     void (*drained)(ws_sockjs_response *r);
     void *owner;
     char callback[WS_SOCKJS_CALLBACK_MAX + 1];
@@ -56,7 +57,8 @@ struct ws_sockjs_response {
  *  have been released */
 ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_sockjs_kind kind);
 
-/** Create a response over a WebSocket. The caller must call gone and drained. */
+/** Create a response over a WebSocket. It never calls gone or drained: the WebSocket's handler
+ *  detects these events itself (websocket.c). */
 ws_sockjs_response *ws_sockjs_response_to(ws_conn *c);
 
 /** Append the response's header. */

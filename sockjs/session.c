@@ -1,10 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SockJS sessions. A session is open as long as its end of the socket pair is open. After that, it
- * answers the client's requests with the close code and reason until `delay` has passed. While no
- * response is open, the session does not read from the pair. The send queue of the handler's
- * connection then fills, and its back-pressure policy applies.
+ * SockJS sessions. A pair of sockets ("the pair") connects a session to the handler's connection in
+ * the engine. The session is open as long as its own end of the pair is open. When the session is
+ * closed, it answers the client's requests with the close code and reason until `delay`
+ * (WebSocketSockJS) has passed. While no response to the client is open, the session does not read
+ * from the pair. The send queue of the handler's connection then fills, and the back-pressure
+ * policy of that connection applies.
  */
 
 #include <errno.h>
@@ -60,8 +62,8 @@ static void session_free(ws_handle *g)
     free(s);
 }
 
-/* Leave the pair to the engine. After a Close frame, the socket stays open until the engine has
- * answered. */
+/* Shut down the session's end of the pair for writing. Close it when the engine has closed the
+ * other end, or after some seconds, so that the engine can still answer a Close frame. */
 static void session_finish_pair(ws_sockjs_session *s)
 {
     ws_sockjs_response *r;
@@ -402,7 +404,7 @@ static void session_stop(ws_handle *g)
 {
     ws_sockjs_session *s = (ws_sockjs_session *)g;
     if (s->response && s->fd >= 0) {
-        ws_sockjs_session_pump(s); /* it may hold the engine's Close frame */
+        ws_sockjs_session_pump(s); /* the pair may contain the engine's Close frame */
     }
     session_remove(s);
 }

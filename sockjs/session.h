@@ -21,10 +21,10 @@ typedef struct ws_sockjs_key {
     apr_uint64_t high, low;
 } ws_sockjs_key;
 
-/** WebSocketSockJS's options. */
+/** The options of WebSocketSockJS. */
 typedef struct ws_sockjs_options {
     apr_uint64_t response;         /**< maximum length of a streaming response, bytes of frames */
-    apr_uint32_t heartbeat, delay; /**< milliseconds */
+    apr_uint32_t heartbeat, delay; /**< interval; time without a response; milliseconds */
 } ws_sockjs_options;
 
 /** Results of ws_sockjs_input(), as HTTP statuses. */

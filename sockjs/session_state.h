@@ -20,7 +20,7 @@ typedef struct ws_sockjs_decoder {
 
 typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
-    ws_handle handle;        /**< must be first; the session's end of the pair */
+    ws_handle handle;        /**< must be first; the session's end of the socket pair */
     ws_alarm alarm;          /**< the next heartbeat; without a response, the session's end */
     ws_sockjs_session *next; /**< next session in the same bucket of the loop's table */
     ws_sockjs_key key;
@@ -35,9 +35,9 @@ struct ws_sockjs_session {
     unsigned char message;        /**< a message has begun */
     ws_sockjs_decoder decoder;
     ws_sockjs_cut cut;
-    ws_strbuf in; /**< bytes not yet accepted by the pair, starting at in_pos */
+    ws_strbuf in; /**< bytes that the socket pair has not accepted yet, starting at in_pos */
     apr_size_t in_pos;
-    int code; /**< close code */
+    int code; /**< close code, when the session is closed */
     ws_strbuf reason;
 };
 

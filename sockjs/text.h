@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * SockJS text: messages as JSON strings, in both directions (protocol 0.3.3). These functions only
- * convert bytes and use no sockets. Only one thread at a time may use an object.
+ * SockJS text: messages as JSON strings, in both directions (protocol 0.3.3). The functions only
+ * convert text. They use no sockets. Only one thread at a time may use an object.
  */
 
 #ifndef WS_SOCKJS_TEXT_H

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The transport "websocket": one WebSocket carries frames to the client and messages from it. */
+/** The SockJS transport "websocket": one WebSocket carries the session's frames to the client, and
+ *  the client's messages to the session. */
 
 #include "engine/conn.h"
 #include "sockjs/session_state.h"
