@@ -169,8 +169,8 @@ static const char *log_key_of_url(char *url, ws_log_store *l)
                                                      : NULL;
 }
 
-/* Build the text for logs, which has the URL without user and password, and the name of the list or
- * stream. */
+/* Build the text that names a store in logs. It has the URL without user and password, and the name
+ * of the list or stream. */
 static const char *log_shown(apr_pool_t *p, const char *url, const ws_log_store *l)
 {
     const char *host = strstr(url, "://"), *at = host ? strrchr(host, '@') : NULL;

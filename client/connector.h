@@ -126,8 +126,8 @@ const char *ws_connector_international(ws_connector *t, ws_url *url);
 /** Try t->found.addresses until one is connected. */
 void ws_connector_try(ws_connector *t);
 
-/** Add addresses that the lookup has found later. more: NULL if the lookup has ended without
- *  further addresses */
+/** Add addresses that the lookup has found later. @param more  the addresses; NULL: the lookup has
+ *  ended without further addresses */
 void ws_connector_try_more(ws_connector *t, const ws_addresses *more);
 
 /** Handle the alarm for an address, or for the next address. */

@@ -425,9 +425,9 @@ static void lookup_clear_alarm(ws_lookup *l)
     ws_timer_wheel_clear(&l->loop->event.wheel, &l->split);
 }
 
-/* Pass the results to the connector, which may cancel the lookup. This takes the results and
- * computes `more` while it holds the lock, so that no answer is lost. A later answer queues another
- * task. */
+/* Pass the results to the connector, which may cancel the lookup. The function takes the results
+ * and computes `more` while it holds the lock, so that no answer is lost. A later answer queues
+ * another task. */
 static void lookup_tell(ws_loop *loop, ws_task *task)
 {
     ws_lookup *l = (ws_lookup *)task;

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Contexts: cached, because reading the system's certificates takes tens of ms ---- */
+/* ---- Contexts, which are cached because reading certificates takes tens of ms ---- */
 
 /* Maximum number of cached contexts. A process usually uses few different sets of files. */
 #define KEPT_MAX 32
@@ -103,7 +103,7 @@ static int tls_load(SSL_CTX *context, const ws_tls_files *f, char *error)
     return 0;
 }
 
-/* ---- The key log: one write() per line, so that processes can share a file ---- */
+/* ---- The key log, written with one write() per line so that processes can share a file ---- */
 
 static int key_log_index = -1;
 

@@ -58,7 +58,7 @@ static inline void reading_settle(ws_conn *c, reading *r)
     reading_update(c, r);
 }
 
-/** Note that a reply is pending. @param alone 1: the reply may be large */
+/** Note that a reply is pending. @param alone  1: the reply may be large */
 static inline void reading_expect(reading *r, int alone)
 {
     r->answers++;

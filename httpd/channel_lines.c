@@ -100,8 +100,8 @@ static const char *lines_message(const cJSON *o, const char *channel, const ws_p
     return s < 0 ? ws_channel_problem(s) : NULL;
 }
 
-/* Parse a line. fallback: the channel for a line that names none, or NULL. @return NULL, or the
- * error */
+/* Parse a line. @param fallback  the channel for a line that names none, or NULL @return NULL, or
+ * the error */
 static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
                               const char *fallback, line *l)
 {

@@ -15,7 +15,7 @@
 /** The state of one waiting request, shared with the threads that report. */
 typedef struct ws_channel_wait ws_channel_wait;
 
-/** The report on one channel. */
+/** A part of a request, which is one channel and the report on this channel. */
 typedef struct ws_channel_part {
     struct ws_channel_part *next; /**< next part without a report */
     ws_channel_wait *w;
@@ -44,7 +44,8 @@ ws_strbuf *ws_channel_part_begin(ws_channel_part *p);
 void ws_channel_part_end(ws_channel_part *p);
 
 /**
- * Report a failure. uncertain: 1: the outcome is unknown; 0: nothing was published.  [any thread]
+ * Report a failure. If uncertain is 1, the outcome is unknown. If it is 0, nothing was
+ * published.  [any thread]
  */
 void ws_channel_part_fail(ws_channel_part *p, int uncertain);
 

@@ -83,7 +83,7 @@ int ws_connections_close(ws_id id);
  */
 const ws_connection_info *ws_connection_check(const char *bytes, apr_size_t len);
 
-/** Get one of a connection's texts. which: WS_LISTED_ADDRESS and so on. */
+/** Get one of a connection's texts. @param which  WS_LISTED_ADDRESS and so on */
 const char *ws_connection_text(const ws_connection_info *l, unsigned which);
 
 #endif

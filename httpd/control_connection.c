@@ -168,7 +168,7 @@ static int control_subscribe(request_rec *r, const control_target *target, const
                           : control_send_pair(r, put ? "subscribed" : "unsubscribed", channel);
 }
 
-/* Handle a request about one connection. path: ID, or ID/channels/NAME */
+/* Handle a request about one connection. @param path  ID, or ID/channels/NAME */
 int ws_control_connection(request_rec *r, const char *path)
 {
     apr_size_t len = strcspn(path, "/");

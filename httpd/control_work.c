@@ -109,7 +109,7 @@ static ws_rpc_status work_send(ws_conn *c, ws_type type, const char *data, apr_s
                                              : WS_RPC_GONE;
 }
 
-/* Close a connection. text: a code, a space and a reason. */
+/* Close a connection. @param text  a code, a space and a reason */
 static ws_rpc_status work_close(ws_conn *c, const char *text)
 {
     apr_int64_t code;

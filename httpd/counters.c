@@ -10,7 +10,7 @@
 #include <sched.h>
 #include <string.h>
 
-/* How often a reader retries while the parent moves a child's rows to the totals. */
+/* Maximum number of retries of a reader while the parent moves a child's rows to the totals. */
 #define TRIES 1000
 
 /* Unused rows cost no memory, since the kernel allocates pages on first use. */

@@ -76,8 +76,8 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
                             "");
 }
 
-/* The server creates the folder, but not the folder above it. @return NULL, or the reason why the
- * server cannot create or use the folder */
+/* Check whether the server can create or use a folder. It does not create the folder above it.
+ * @return NULL, or the reason why it cannot */
 static const char *history_obstacle(apr_pool_t *p, const char *path)
 {
     const char *parent = ap_make_dirstr_parent(p, path);

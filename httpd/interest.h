@@ -22,7 +22,8 @@ void ws_interest_reclaim(unsigned slot);
 /** child_init: use this child's row. @return 0; -1: the child has none */
 int ws_interest_child_init(apr_pool_t *pchild);
 
-/** Add or remove one subscriber of this child. change: 1 or -1  [child, any thread] */
+/** Add a subscriber of this child if change is 1, or remove one if it is -1.  [child, any
+ *  thread] */
 void ws_interest_change(apr_uint64_t channel, int change);
 
 /** Whether the child in a slot needs the messages of a channel.  [any process, any thread] */

@@ -84,7 +84,7 @@ int ws_key_counts_child_init(ws_key_counts *t, apr_pool_t *pchild)
     return 0;
 }
 
-/* Get a bucket of a key in a row. which: 0 or 1, since each key has two buckets */
+/* Get bucket 0 or 1 (which) of a key in a row. Each key has two buckets. */
 static key_entry *key_bucket(const ws_key_counts *t, unsigned slot, apr_uint64_t key, int which)
 {
     apr_uint32_t half = (apr_uint32_t)(which ? key >> 32 : key);

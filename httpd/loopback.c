@@ -330,8 +330,8 @@ static int loopback_authn(request_rec *r)
     return client && r->user && loopback_is_below(r, client) ? OK : DECLINED;
 }
 
-/* Set the TLS variables of the client. This hook runs after mod_ssl, which sets those of the
- * loopback connection. */
+/* Set the TLS variables of the client. This hook runs after mod_ssl, which sets the variables of
+ * the loopback connection. */
 static int loopback_fixups(request_rec *r)
 {
     const loopback_client *client = loopback_of(r);

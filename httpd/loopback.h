@@ -14,8 +14,8 @@ extern const ws_shm_layout *const ws_loopback_layout[];
 
 void ws_loopback_register(apr_pool_t *p);
 
-/** parent_init: create the secret key for signatures, which is kept until httpd stops, and the
- *  table of used credentials. */
+/** parent_init: create the secret key for signatures and the table of used credentials. The key is
+ *  kept until httpd stops. */
 apr_status_t ws_loopback_init(apr_pool_t *ptemp, server_rec *s);
 
 #endif

@@ -168,7 +168,7 @@ static int occupancy_decide(const char *channel, notice *n)
     return 1;
 }
 
-/* Store the result of a notification. told: 1: the application has received it */
+/* Store the result of a notification. @param told  1: the application has received it */
 static void occupancy_settle(const notice *n, int told)
 {
     occupancy_entry *p;

@@ -14,8 +14,7 @@
  */
 const char *ws_argument(request_rec *r, const char *name);
 
-/** Get all arguments with this name, decoded like that of ws_argument(), as const char *.
- * */
+/** Get all arguments with this name, as const char *, decoded as by ws_argument(). */
 apr_array_header_t *ws_arguments(request_rec *r, const char *name);
 
 #endif

@@ -151,7 +151,7 @@ static int relay_carry_down(relay *w)
     return 1;
 }
 
-/* ---- Both ---- */
+/* ---- Both directions ---- */
 
 /* Get the descriptor to poll for input, or -1 if it is closed. Do not cache it, since a stopping
  * MPM closes the sockets of its threads. */

@@ -11,7 +11,7 @@
 /** Send a complete response. text may be "". @return the return value for httpd's handler */
 int ws_sockjs_say(request_rec *r, int status, const char *type, const char *text);
 
-/** Refuse a request with 405. allow: the permitted methods. */
+/** Refuse a request with 405. @param allow  the permitted methods */
 int ws_sockjs_wrong_method(request_rec *r, const char *allow);
 
 /** Add CORS headers, which the protocol requires for all responses to scripts. */

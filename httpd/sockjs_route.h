@@ -31,8 +31,8 @@ ws_sockjs_delivery *ws_sockjs_delivery_new(const ws_sockjs_key *key, unsigned sl
  *  ownership of fd and ssl. If fd is -1, it only frees the delivery. */
 void ws_sockjs_deliver(void *delivery, int fd, SSL *ssl);
 
-/** Send messages to a session, and wait for the result. frames: from ws_sockjs_parse(); this
- *  function frees them. @return the same as ws_sockjs_input() */
+/** Send messages to a session, and wait for the result. @param frames  from ws_sockjs_parse(); this
+ *  function frees them @return the same as ws_sockjs_input() */
 int ws_sockjs_route_input(const ws_sockjs_key *key, unsigned slot, ws_strbuf *frames);
 
 #endif

@@ -10,8 +10,8 @@
 #include "engine/engine.h"
 #include "sockjs/session.h"
 
-/* Counts one session for its Location and owns the session's entry in the directory. Releasing the
- * ticket removes both. */
+/* A seat, which counts one session for its Location and owns the session's entry in the directory
+ * of sessions (sockjs_directory.h). Releasing the ticket ends the count and removes the entry. */
 typedef struct ws_sockjs_seat {
     ws_ticket ticket; /* must be first */
     ws_sockjs_key key;

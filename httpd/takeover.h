@@ -41,7 +41,8 @@ int ws_takeover_streams(conn_rec *c, int change);
 /**
  * Prepare the takeover after the 101 has been sent: collect the input that httpd has read already,
  * and mark the connection. When httpd has finished the request, the engine gets the connection.
- * @param n  with location, settings, version, data, pool and strings; strings are copied
+ * @param n  the caller has set location, settings, version, data, pool and strings; this function
+ *           copies the strings
  * @return APR_SUCCESS, or an error. After an error, n->pool still belongs to the caller
  */
 apr_status_t ws_takeover(request_rec *r, const ws_new_conn *n);

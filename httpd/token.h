@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Checks tokens (JWT, RFC 7519), which the application issues, and what they permit. [any
+/** Checks tokens (JWT, RFC 7519) that the application has issued, and what the tokens permit. [any
  *  thread] */
 
 #ifndef WS_HTTPD_TOKEN_H

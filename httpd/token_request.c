@@ -162,7 +162,7 @@ static const char *token_request_subprotocol(request_rec *r)
 
 /* ---- Checking ---- */
 
-/* Refuse a request with 401 (RFC 6750, section 3). given: 1: the request has a token */
+/* Refuse a request with 401 (RFC 6750, section 3). @param given  1: the request has a token */
 static int token_request_refuse(request_rec *r, const char *why, int given)
 {
     ws_refusal_log(r, WS_REFUSAL_ACCESS, "refused with 401: %s (%s)", why,

@@ -68,7 +68,7 @@ static int grip_digit(char c)
                                   : -1;
 }
 
-/* Parse the length of an event. @param max the largest valid length @return 0: the length is
+/* Parse the length of an event. @param max  the largest valid length @return 0: the length is
  * invalid */
 static int grip_length(const char *digits, const char *end, size_t max, size_t *len)
 {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Builds the headers of one request from those of its session and those that are created for each
- *  request. */
+/** Builds the headers of a request. Some headers are the same for all requests of a session, and
+ *  the others are created for each request. */
 
 #ifndef HTTP_HEADERS_H
 #define HTTP_HEADERS_H

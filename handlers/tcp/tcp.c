@@ -388,8 +388,8 @@ static void tcp_on_ready(ws_conn *c, int fd, unsigned events, void *arg)
     tcp_watch_what_is_wanted(c, b);
 }
 
-/* Try the next address. error: the error of the previous address, which is reported if no address
- * is left. */
+/* Try the next address. @param error  the error of the previous address, which is reported if no
+ * address is left */
 static void tcp_connect_to_next(ws_conn *c, bridge *b, int error)
 {
     for (; b->address; b->address = b->address->next) {

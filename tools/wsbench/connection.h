@@ -145,7 +145,7 @@ int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
 /** Called when a connection is open. */
 void worker_opened(worker *w, peer *p);
 
-/** Called when a connection has ended. was_open: 1: it had been established */
+/** Called when a connection has ended. @param was_open  1: it had been established */
 void worker_gone(worker *w, peer *p, int was_open);
 
 /** Called when a complete message has arrived. */

@@ -10,7 +10,7 @@
 
 void ws_json_open(ws_conn *c);
 void ws_json_message(ws_conn *c, ws_type type, const char *data, apr_size_t len);
-/** Write the end of a connection. clean: 1: the peer's Close frame has arrived */
+/** Write the end of a connection. @param clean  1: the peer's Close frame has arrived */
 void ws_json_close(ws_conn *c, int code, const char *reason, apr_size_t len, int clean);
 /** Store a response that refuses the handshake, for ws_json_failure(). */
 void ws_json_refused(const ws_response *r);

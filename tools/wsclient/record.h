@@ -11,10 +11,10 @@
 /** Open the file. @return 0, or -1 with errno set */
 int ws_record_open(const char *file);
 
-/** Record the handshake's result. protocol: the subprotocol, or NULL */
+/** Record the handshake's result. @param protocol  the subprotocol, or NULL */
 void ws_record_connect(int status, const char *protocol);
 
-/** Record a message, or a part of a message that is being sent. where: set of WS_FIRST and
+/** Record a message, or a part of a message that is being sent. @param where  set of WS_FIRST and
  *  WS_LAST */
 void ws_record_message(char sign, ws_type type, const char *data, apr_size_t len, unsigned where);
 

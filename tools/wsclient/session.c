@@ -24,7 +24,7 @@
 #define IN_FLIGHT_MAX (512 * 1024)
 
 /* While this many bytes are waiting for the socket, do not read input. The number is a quarter of
- * the send queue, which is also the level at which the engine calls on_drain. */
+ * the send queue's limit. When the queue has drained to this level, the engine calls on_drain. */
 #define QUEUED_MAX (1024 * 1024)
 
 /* Maximum time to wait for the reply to the client's last Close frame, milliseconds. */

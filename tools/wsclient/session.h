@@ -36,13 +36,14 @@ void ws_session_woken(void);
 /** Whether the queues accept more data. */
 int ws_session_takes(void);
 
-/** Send a message or a part of a message. Copies data. where: set of WS_FIRST and WS_LAST */
+/** Send a message or a part of a message. Copies data. @param where  set of WS_FIRST and WS_LAST */
 void ws_session_send(ws_type type, unsigned where, const char *data, apr_size_t len);
 
-/** Send a ping, and show the round-trip time when the pong arrives. text: at most 125 bytes */
+/** Send a ping, and show the round-trip time when the pong arrives. @param text  at most 125
+ *  bytes */
 void ws_session_ping(const char *text);
 
-/** Start the closing handshake. reason: at most 123 bytes */
+/** Start the closing handshake. @param reason  at most 123 bytes */
 void ws_session_close(int code, const char *reason);
 
 /** Close the connection, abort it after a time limit, and free all memory. */

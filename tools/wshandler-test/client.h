@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Defines a client of a transcript, which has the other end of a connection's socket. The
- *  functions do not block. */
+/** Defines a client of a transcript. The client and the engine have the two ends of a pair of
+ *  sockets. The functions do not block. */
 
 #ifndef WS_TOOLS_ACTOR_H
 #define WS_TOOLS_ACTOR_H

@@ -35,8 +35,8 @@ void ws_harness_connect(ws_harness *stage, ws_test_client *p, const ws_step *con
 
 /**
  * Wait until nothing is in progress. By then, the handler has read the clients' data, its callbacks
- * have returned, also those of WS_BLOCKING handlers, and their output has arrived. The handler's
- * own threads may still be running.
+ * have returned (even those of a WS_BLOCKING handler, which run on other threads), and the output
+ * of the callbacks has arrived. The handler's own threads may still be running.
  * @param actors  the clients, ws_test_client *
  */
 void ws_harness_settle(ws_harness *stage, const apr_array_header_t *actors);

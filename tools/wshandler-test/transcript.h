@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Defines a transcript, which is an exchange between clients and a handler, and parses it from a
- *  file. */
+/** Defines transcripts, and parses them from files. A transcript describes an exchange between
+ *  clients and a handler. */
 
 #ifndef WS_TOOLS_TRANSCRIPT_H
 #define WS_TOOLS_TRANSCRIPT_H
@@ -76,7 +76,8 @@ void ws_print_line(FILE *stream, const char *format, ...) __attribute__((format(
 /** Parse a file. @return NULL, or an error text with file and line */
 const char *ws_transcript_read(ws_transcript *t, const char *file, apr_pool_t *p);
 
-/** Format an event as a transcript would. most: maximum number of bytes of data to show; 0: all */
+/** Format an event in the syntax of transcripts. @param most  maximum number of bytes of data to
+ *  show; 0: all */
 const char *ws_transcript_show(ws_say say, int code, const char *data, apr_size_t len,
                                apr_size_t most, apr_pool_t *p);
 
