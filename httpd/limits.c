@@ -364,10 +364,11 @@ static int limits_refused(request_rec *r, const ws_limit *l, const char *key,
 static int limits_table_full(request_rec *r, const ws_limit *l, const char *key)
 {
     if (!__atomic_exchange_n(&table_told, 1, __ATOMIC_RELAXED)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "websocket: the table of WebSocketLimit is full, or this child has none: "
-                      "handshakes whose key is not in it are refused with 503. Use a key= with "
-                      "fewer values, or increase ServerLimit (needs a stop and start)");
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            "websocket: the table of WebSocketLimit is full, or this child has none: "
+            "handshakes with a key that is not in the table are refused with 503. Use a key= "
+            "with fewer values, or increase ServerLimit (needs a stop and start)");
     }
     return limits_refused(r, l, key, RETRY_AFTER, "not countable, since the table is full");
 }

@@ -346,7 +346,7 @@ const char *ws_relay_reason(request_rec *r, int answers)
             APLOG_MARK, APLOG_WARNING, 0, r,
             "websocket: the connection is relayed: %s. Each relayed connection occupies a worker "
             "thread: remove the filter from this Location, or increase MaxRequestWorkers. Further "
-            "ones are logged at level debug",
+            "relayed connections are logged at level debug",
             why);
     }
     return why;

@@ -128,7 +128,7 @@ static void *APR_THREAD_FUNC stranded_run(apr_thread_t *self, void *arg)
         ap_log_cerror(
             APLOG_MARK, APLOG_INFO, 0, c,
             "websocket: this stopping child had accepted a connection without starting to "
-            "process it: it is served now");
+            "process it: the connection is served now");
         ap_set_module_config(c->conn_config, s->mpm, apr_pcalloc(s->pool, RECORD));
         c->current_thread = self;
         /* Force modules to block, since no MPM waits for events on c. */

@@ -281,7 +281,7 @@ static void courier_end(courier *c, job *j)
 static void courier_begin(courier *c, job *j)
 {
     if (j->kind == JOB_OPEN && courier_now() > j->expires) {
-        answer_fail(&j->answer, ANSWER_DOWN, "it has waited for too long");
+        answer_fail(&j->answer, ANSWER_DOWN, "the request has waited in the queue for too long");
         courier_done(c, j); /* do not count this as a failure of the application */
         return;
     }

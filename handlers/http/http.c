@@ -420,11 +420,12 @@ static int http_ask_open_of_half(ws_request *rq, client *k)
         asked = http_ask_open(rq, k->session, &k->opening);
     }
     else {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, ws_request_rec(rq),
-                      "websocket: http: handshake refused with 503: %d others wait for the "
-                      "application, half of this child's threads (increase ThreadsPerChild and "
-                      "MaxRequestWorkers)",
-                      http_open_max);
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, 0, ws_request_rec(rq),
+            "websocket: http: handshake refused with 503: %d other handshakes wait for the "
+            "application and occupy half of this child's threads (increase "
+            "ThreadsPerChild and MaxRequestWorkers)",
+            http_open_max);
         ws_request_add_header(rq, "Retry-After", "1");
     }
     __atomic_sub_fetch(&http_open_waiting, 1, __ATOMIC_RELAXED);

@@ -93,7 +93,7 @@ static pair *connect_to(ws_request *rq, const proxy_config *config, ws_connect_o
     p->attempt = a;
     connect_set_options(rq, config, p, &options);
     if (ws_request_connect(rq, &options) == 0) {
-        apr_cpystrn(a->reason, "no attempt was made: see above, or this child is stopping",
+        apr_cpystrn(a->reason, "not tried: an error was logged above, or this child is stopping",
                     sizeof(a->reason));
         free(p);
         return NULL;

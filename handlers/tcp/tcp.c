@@ -235,7 +235,7 @@ static void tcp_give(ws_conn *c, bridge *b)
 static void tcp_to_service(ws_conn *c, bridge *b, const char *data, apr_size_t len)
 {
     if (outbox_add(&b->rest, data, len) < 0) {
-        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent to", ENOMEM);
+        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be sent data", ENOMEM);
     }
     else if (!b->waits) {
         tcp_give(c, b);
@@ -442,7 +442,7 @@ static void tcp_on_open(ws_conn *c)
     tcp_connect_to_next(c, b, 0);
     if (!b->up && b->fd >= 0
         && !(b->timer = ws_timer_start(c, config->timeout, 0, tcp_too_late, b))) {
-        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be waited for", ENOMEM);
+        tcp_give_up(c, b, WS_CLOSE_INTERNAL, "cannot be watched", ENOMEM);
     }
 }
 
