@@ -383,8 +383,8 @@ static int env_inspect(ws_history_env *m)
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
     status = env_in_a_process(env_verdict, m);
-    /* A crash does not always end in a signal: a sanitizer catches it and exits with its own
-     * status. */
+    /* A crash does not always end the process with a signal, because a sanitizer catches the signal
+     * and exits with a status of its own. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
         env_set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;

@@ -366,7 +366,8 @@ static void replay_start(ws_channels *h, ws_sub *sub)
 {
     beginning *b;
     if (sub->ch->kept && !sub->live) {
-        /* No task is needed: messages that the caller publishes later have later positions. */
+        /* No task is needed, because messages that are published from now on have later
+         * positions. */
         replay_read_for_sub(h, sub);
         return;
     }

@@ -37,7 +37,7 @@ static inline void ws_cb_leave_channels(ws_conn *c)
 typedef struct ws_cb_resource {
     const char *name; /**< what the log calls the callback */
     void (*call)(ws_conn *c, void *what,
-                 unsigned events);        /**< runs the callback, unless what was stopped
+                 unsigned events);        /**< runs the callback, unless `what` was stopped
                                                [the handler's thread] */
     void (*done)(ws_conn *c, void *what); /**< cleanup after call, or instead of it
                                                [the handler's thread] */

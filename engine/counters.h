@@ -1,11 +1,12 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The counters. The status pages, JSON, Prometheus and the table in docs/operating.md are generated
- * from this table.
+ * The counters. The table WS_COUNTERS defines them. The status pages, JSON, Prometheus and the
+ * table in docs/operating.md are generated from it.
  *
- * Each loop has one row, aligned to a cache line, and only the loop's thread writes to it. Counting
- * needs neither a lock nor an atomic addition. Any thread may read a row at any time.
+ * Each loop has one row (ws_counters), aligned to a cache line, and only the loop's thread writes
+ * to it. Counting needs neither a lock nor an atomic addition. Any thread may read a row at any
+ * time.
  */
 
 #ifndef WS_ENGINE_COUNTERS_H

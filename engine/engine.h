@@ -120,7 +120,7 @@ typedef struct ws_engine_options {
     ws_backend backend; /**< requested backend */
     unsigned loops;     /**< event loops, 1 to WS_LOOPS_MAX */
     unsigned blocking;  /**< maximum number of threads for WS_BLOCKING handlers */
-    unsigned watchdog;  /**< a callback is logged if it runs longer, milliseconds; 0: no limit */
+    unsigned watchdog;  /**< log a callback that runs longer than this, milliseconds; 0: never */
     unsigned process;   /**< 16 bits that make connection ids unique among processes */
     ws_location **locations;
     unsigned location_count;
@@ -139,11 +139,11 @@ typedef struct ws_engine_options {
     /** Check whether the connection is still authorized. Called on its loop; must not block. May be
      *  NULL. */
     void (*recheck)(ws_conn *c);
-    /** A connection has opened; on_open follows. Called on its loop; must not block. May be
-     *  NULL. */
+    /** Called when a connection has opened, before on_open, on the connection's loop. Must not
+     *  block. May be NULL. */
     void (*opened)(ws_conn *c);
-    /** A connection has ended; why is a text for the log. Called on its loop; must not block. May
-     *  be NULL. */
+    /** Called when a connection has ended, on the connection's loop. why: a text for the log. Must
+     *  not block. May be NULL. */
     void (*on_end)(const ws_conn *c, const char *why);
 } ws_engine_options;
 

@@ -9,7 +9,7 @@
 
 typedef struct ws_handoff {
     ws_task task;
-    ws_new_conn from;  /**< its strings and early are not valid: use the copies below */
+    ws_new_conn from;  /**< do not use from.strings and from.early, which are copied below */
     ws_bytes *early;   /**< copy of from.early; or NULL */
     ws_framer *framer; /**< the connection's framer; NULL: frames of RFC 6455 */
     apr_size_t strings_size;

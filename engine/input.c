@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Turns socket input into messages. All connections of a loop share its receive buffer: a complete
- * frame is delivered in place. A connection allocates a buffer only for an incomplete message and
- * for an incomplete frame header.
+ * Turns socket input into messages. All connections of a loop share the loop's receive buffer. A
+ * complete frame is delivered from there without a copy. A connection allocates a buffer only for
+ * an incomplete message and for an incomplete frame header.
  */
 
 #include <errno.h>
@@ -158,8 +158,8 @@ static void input_take_control(ws_conn *c, const ws_piece *p)
     }
 }
 
-/* Deliver messages that are one short frame each: the common case, with everything inlined. Stop at
- * the first other frame, for the caller. */
+/* Deliver messages of one short frame each. This is the common case, so everything is inlined. Stop
+ * at the first frame of another kind, which the caller handles. */
 static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, apr_size_t *left)
 {
     const ws_handler *h = c->location->handler;

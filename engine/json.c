@@ -25,7 +25,8 @@ static void json_escape(ws_strbuf *t, const char *s, apr_size_t len)
     }
 }
 
-/* Count the leading bytes that need no escape. < is escaped for use in HTML pages. */
+/* Count the leading bytes that need no escape. "<" is escaped, so that the output can be part of an
+ * HTML page. */
 static apr_size_t json_plain(const char *s, apr_size_t len)
 {
     apr_size_t n = 0;

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Writes JSON strings. */
+
 #ifndef WS_ENGINE_JSON_H
 #define WS_ENGINE_JSON_H
 

@@ -35,7 +35,8 @@ static int message_must_wait(ws_conn *c, unsigned first)
     return 0;
 }
 
-/* Queue a message until the last part of another one has been sent. Takes over the reference. */
+/* Hold back a message until the last part of another message has been sent. Takes over the
+ * reference. */
 static ws_status message_defer(ws_conn *c, ws_frames *f)
 {
     ws_rare *rare = ws_conn_rare(c);
@@ -282,8 +283,8 @@ static void message_pass_barrier(ws_loop *loop, ws_task *task)
 }
 
 /* A WS_BLOCKING callback may post frames faster than the loop handles them. Wait until the loop has
- * queued them: only then does the limit of the send queue apply. This cannot deadlock, because the
- * loop never waits for callbacks. */
+ * added them to the send queue, because the limit of the queue applies only then. The wait cannot
+ * deadlock, because the loop never waits for callbacks. */
 static void message_wait_for_loop(ws_conn *c)
 {
     barrier b = {.task = {.fn = message_pass_barrier}};

@@ -30,7 +30,7 @@ void ws_conn_open(ws_conn *c)
     ws_timer_wheel_clear(&loop->event.wheel, &c->alarm);
     if (c->framed) {
         ws_socket_keep_alive(c->source.fd,
-                             c->settings); /* a relay sets it on the client's socket */
+                             c->settings); /* a relay does so for the client's socket */
     }
     if (c->settings->ping_interval) {
         ws_conn_alarm_in(c, ws_loop_spread(loop, c->settings->ping_interval));

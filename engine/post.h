@@ -20,10 +20,10 @@ typedef struct ws_api_task {
     void *arg;
 } ws_api_task;
 
-/** Post a task to a loop, unless its pending tasks already hold WS_POSTED_MAX bytes. If a
- * connection's callback posts the task, it counts against ws_conn_share_of_turn() of that
- * connection. cost: bytes that the task holds. receivers: number of connections that the task sends
- * to */
+/** Post a task to a loop, unless the pending tasks of the loop already hold WS_POSTED_MAX bytes. If
+ *  a connection's callback posts the task, the task counts against ws_conn_share_of_turn() of that
+ *  connection. cost: bytes that the task holds. receivers: number of connections that the task
+ *  sends to */
 ws_status ws_api_post_to(ws_loop *loop, ws_api_task *t, apr_size_t cost, apr_uint32_t receivers);
 
 /** Stop counting a task as posted, because the loop has taken it. */

@@ -2,7 +2,8 @@
 
 /**
  * Limits of an open connection: messages and bytes per second, lifetime, idle time, and the
- * interval of repeated access checks. Only connections with one of these have a ws_rate_limit.
+ * interval of repeated access checks. Only connections with one of these limits have a
+ * ws_rate_limit.
  */
 
 #ifndef WS_ENGINE_METER_H
@@ -17,8 +18,8 @@ typedef struct ws_rate_limit ws_rate_limit;
  * @return 0, or -1 if out of memory */
 int ws_rate_limit_start(ws_conn *c);
 
-/** Count len bytes of payload, and frames that have ended. @return 0: a limit is exceeded, and the
- * connection is being closed */
+/** Count len bytes of payload. frames: number of frames that end with these bytes.
+ *  @return 0: a limit is exceeded, and the connection is being closed */
 int ws_rate_limit_take(ws_conn *c, apr_size_t len, unsigned frames);
 
 /** Restart the idle time, because a message is received or sent. */

@@ -100,8 +100,8 @@ ws_status ws_conn_share(ws_conn *c, ws_frames *f);
 /** ws_conn_share() from another thread. Takes over the reference. */
 ws_status ws_conn_share_later(ws_id id, ws_frames *f);
 
-/** ws_conn_share() for a message that its handler did not send: the handler's on_drain is called
- *  only if the message fills the queue. */
+/** ws_conn_share() for a message that the connection's handler did not send. Because of such a
+ *  message, on_drain is called only if the queue has become too long: see ws_handler.on_drain. */
 ws_status ws_conn_share_unasked(ws_conn *c, ws_frames *f);
 
 /** Release the encoded form of the last sent frame, which the extensions keep. */

@@ -2,7 +2,8 @@
 
 /**
  * Handlers' timers. Any thread that runs a callback may create and stop a timer. Only the loop
- * sets, fires and frees it: other threads post tasks, which keep their order.
+ * sets, fires and frees timers. Other threads post tasks for this, which run in the order of the
+ * posts.
  */
 
 #include <stdlib.h>

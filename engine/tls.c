@@ -29,9 +29,9 @@
 #define CIPHER_OUT_MAX (2 * WS_TLS_CHUNK)
 
 /* OpenSSL's record buffers for a connection take 34 KB. By default, OpenSSL allocates and frees
- * them for each record. A busy connection keeps them: from its fourth read or write on, until it
- * has been silent for WARM_MS to 2 * WARM_MS milliseconds. At most WARM_MAX connections of a loop
- * keep their buffers. */
+ * them for each record. A busy connection keeps them from its fourth read or write on, until it has
+ * been silent for WARM_MS to 2 * WARM_MS milliseconds. At most WARM_MAX connections of a loop keep
+ * their buffers. */
 #define WARM_MAX 1024
 #define WARM_MS 1000
 #define WARM_USES 4
@@ -182,9 +182,9 @@ void ws_tls_destroy(ws_loop *loop)
     free(loop->warm.ids);
 }
 
-/* Detect that a peer requests a renegotiation, which is possible at any time before TLS 1.3. A
- * handshake costs the server much more than the client. Even where OpenSSL refuses it, each request
- * queues an alert. */
+/* Detect that a peer requests a renegotiation, which TLS versions before 1.3 allow at any time. A
+ * handshake costs the server much more than the client. Even if OpenSSL refuses the renegotiation,
+ * each request queues an alert. */
 static void tls_watch_handshakes(const SSL *ssl, int where, int value)
 {
     ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));

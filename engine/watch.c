@@ -2,8 +2,8 @@
 
 /**
  * Watches file descriptors of handlers on their connection's loop. Any thread that runs a callback
- * may create, change and stop a watch. Only the loop uses the poller: other threads post tasks,
- * which keep their order.
+ * may create, change and stop a watch. Only the loop uses the poller. Other threads post tasks for
+ * this, which run in the order of the posts.
  *
  * A thread of a WS_BLOCKING handler may close a descriptor before the loop stops watching it, and
  * the number may then be reused. For these handlers, the loop therefore watches a duplicate of the

@@ -219,7 +219,7 @@ static void *APR_THREAD_FUNC loop_run(apr_thread_t *thread, void *arg)
             hooks->submit(loop_user(loop));
         }
     }
-    loop_run_tasks(loop); /* those posted after the last turn: ws_run() guarantees its call */
+    loop_run_tasks(loop); /* run the last tasks, because ws_run() guarantees that fn is called */
     loop_release(loop);
     /* Do not call apr_thread_exit(), which ends the thread without returning from this frame.
      * AddressSanitizer would report the thread's cleanup on this stack as an overflow. */

@@ -39,7 +39,7 @@ struct ws_source {
     signed char watched; /**< the watched events; -1: none, and ready is not called */
     /* Private to the loop, for streams that it reads and writes. */
     unsigned char async : 1;     /**< the loop reads and writes this stream */
-    unsigned char direct : 1;    /**< the owner reads the socket, because its input is bulky */
+    unsigned char direct : 1;    /**< the owner reads the socket, because much input arrives */
     unsigned char polled : 1;    /**< the poller watches the descriptor */
     unsigned char receiving : 1; /**< the kernel refers to the source */
     unsigned char stopping : 1;  /**< the loop has asked the kernel to stop receiving */

@@ -290,8 +290,8 @@ typedef struct ws_handler {
     /**
      * The connection has ended. Called exactly once for each on_open, as the last callback.
      * @param code    the code of the first Close frame of either side;
-     *                WS_CLOSE_NO_STATUS if it had none; WS_CLOSE_ABNORMAL if there was no Close
-     *                frame
+     *                WS_CLOSE_NO_STATUS if that frame had no code; WS_CLOSE_ABNORMAL if there was
+     *                no Close frame
      * @param reason  UTF-8, len 0 to 123 bytes, not NUL-terminated
      */
     void (*on_close)(ws_conn *c, int code, const char *reason, apr_size_t len);
@@ -620,7 +620,8 @@ WS_API const char *ws_protocol(const ws_conn *c);
  *     not called;
  *   - in text that is not UTF-8, a byte 0xFF is sent as U+FFFD;
  *   - code and reason of ws_close() are not sent, but passed to on_close; a close by the client has
- *     the code WS_CLOSE_NO_STATUS. 75 has no closing handshake: the end of the stream is its close.
+ *     the code WS_CLOSE_NO_STATUS. Version 75 has no closing handshake, so the end of the stream is
+ *     the close.
  */
 WS_API int ws_version(const ws_conn *c);
 /** Path of the request, decoded, as in r->uri. */
@@ -1012,8 +1013,8 @@ WS_API ws_status ws_publish_once(const char *channel, ws_type type, const char *
 #define WS_PUBLISH_MAX (16 * 1024 * 1024)
 
 /** Number of connections that are subscribed to a channel in all processes of this httpd, as far as
- *  this process knows. Those on other machines are not counted; ws_list_channels() counts them. 0
- *  for an invalid name.  [any] */
+ *  this process knows. Those on other machines are not counted; ws_list_channels() counts them.
+ *  @return 0 also for an invalid name  [any] */
 WS_API apr_uint32_t ws_subscribers(const char *channel);
 
 /** A member of a channel. */

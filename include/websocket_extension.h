@@ -17,9 +17,9 @@
  * All other callbacks run on the event loop of their connection, even for WS_BLOCKING handlers, and
  * must not block.
  *
- * SEVERAL EXTENSIONS can be negotiated for one connection if they claim different bits. Messages
- * that are sent pass through them in the order of the response, received messages in the opposite
- * order (RFC 6455, section 9.1).
+ * SEVERAL EXTENSIONS can be negotiated for one connection if they claim different bits. Sent
+ * messages pass through the extensions in the order of the response; received messages pass in the
+ * opposite order (RFC 6455, section 9.1).
  */
 
 #ifndef WEBSOCKET_EXTENSION_H
@@ -95,7 +95,7 @@ typedef struct ws_extension {
 
     /**
      * Accept or decline an offer. Called for each offer that names the extension, in the client's
-     * order, until it accepts one.
+     * order, until this callback accepts one.
      * @return 1: accept, the response has the name and n->answer; 0: decline
      */
     int (*negotiate)(ws_negotiation *n, void *config);
@@ -142,7 +142,8 @@ WS_API int ws_extension_deliver(ws_extended *x, unsigned char *data, apr_size_t 
  */
 WS_API int ws_extension_emit(ws_extended *x, const void *data, apr_size_t len, int last);
 
-/** A shared object with an extension exports this; a module registers it as a provider. */
+/** The struct that an extension exports as WS_EXTENSION_SYMBOL, or that a module registers as a
+ *  provider. */
 typedef struct ws_extension_descriptor {
     apr_uint32_t magic;            /**< WS_EXTENSION_MAGIC */
     apr_uint32_t abi;              /**< WS_EXTENSION_ABI at the extension's build */

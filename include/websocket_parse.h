@@ -12,7 +12,7 @@
  *         return ws_parse_interval(pconf, value, 1, 60000, &config->timeout);
  *     }
  *
- * All functions may be called from any thread. The module exports them, like those of
+ * All functions may be called from any thread. The module exports them, as it does the functions of
  * mod_websocket.h, so a handler needs no library.
  */
 

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Close codes, and the payload of Close frames. */
+
 #ifndef WS_PROTOCOL_CLOSE_H
 #define WS_PROTOCOL_CLOSE_H
 

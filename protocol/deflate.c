@@ -40,8 +40,8 @@ typedef struct state {
     stream *in, *out;
 } state;
 
-/* Maximum number of unused states that a loop keeps per direction; while memory is scarce, it keeps
- * one. */
+/* Maximum number of unused states per direction that a loop keeps. While memory is scarce, the loop
+ * keeps one. */
 #define SPARE 4
 
 static int pmd_server_bits(const ws_extended *x)

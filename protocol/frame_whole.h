@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The parser's fast path for messages that are one short frame. It is inlined where messages are
- *  delivered. */
+/** The parser's fast path for messages of one short frame each. It is inlined into the code that
+ *  delivers messages. */
 
 #ifndef WS_PROTOCOL_FRAME_WHOLE_H
 #define WS_PROTOCOL_FRAME_WHOLE_H

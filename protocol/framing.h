@@ -48,7 +48,7 @@ struct ws_framing {
     size_t (*write)(unsigned char *out, unsigned first, const void *payload, size_t len);
 
     /** Write the bytes that announce a close. NULL: this framing has no such bytes. Not called
-     * between the parts of a message. code: WS_CLOSE_NO_STATUS: there is neither code nor reason.
+     * between the parts of a message. code: WS_CLOSE_NO_STATUS if there is neither code nor reason.
      * reason: not NUL-terminated
      * @return the length written, bytes */
     size_t (*close)(unsigned char out[WS_FRAMING_CLOSE_MAX], int code, const char *reason,

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Masks and unmasks payloads with a key of 4 bytes. */
+
 #ifndef WS_PROTOCOL_MASK_H
 #define WS_PROTOCOL_MASK_H
 

@@ -1,5 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
+/** Checks whether text is UTF-8. The text may arrive in pieces. */
+
 #ifndef WS_PROTOCOL_UTF8_H
 #define WS_PROTOCOL_UTF8_H
 

@@ -154,8 +154,8 @@ static void shards_assign_all(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
 }
 
-/* Restart the times of silence. No connection was read while another one was made, so this time
- * must not count as silence. */
+/* Restart the times of silence of all connections. While a new connection was being made, the
+ * others were not read, so that time must not count as silence. */
 static void shards_excuse(struct ws_redis_cluster *k)
 {
     for (unsigned i = 0; i < k->count; i++) {
