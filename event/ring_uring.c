@@ -326,7 +326,7 @@ static void ring_settle(ws_ring *r)
     for (unsigned i = 0; i < n; i++) {
         ring_send *s = &r->sends[i];
         if (!known) {
-            io_uring_prep_nop(s->sqe); /* else the kernel could later read data that is freed by then */
+            io_uring_prep_nop(s->sqe); /* the kernel must not send data that may be freed */
             s->sqe->user_data = 0;
             s->done = -ENOMEM;
         }
