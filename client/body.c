@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Reads the body of a refusal by a server or proxy (RFC 9112, section 6), then calls on_response.
- * The option max_body limits the body.
+ * Reads the body of a response with which a server or proxy refuses the handshake (RFC 9112,
+ * section 6), then calls on_response. The option max_body limits the body.
  */
 
 #include <apr_strings.h>

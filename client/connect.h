@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Declares ws_connect() for code that owns the engine. */
+/** Declares a variant of ws_connect() for code that has an engine and chooses the loop. */
 
 #ifndef WS_CLIENT_CONNECT_H
 #define WS_CLIENT_CONNECT_H

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Implements TLS inside a proxy's TLS. On the loop, it copies bytes between the proxy's connection
- * and a pair of sockets. Each direction has a buffer of fixed size.
+ * Implements TLS to a server inside the TLS connection to a proxy. On the loop, it copies bytes
+ * between the proxy's connection and one of a pair of sockets. The connection to the server uses
+ * the other socket. Each direction has a buffer of fixed size.
  */
 
 #include <errno.h>

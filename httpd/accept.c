@@ -2,9 +2,10 @@
 
 /**
  * Leaves new connections to other children while this child has few descriptors left. The first
- * time that descriptors run short, the child's listeners get the accept function in this file. It
- * waits for another child to accept the connection. A listener that stays readable for LEAVE_MAX
- * shows that perhaps no other child can accept. Then the function accepts one connection itself.
+ * time that descriptors run short, the child's listeners get the accept function in this file. This
+ * function waits for another child to accept the connection. A listener that stays readable for
+ * LEAVE_MAX shows that perhaps no other child can accept. Then the function accepts one connection
+ * itself.
  */
 
 #include "httpd/accept.h"

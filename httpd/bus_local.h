@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Implements the bus for channel messages between the children of one httpd, of old and new
- * generations.
+ * Implements the bus for channel messages between the children of one httpd, which can belong to
+ * different generations (before and after a reload).
  *
  * interest.h records in shared memory which child has subscribers of which channel. Its table has a
  * row for each slot, and each child owns a slot (shm.h). Only the owner of a slot writes to the

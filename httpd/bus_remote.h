@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Defines the provider interface for a bus to other machines. */
+/** Defines the provider interface for a bus that carries channel messages to other machines. */
 
 #ifndef WS_HTTPD_REMOTEBUS_H
 #define WS_HTTPD_REMOTEBUS_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Creates the channels of a child process and connects them to the buses, the history and the
- * application.
+ * Creates the channels of a child process. Connects them to the buses (to other children and other
+ * machines), the history and the application.
  */
 
 #include "httpd/token_conn.h"

@@ -1,7 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the directives for a child process, which set event loops, backend, drain and
- *  watchdog. */
+/** Parses the directives that set a child process's event loops, backend, drain and watchdog. */
 
 #include "httpd/child_config.h"
 

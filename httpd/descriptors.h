@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Counts the file descriptors that the child can still open, some of them reserved for httpd. */
+/** Determines how many file descriptors the child can still open. Some of these are reserved for
+ *  httpd. */
 
 #ifndef WS_HTTPD_DESCRIPTORS_H
 #define WS_HTTPD_DESCRIPTORS_H

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Manages the file of histories, which all child processes share. The parent creates the directory
- * and checks the file, and each child opens the file. This source file is compiled only if LMDB is
- * available.
+ * Manages the file that holds the histories. All child processes share this file. The parent
+ * creates the directory and checks the file, and each child opens the file. This source file is
+ * compiled only if LMDB is available.
  */
 
 #include <ap_mpm.h>

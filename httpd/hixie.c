@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Converts the headers of hixie-76 and hixie-75 handshakes. These are drafts of the protocol from
- * before RFC 6455. This code copies a request's subprotocols to the header of RFC 6455, so that
- * other code needs no special case.
+ * Converts the headers of handshakes of hixie-76 and hixie-75, which are drafts of the protocol
+ * from before RFC 6455. It copies a request's subprotocols to the header of RFC 6455, so that other
+ * code needs no special case.
  */
 
 #include "httpd/hixie.h"

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Converts the HTTP headers of hixie-76 and hixie-75 handshakes. */
+/** Converts the HTTP headers of handshakes of hixie-76 and hixie-75, which are drafts of the
+ *  protocol from before RFC 6455. */
 
 #ifndef WS_HTTPD_HIXIE_H
 #define WS_HTTPD_HIXIE_H

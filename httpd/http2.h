@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Decides which requests may stay on HTTP/2. A stream cannot be taken over from httpd. Until the
- * stream ends, it occupies a mod_http2 worker, and its connection occupies an MPM thread. A
- * WebSocket over HTTP/1.1 occupies neither, so the server tells clients to use HTTP/1.1.
+ * Decides which requests may stay on HTTP/2. The engine cannot take over an HTTP/2 stream from
+ * httpd. Until the stream ends, it occupies a mod_http2 worker, and its connection occupies an MPM
+ * thread. A WebSocket over HTTP/1.1 occupies neither, so the server tells clients to use HTTP/1.1.
  */
 
 #ifndef WS_HTTPD_HTTP2_H

@@ -2,8 +2,8 @@
 
 /**
  * Keeps a table in shared memory with the number of subscribers that each child has of each
- * channel. If a subscription does not fit in the child's row of the table, it is counted as
- * overflow.
+ * channel. If a child has subscriptions that do not fit in its row of the table, their number is
+ * counted, and the child receives the messages of all channels.
  */
 
 #include "httpd/interest.h"

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sends messages between the children of one httpd, of old and new generations. The parent creates
- * a socket pair for each slot of shm.h and keeps it across reloads. The child that owns the slot
- * reads from one end, and all other children write to the other end. The kernel queues messages,
- * wakes readers and cleans up after a crash. No lock is needed that a killed child could leave
- * locked.
+ * Sends messages between the children of one httpd, which can belong to different generations
+ * (before and after a reload). The parent creates a socket pair for each slot of shm.h and keeps it
+ * across reloads. The child that owns the slot reads from one end, and all other children write to
+ * the other end. The kernel queues messages, wakes readers and cleans up after a crash. No lock is
+ * needed that a killed child could leave locked.
  *
  * A thread of each child receives the messages. Only ws_ipc_ask() and ws_ipc_ask_iov() wait for an
  * answer.

@@ -1,9 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Serves socket policy files. A client sends REQUEST and a NUL as the first bytes of a connection.
- * The server sends the policy and closes the connection. The policy is created and checked at
- * start-up.
+ * Serves socket policy files. A client sends the text REQUEST, defined below, and a NUL as the
+ * first bytes of a connection. The server sends the policy and closes the connection. The policy is
+ * created and checked at start-up.
  *
  * No HTTP method begins with "<". Therefore the hook peeks at the first bytes. If they differ from
  * the beginning of REQUEST, the hook leaves the connection alone. Otherwise the hook reads the rest

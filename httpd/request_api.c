@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements the API of include/mod_websocket.h for on_request, and the saved request headers.
- *  wshandler-test links this file too, so it must not call httpd functions. */
+/** Implements the functions of include/mod_websocket.h that handlers call in on_request. Also
+ *  copies the request headers that a connection keeps. wshandler-test links this file too, so it
+ *  must not call httpd functions. */
 
 #include "httpd/request_api.h"
 

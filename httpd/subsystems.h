@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Defines the subsystems of the module, and the order in which they start and stop. */
+/** Defines the subsystems, which are parts of the module that start and stop separately, and their
+ *  order. */
 
 #ifndef WS_HTTPD_SUBSYSTEMS_H
 #define WS_HTTPD_SUBSYSTEMS_H

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Handles clients' requests that any thread may answer later. */
+/** Handles clients' requests that are answered later, possibly by another thread. */
 
 #include "request.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Reads the keys of a WebSocketHandler line. */
+/** Parses the keys on a line `WebSocketHandler ws_channel.so`. */
 
 #include "settings.h"
 

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Holds the values of the keys on a WebSocketHandler line. */
+/** Holds the values of the keys on a line `WebSocketHandler ws_channel.so`. */
 
 #ifndef WS_HANDLERS_CHANNEL_SETTINGS_H
 #define WS_HANDLERS_CHANNEL_SETTINGS_H

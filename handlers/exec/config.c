@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the keys of the exec handler. Invalid values are refused when httpd reads its
- * configuration. */
+/** Parses the keys on a line `WebSocketHandler ws_exec.so`. Invalid values are refused when httpd
+ *  reads its configuration. */
 
 #include <errno.h>
 #include <string.h>

@@ -10,8 +10,8 @@
  *
  * Reference: docs/bridges.md. The handler starts programs in on_request, on an httpd thread, which
  * may wait for the disk. The client therefore gets an HTTP status if the program cannot be started.
- * The connection's loop watches the program's pipes. supervisor.h waits for programs and stops
- * them, and shared.h handles shared programs.
+ * The connection's loop watches the program's pipes. The functions in supervisor.h wait for
+ * programs and stop them. Those in shared.h handle shared programs.
  */
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses lines of a shared program. */
+/** Parses the lines that a shared program writes. */
 
 #include "line.h"
 

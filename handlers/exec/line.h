@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses the lines of a shared program. A line has the form ID TAB kind TAB text. */
+/** Parses the lines that a shared program writes. A line has the form ID TAB kind TAB text
+ *  (shared.h). */
 
 #ifndef WS_EXEC_LINE_H
 #define WS_EXEC_LINE_H

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Starts, stops and polls a shared program on the supervisor's thread, and adds connections to
- * it.
+ * Starts, stops and polls a shared program (shared.h) on the supervisor's thread. Also adds
+ * connections to the program.
  */
 
 #include "shared_private.h"

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** Declarations that only shared.c and exchange.c use. The caller of a function must hold the
- *  lock. */
+ *  shared program's lock. */
 
 #ifndef WS_EXEC_SHARED_PRIVATE_H
 #define WS_EXEC_SHARED_PRIVATE_H

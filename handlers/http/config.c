@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses and checks the keys of the handler http while httpd reads its configuration, so that a
+/** Parses and checks the keys of `ws_http.so` while httpd reads its configuration, so that a
  *  request never fails because of an invalid value. */
 
 #include "config.h"

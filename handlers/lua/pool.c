@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Manages the Lua states of a WebSocketHandler line. Each event loop has one, and requests take
- *  one from a pool. */
+/** Manages the Lua states (interpreters) of a WebSocketHandler line. Each event loop has a state
+ *  for its connections, and each request takes a state from a pool. */
 
 #include "script.h"
 

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements the object r of the script's function request(r), which stands for the handshake. r
- *  is valid only until request() returns. */
+/** Implements the object r, which represents the handshake and is the argument of the script's
+ *  function request(r). r is valid only until request() returns. */
 
 #include <string.h>
 

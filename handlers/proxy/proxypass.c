@@ -1,5 +1,5 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
-/** Implements to=proxypass: chooses the server and builds the request as mod_proxy would. */
+/** Implements to=proxypass. Chooses the server and builds the request as mod_proxy would. */
 
 #include "proxypass.h"
 

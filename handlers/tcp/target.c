@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parses and resolves targets and token files. Token files are checked at start-up and read for
- * each connection.
+ * Parses and resolves targets, which are addresses of services, and parses token files, which map
+ * tokens to targets. Token files are checked at start-up and read for each connection.
  */
 
 #include "target.h"

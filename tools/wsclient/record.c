@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Writes a session as a transcript, and adds waits where the server may have used a timer. */
+/** Writes a session as a transcript for wshandler-test, and adds waits where the server may have
+ *  used a timer. */
 
 #include "tools/wsclient/record.h"
 

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Runs the connection on the loop's thread, and connects this thread to the main thread. */
+/** Runs the connection on the loop's thread, and passes data and events between this thread and the
+ *  main thread. */
 
 #ifndef WS_TOOLS_SESSION_H
 #define WS_TOOLS_SESSION_H

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** wshandler-test plays transcripts to a handler, without httpd, and reports in TAP. */
+/** wshandler-test runs a handler without httpd. It plays transcripts of clients to the handler,
+ *  compares the handler's answers, and reports in TAP. */
 
 #include <apr_general.h>
 #include <apr_getopt.h>
