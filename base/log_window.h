@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Limits how many log lines of one kind are written per minute. For lines that clients can cause
- *  in any number. [any thread] */
+/** Limits how many log lines of one kind are written per minute. Use it for lines that clients can
+ *  cause in any number. [any thread] */
 
 #ifndef WS_BASE_LOG_WINDOW_H
 #define WS_BASE_LOG_WINDOW_H

@@ -35,7 +35,7 @@ struct ws_history_env {
     const char *data, *lock_file, *damaged;
     apr_time_t said; /**< when an error was last logged; atomic */
     apr_thread_rwlock_t
-        *lock;    /**< transactions hold it for reading; changing env holds it for writing */
+        *lock;    /**< held for reading by transactions, and for writing while env changes */
     MDB_env *env; /**< NULL when reopening has failed */
     MDB_dbi base[WS_HISTORY_ENV_BASES];
     dev_t device; /**< device and inode identify the data file, to detect its replacement */

@@ -32,7 +32,7 @@ struct ws_sub {
     unsigned live : 1;     /**< has read the history, and receives what its list delivers */
     unsigned resumes : 1;  /**< first receives the stored messages after `at` */
     unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
-    unsigned lenient : 1;  /**< do not report messages missing before the first one as a gap */
+    unsigned lenient : 1;  /**< report no gap if messages before the first one are missing */
     unsigned snapshot : 1; /**< the events for the current members have not been delivered yet */
     unsigned waits : 1;    /**< reads the next page once the client has received the last one */
 };

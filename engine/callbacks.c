@@ -265,8 +265,8 @@ static void cb_give(ws_conn *c, job *j)
     int start, hold, last;
 
     if (!j) {
-        /* The connection must end: if a callback were skipped, the handler would have a wrong state
-         * for it. */
+        /* The connection must end, because the handler's state for the connection would be wrong if
+         * a callback were skipped. */
         ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
         return;
     }
@@ -383,7 +383,7 @@ void ws_cb_open(ws_conn *c)
     ws_conn_uncork(c);
 }
 
-/* Callbacks for messages, pings and pongs do not cork: input.c corks once per read. */
+/* Callbacks for messages, pings and pongs do not cork, because input.c corks once per read. */
 
 void ws_cb_message(ws_conn *c, ws_type type, const unsigned char *data, apr_size_t len)
 {

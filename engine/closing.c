@@ -100,7 +100,7 @@ void ws_conn_closed_by_peer(ws_conn *c, int code, const char *reason, apr_size_t
         return;
     }
     if (c->location->handler->flags & WS_HEAR_OUT && code != c->end_code) {
-        closing_take_reason(c, code, reason, reason_len); /* the peer closed first */
+        closing_take_reason(c, code, reason, reason_len); /* it does not answer our Close frame */
     }
     closing_end_after_writing(c);
 }

@@ -67,7 +67,7 @@ void ws_conn_finish(ws_conn *c)
     c->write_shut = 1;
     ws_conn_ask(c);
     /* RFC 6455, section 7.1.1: the server closes first. The kernel has kept the last bytes back
-     * (ws_socket_flags()), so callbacks must not delay this. */
+     * (ws_socket_flags()), so callbacks must not delay the shutdown. */
     ws_socket_shutdown(c, !ws_is_client(c));
     ws_cb_set_state(c, WS_CLOSED);
     ws_resource_end(c);

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** SipHash-2-4 with a key that is set once per process. The seed is mixed into the key. */
+/** SipHash-2-4 with a key that is set once per process. The seed that ws_hash() gets is mixed into
+ *  the key. */
 
 #include "engine/hash.h"
 

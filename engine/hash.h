@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * The hash function for tables whose keys a client chooses: channel names, addresses. It is keyed,
- * so that clients cannot construct collisions: SipHash-2-4, from APR.
+ * The hash function for tables whose keys a client chooses: channel names, addresses. It is
+ * SipHash-2-4 from APR, with a secret key, so that clients cannot construct collisions.
  */
 
 #ifndef WS_ENGINE_HASH_H

@@ -2,8 +2,8 @@
 
 /**
  * The functions of include/mod_websocket.h that send a message, and messages that several
- * connections share. A call on the connection's loop takes effect immediately. A call on another
- * thread posts a task to that loop.
+ * connections share. If the caller is on the connection's loop, a call takes effect immediately. If
+ * not, the call posts a task to that loop.
  */
 
 #include <errno.h>

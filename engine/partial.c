@@ -51,7 +51,7 @@ static void partial_look(ws_alarm *a)
     ws_partial *m = (ws_partial *)a;
     ws_conn *c = m->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
-    if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was held */
+    if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was stopped */
         ws_partial_begin_time(m);
     }
     if (now - m->moved < timeout

@@ -42,14 +42,14 @@ void ws_engine_log(ws_engine *engine, ws_log_level level, const ws_conn *c, cons
 void ws_loop_spend(ws_loop *loop, apr_size_t bytes);
 
 /** The share of a connection: the number of bytes that one connection may cause the loop to handle
- * in a turn (one iteration of the loop). Counted are input, inflated input, and data that handlers
- * post. The rest follows in the next turn, after the other connections. */
+ * in a turn (one iteration of the loop). Input, inflated input, and data that handlers post are
+ * counted. The rest follows in the next turn, after the other connections. */
 #define WS_TURN_BYTES (512 * 1024)
 
 /** How much a message to n receivers counts against its sender's share of a turn, in addition to
- *  its length, bytes. Each receiver costs one write per turn, for any number of messages. The
- *  result is at most WS_TURN_BYTES / 64, so a share is enough for about 64 messages, whatever the
- *  number of their receivers. */
+ *  its length, bytes. The loop writes to each receiver once per turn, for any number of messages.
+ *  The result is therefore at most WS_TURN_BYTES / 64, so that a share is enough for about 64
+ *  messages, whatever the number of their receivers. */
 static inline apr_size_t ws_fan_out_work(apr_uint32_t n)
 {
     apr_size_t entries = (apr_size_t)n * 16; /* bytes in the queues */
@@ -104,7 +104,8 @@ ws_status ws_conn_share_later(ws_id id, ws_frames *f);
  *  message, on_drain is called only if the queue has become too long: see ws_handler.on_drain. */
 ws_status ws_conn_share_unasked(ws_conn *c, ws_frames *f);
 
-/** Release the encoded form of the last sent frame, which the extensions keep. */
+/** Release the encoded form of the last sent frame. The extensions keep this form in order to send
+ *  it to several connections. */
 void ws_chain_forget_shared(ws_loop *loop);
 
 /** Whether all sent data has been written. If not, the hook `drained` is called later. */

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Logs received and sent frames, at level trace4. At trace6 the lines include the payload. */
+/** Logs received and sent frames, at level trace4. At trace6 the lines include the first bytes of
+ *  the payload. */
 
 #include <stdio.h>
 

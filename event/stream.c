@@ -2,9 +2,10 @@
 
 /**
  * Streams: sources that the loop can read and write. If the loop has a completion ring, the ring
- * receives and sends. The poller then reports when a stream is writable again. It also reports when
- * a direct stream is readable, which is a stream that its owner reads because much input arrives.
- * While the ring does not receive on a stream, the poller also reports a broken connection.
+ * receives and sends. The poller then reports when a stream is writable again. If much input
+ * arrives on a stream, the stream becomes direct: its owner reads it, and the poller reports when
+ * it is readable. While the ring does not receive on a stream, the poller also reports a broken
+ * connection.
  */
 
 #include "event/stream.h"

@@ -678,8 +678,8 @@ typedef struct ws_response {
 } ws_response;
 
 /** Options of ws_connect(). Set size and the options that you need, and zero the rest. All strings
- *  are copied. Times are in milliseconds. 0 stands for the default value, which is the last one in
- *  the option's comment. "c's value" is the setting of the connection c in ws_connect(). */
+ *  are copied. Times are in milliseconds. The value 0 stands for the default, which the comment of
+ *  the option names last. "c's value" is the setting of the connection c in ws_connect(). */
 typedef struct ws_connect_options {
     apr_size_t size; /**< sizeof(ws_connect_options) */
 
@@ -977,8 +977,8 @@ typedef struct ws_published {
 typedef void (*ws_published_fn)(const ws_published *what, void *arg);
 
 /**
- * Publish a message. It is copied. Text must be UTF-8, since invalid text would close all
- * subscribers.
+ * Publish a message. It is copied. Text must be UTF-8, because invalid text would close the
+ * connections of all subscribers.
  * @param len     bytes, at most WS_PUBLISH_MAX
  * @param except  a connection to exclude, for example the sender, or 0
  * @param fn      NULL, or called exactly once if the result is WS_QUEUED: before this

@@ -64,8 +64,8 @@ int ws_hixie_between(const ws_hixie *p);
 size_t ws_hixie_frame_max(const void *text, size_t len);
 
 /**
- * Write a text frame, or a part of it. A byte 0xFF would end the frame. It cannot occur in UTF-8.
- * In text that is not UTF-8, the byte is replaced with U+FFFD.
+ * Write a text frame, or a part of it. A byte 0xFF would end the frame, but it cannot occur in
+ * UTF-8. In text that is not UTF-8, the byte is replaced with U+FFFD.
  * @param first  as for ws_frame_header(). The start of the frame is written unless the opcode is
  *               WS_OP_CONTINUATION, and its end if WS_FIN is set
  * @return the length written, bytes

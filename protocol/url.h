@@ -19,7 +19,7 @@ typedef struct ws_url {
     int http;             /**< the scheme is http or https */
     int socks;            /**< the scheme is socks5 or socks5h */
     const char *user;     /**< decoded, or NULL */
-    const char *password; /**< decoded; "" with a user and without a colon */
+    const char *password; /**< decoded; "" if there is a user, but no colon after it */
     const char *host;     /**< an IPv6 address has no brackets */
     int ipv6;
     int international;  /**< 1: the host has characters beyond ASCII, so it must be converted */

@@ -184,8 +184,8 @@ __attribute__((constructor)) static void utf8_choose(void)
     }
 }
 
-/* Validate many bytes at a time, starting at a character boundary. @return how many bytes are
- * valid, up to a character boundary, so that no single steps are needed for them; or BAD */
+/* Validate many bytes at a time, starting at a character boundary. @return the number of bytes, up
+ * to a character boundary, that are valid and need no check byte by byte; or BAD */
 static inline size_t utf8_skip(const unsigned char *data, size_t len)
 {
     if (len < BULK_MIN) {

@@ -139,8 +139,9 @@ static int reply_is_temporary(const redisReply *reply)
 }
 
 /*
- * Whether to send WAIT after a batch, which waits until a replica has confirmed the batch. Without
- * WAIT, messages could be reported as published and then be lost with a failing master.
+ * Whether to send the command WAIT after a batch. Redis answers WAIT when a replica has confirmed
+ * the batch, or after a timeout. Without WAIT, messages could be reported as published, and then be
+ * lost because the master fails.
  */
 static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
 {

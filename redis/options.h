@@ -17,7 +17,7 @@ const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_option
 extern const char ws_redis_options_takes[];
 
 /**
- * Parse prefix=, sentinel=, ca=, cert=, key= or name=. File names stay unchanged.
+ * Parse prefix=, sentinel=, sharded=, ca=, cert=, key= or name=. File names stay unchanged.
  * @param text  modified; must stay valid afterwards
  * @return NULL, or the error
  */

@@ -24,7 +24,7 @@ typedef struct ws_sockjs_key {
 /** The options of WebSocketSockJS. */
 typedef struct ws_sockjs_options {
     apr_uint64_t response;         /**< maximum length of a streaming response, bytes of frames */
-    apr_uint32_t heartbeat, delay; /**< interval; time without a response; milliseconds */
+    apr_uint32_t heartbeat, delay; /**< intervals as in WebSocketSockJS, milliseconds */
 } ws_sockjs_options;
 
 /** Results of ws_sockjs_input(), as HTTP statuses. */
