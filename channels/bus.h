@@ -42,8 +42,8 @@ struct ws_bus {
      * @param missed   incremented for each process that could not be reached. The bus sends
      *                 WS_PACKET_MISSED to that process once it can be reached
      * @return WS_QUEUED. WS_FULL: the queue of one of the processes is full, and none received the
-     *         packet. The bus does not refuse a packet with WS_PACKET_STORED, because processes
-     *         that miss it read the history
+     *         packet. The bus does not refuse a packet with WS_PACKET_STORED, because a process
+     *         that misses the packet recovers from that, for example from the history
      */
     ws_status (*publish)(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
                          apr_uint32_t *missed);

@@ -7,7 +7,7 @@
  * Killing a process at any moment does not damage the file. LMDB never overwrites pages that the
  * last commit refers to. Its lock is a robust mutex, which the next process takes over. The reader
  * slots of dead processes are released. The file survives crashes of the processes, but not of the
- * machine: nothing is synced to disk, and a runtime directory is usually in memory.
+ * machine, because nothing is synced to disk, and a runtime directory is usually in memory.
  */
 
 #ifndef WS_CHANNELS_LMDB_H

@@ -134,7 +134,7 @@ WS_API int ws_channel_pattern_valid(const char *pattern);
 
 /** The error text for a pattern for which ws_channel_pattern_valid() returns 0. */
 #define WS_CHANNEL_PATTERN                                                                         \
-    "takes a pattern of channels' names, as news/*: A-Z a-z 0-9 - _ . ~ : / @ + = ! and * ? [a-z]"
+    "takes a pattern of channels' names, as news/*, of A-Z a-z 0-9 - _ . ~ : / @ + = ! * ? [a-z]"
 
 /** Like ws_channel_valid(), for a name that is not NUL-terminated. */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);
