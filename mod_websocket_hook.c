@@ -397,8 +397,9 @@ static int hook_has_virtual_host(const server_rec *s, const ap_listen_rec *l)
     return 0;
 }
 
-/* Select the first Listen without a virtual host, which the main server serves. If there is none,
- * select the first Listen. The list is in reverse order of the configuration. */
+/* Select the first Listen that belongs to no virtual host, because the main server serves it. If
+ * each Listen belongs to a virtual host, select the first Listen. The list is in reverse order of
+ * the configuration. */
 static const ap_listen_rec *hook_listener(const server_rec *s)
 {
     const ap_listen_rec *first = NULL, *own = NULL;

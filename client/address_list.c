@@ -16,7 +16,7 @@
  * a zone. */
 #define TEXT_SIZE 128
 
-/* Reorder the addresses from this index on, so that the address families alternate. */
+/* Reorder the addresses from index `from` on, so that the address families alternate. */
 static void address_list_take_turns(ws_addresses *all, unsigned from)
 {
     for (unsigned i = from ? from : 1; i < all->count; i++) {

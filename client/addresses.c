@@ -85,8 +85,8 @@ static int addresses_bind_source(const ws_connector *t, int fd, int family)
         errno = EAFNOSUPPORT;
         return -1;
     }
-    /* Let connect() choose the local port, since it can reuse a port whose connections have other
-     * destinations. */
+    /* Let connect() choose the local port, since connect() can choose a port that is in use for
+     * other destinations. */
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof(late));
     return bind(fd, (struct sockaddr *)&source, len);
 }

@@ -34,7 +34,8 @@
 
 static apr_uint64_t counter;
 
-/* Copy a list that consists of groups of `multiple` strings. A missing string becomes "". */
+/* Copy a NULL-terminated list whose number of strings should be a multiple of `multiple`, which is
+ * at most 2. If the last string is missing, it becomes "". */
 static const char *const *connect_copy_list(apr_pool_t *p, const char *const *list, int multiple)
 {
     apr_array_header_t *copy = apr_array_make(p, 8, sizeof(const char *));

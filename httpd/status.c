@@ -211,7 +211,8 @@ static int status_show(request_rec *r)
         status_make_json(r, &q, &t);
         return status_send_text(r, "application/json", &t);
     }
-    /* The page is self-contained. It must not be shown in a frame, which prevents clickjacking. */
+    /* The page is self-contained. This header forbids browsers to show the page in a frame, which
+     * prevents clickjacking. */
     apr_table_setn(
         r->headers_out, "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "

@@ -72,10 +72,10 @@ typedef struct gate_ctx {
 } gate_ctx;
 
 /**
- * An input filter directly above the core filter. It is present while the module collects the input
- * that httpd has read. It passes the input that the core filter has already read, and then returns
- * EAGAIN instead of reading from the socket. Collecting therefore ends even if the client sends
- * fast; the loop reads the rest from the socket.
+ * Implements an input filter directly above the core filter, which is present while the module
+ * collects the input that httpd has read. The filter passes the input that the core filter has
+ * already read, and then returns EAGAIN instead of reading from the socket. Collecting therefore
+ * ends even if the client sends fast; the loop reads the rest from the socket.
  */
 static apr_status_t takeover_gate(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode,
                                   apr_read_type_e block, apr_off_t readbytes)

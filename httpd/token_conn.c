@@ -30,8 +30,8 @@ typedef struct token_state {
     token_grant *grants;
     unsigned count; /* number of grants */
     ws_timer *timer;
-    /* The connection's strings from before it got a user, since other threads may still read
-     * them. */
+    /* The connection's strings from before the connection got a user. They are kept, since other
+     * threads may still read them. */
     char *strings;
 } token_state;
 
@@ -302,8 +302,8 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
     return NULL;
 }
 
-/* The user of a connection never changes. A connection without a user gets the user of the token. A
- * token for one channel may have no user. @return NULL, or the error */
+/* Give a connection without a user the user of the token. If the connection has a user, check that
+ * the token has the same one. A token for one channel may have none. @return NULL, or the error */
 static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_token *t, int whole)
 {
     const char *user = ws_user(c);

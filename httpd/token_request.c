@@ -102,9 +102,9 @@ static char *token_request_strip_text(apr_pool_t *p, char *text)
                  : text;
 }
 
-/* Hide the token of a request in logs. This hook runs before access control, since its refusals are
- * logged too. If a rewrite rule has changed the query string, the token is taken from the original
- * one. */
+/* Hide the token of a request in logs. This hook runs before access control, because httpd also
+ * logs the requests that access control refuses. If a rewrite rule has changed the query string,
+ * the token is taken from the original one. */
 static int token_request_hide(request_rec *r)
 {
     const char *rewritten = NULL, *sent = NULL;

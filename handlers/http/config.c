@@ -84,7 +84,8 @@ static const char *set_issuer(apr_pool_t *p, http_config *config, const char *va
     return *value && strlen(value) <= 100 ? NULL : "takes 1 to 100 characters";
 }
 
-/* The syntax of GRIP libraries: text, or "base64:" and the encoded bytes. */
+/* Set the key for Grip-Sig. As in GRIP libraries, the value is either text, or "base64:" and the
+ * encoded bytes. */
 static const char *set_key(apr_pool_t *p, http_config *config, const char *value)
 {
     if (!strncmp(value, "base64:", 7)) {

@@ -19,7 +19,7 @@ typedef struct session {
     int grip; /* 1: style=grip */
     courier *courier;
     char *url;
-    struct curl_slist *headers, *connect_to; /* these do not change, nor do url and claims */
+    struct curl_slist *headers, *connect_to; /* constant, like url and claims */
     char *claims; /* claims of the loopback credential; NULL: the requests go to another server */
     char id[33];
     ws_id conn; /* id of the connection; set before the second job is added */

@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Carries out the actions of an answer, which send messages, subscribe, publish or close. */
+/** Carries out the actions of an application's answer, which are to send messages, subscribe,
+ *  publish or close. */
 
 #ifndef HTTP_ORDERS_H
 #define HTTP_ORDERS_H

@@ -12,7 +12,7 @@
  *  otherwise, only the loop uses the fields. */
 typedef struct {
     int refs; /* atomic; each of the two connections has one reference */
-    /* The attempt, valid until the server's connection is open or has failed. */
+    /* The attempt to connect to the server, valid until the connection is open or has failed. */
     void *attempt;
     /* Id of the server's connection, which selects its loop; used by the request's thread. */
     ws_id id;

@@ -132,7 +132,7 @@ static int bench_workers_live(void)
     return 1;
 }
 
-/* Get the sum of all counters, which stops changing when no progress is made. */
+/* Get the sum of all counters. If this sum does not change, no progress is made. */
 static uint64_t bench_progress(void)
 {
     return SUM(opened) + SUM(failed) + SUM(messages) + SUM(closed);

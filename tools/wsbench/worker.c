@@ -181,7 +181,8 @@ void worker_message(worker *w, peer *p)
 
 /* ---- Phases ---- */
 
-/* Send the first messages, which are one per connection, or as many as may be in flight. */
+/* Send the first messages on all connections. @param messages  number of messages for each
+ * connection */
 static void worker_start_all(worker *w, unsigned messages)
 {
     for (unsigned i = 0; i < w->count; i++) {
