@@ -18,7 +18,8 @@
  *  and so on. */
 typedef struct ws_access {
     int set;
-    apr_int64_t decided;    /**< methods with a Require that is for the URL or restricts access */
+    apr_int64_t decided;    /**< methods with a Require that applies to the URL, or that restricts
+                             *    access */
     apr_int64_t restricted; /**< methods with a Require other than `Require all granted` */
     /** 1: the section has `AuthMerging And`, so the Require of earlier sections applies too. */
     int joins;

@@ -21,7 +21,8 @@ apr_status_t ws_httpd_channels_init(apr_pool_t *ptemp, server_rec *s);
 apr_status_t ws_httpd_channels_child_init(apr_pool_t *pchild, server_rec *s,
                                           ws_engine_options *options);
 
-/** child_stop, before ws_engine_stop(): stop receiving from other processes, and publishing. */
+/** child_stop, before ws_engine_stop(): stop receiving from other processes, and stop
+ *  publishing. */
 int ws_httpd_channels_child_stop(void);
 
 /**

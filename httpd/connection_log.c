@@ -202,8 +202,8 @@ const char *ws_connection_log_set(cmd_parms *cmd, void *config, int argc, char *
     return error ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL) : NULL;
 }
 
-/* Allocate the piped log from the process's pool, so that it stays open across reloads, because
- * children of older generations still write to the pipe. httpd restarts the program if it exits. */
+/* Allocate the piped log from the process's pool. Then the pipe stays open across reloads, and
+ * children of older generations can still write to it. httpd restarts the program if it exits. */
 static piped_log *log_program_of(server_rec *s, const char *name)
 {
     apr_pool_t *process = s->process->pool;

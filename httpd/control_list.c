@@ -33,7 +33,7 @@ static int control_compare_nodes(const void *x, const void *y)
                                       : 0;
 }
 
-/* Parse the start of a page: SERVER.PROCESS.LOOP.PLACE, all hexadecimal. @return 0: it is
+/* Parse the start of a page: SERVER.PROCESS.LOOP.SLOT, four hexadecimal numbers. @return 0: it is
  * malformed */
 static int control_read_next(const char *text, control_list *l)
 {

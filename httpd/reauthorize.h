@@ -32,7 +32,7 @@ const char *ws_reauthorize_set(cmd_parms *cmd, void *config, const char *arg);
 
 /** Which headers to save. */
 typedef enum {
-    /** Headers before modules change them, for checks, in which the modules repeat the changes. */
+    /** Headers as they were received, for checks. In each check, modules repeat their changes. */
     WS_HEADERS_AS_READ,
     WS_HEADERS_AS_CHANGED /**< headers after modules have changed them, for expressions */
 } ws_reauthorize_headers;

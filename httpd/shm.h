@@ -45,7 +45,7 @@ typedef struct ws_shm_layout {
     static const ws_shm_layout name##_layout                                                       \
         __attribute__((unused)) = {#name #__VA_ARGS__, sizeof(name)}
 
-/* -DWS_SHM_SHIFT=BYTES gives a build a layout of its own, to test upgrades. */
+/* -DWS_SHM_SHIFT=BYTES gives a build a separate layout, to test upgrades. */
 #ifndef WS_SHM_SHIFT
 #define WS_SHM_SHIFT 0
 #endif

@@ -139,7 +139,7 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
 static const struct {
     ws_sockjs_kind kind;
     ws_carrier carrier;
-    int post, script; /* 1: the method is POST; 1: browsers omit Origin in this request */
+    int post, script; /* whether the method is POST, and whether browsers omit Origin */
     const char *type, *what;
 } sockjs_receivers[] = {
     [SOCKJS_XHR] = {WS_SOCKJS_XHR, WS_CARRIER_XHR, 1, 0, SCRIPT, "a poll"},

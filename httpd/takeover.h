@@ -13,7 +13,7 @@
 
 #include "engine/engine.h"
 
-/** register_hooks: the input filter for takeover, and the connection hooks. */
+/** register_hooks: register the input filter for takeovers, and the connection hooks. */
 void ws_takeover_register(apr_pool_t *p);
 
 /** child_init: creates a stub conn_rec for each virtual host. After a takeover, mod_ssl's callbacks

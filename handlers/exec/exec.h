@@ -35,7 +35,7 @@ typedef struct exec_config {
     apr_uint32_t max;                                   /**< maximum number of running programs */
     apr_uint32_t longest;                               /**< longest message of a program, bytes */
     apr_uint32_t lines; /**< lines of standard error to log per second; 0: none */
-    /** Times of the steps, milliseconds after standard input has been closed. */
+    /** Times of the stopping steps, milliseconds after standard input has been closed. */
     apr_uint32_t stop_at[EXEC_STEPS];
     int *slots;                  /**< `max` slots, see slots.h */
     exec_supervisor *supervisor; /**< supervisor of this child process */

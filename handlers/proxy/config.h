@@ -32,7 +32,8 @@ typedef struct {
     int compression; /* value of compression= */
     /* 1: if the server agrees to compression, pass on compressed messages unchanged. */
     int pass_compression;
-    apr_uint32_t retry; /* how long after a failure a server is tried last, milliseconds */
+    apr_uint32_t retry; /* time after a failure during which a server is tried after all others,
+                         * milliseconds */
     ws_connect_options options;
 } proxy_config;
 
