@@ -170,7 +170,7 @@ like(($httpd->get('/status-close', 'Accept: application/json'))[2], qr/"closing"
         is($asks->('POST', "$name.example", '/websocket-status?close=0000000000000001', @close), 403, "$name: a user of a virtual host cannot close connections on the server's status page");
     }
     ok($server->wait_log(qr/\[websocket:warn\].*status page refused with 403: a later section.*"AuthMerging And"/), 'the log suggests AuthMerging And');
-    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a virtual host's section for exactly this path decides") for qw(own again);
+    is($asks->('GET', "$_.example", '/websocket-status'), 200, "$_: a section of the virtual host with exactly the page's path replaces the access control of the page") for qw(own again);
     is($asks->('GET', "$_.example", '/open-status'), 200, "$_: a client that meets the Require of both sections sees the status page") for qw(plain and);
 }
 

@@ -43,12 +43,12 @@ SKIP: {
     skip 'the test is not run as root: httpd -t would report the limit', 1 if $>;
 
     for my $locked (undef, 0) {
-        my $name  = defined $locked ? 'without locked memory' : 'with it';
+        my $name  = defined $locked ? 'without locked memory' : 'with locked memory';
         my $httpd = start('auto', $locked);
         echoes($httpd, "auto, $name");
         is((lines($httpd, 'warn'))[0], 0, "auto, $name: no warning is logged");
         my ($all, $most) = lines($httpd, 'info');
-        ok($most <= 1, "auto, $name: each child logs at most one line: $all lines");
+        ok($most <= 1, "auto, $name: each child logs at most one line ($all lines in total)");
     }
     my $httpd = start('io_uring', 0);
     echoes($httpd, 'io_uring without locked memory');

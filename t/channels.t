@@ -254,9 +254,9 @@ sub subscribers_are {
     $writer->close;
 
     my $mallory = client('/room/1?name=mallory');
-    $mallory->expect_close(1008, 'a client that may not subscribe to the channel of its URL is closed');
+    $mallory->expect_close(1008, 'if a client may not subscribe to the channel in its URL, the server closes the connection');
     my $nowhere = client('/args?to=a%20b');
-    $nowhere->expect_close(1008, 'a client with an invalid channel name in its URL is closed');
+    $nowhere->expect_close(1008, "if a client's URL has an invalid channel name, the server closes the connection");
 
     $bob->close;
     is(told_type($ann, 'leave')->{data}, "Bob B\xF6b", 'a client that disconnects leaves the channel');
@@ -298,9 +298,9 @@ sub subscribers_are {
     is_deeply([@$join{qw(user data)}], ['alice', 'the administrator'], 'the field user does not depend on the member text');
     say_json($bob, type => 'subscribe', channel => 'users', member => "alice", user => 'alice', id => 2);
     $join = told_type($alice, 'join') until $join->{data} eq 'alice';
-    ok(!exists $join->{user}, 'a client without a user cannot set one');
+    ok(!exists $join->{user}, 'a client without an authenticated user cannot set the field user');
     say_json($bob, type => 'presence', channel => 'users', id => 3);
-    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'the list of members has no user for a client without one');
+    is_deeply([sort map { $_->{user} // '-' } @{ told_type($bob, 'presence')->{members} }], ['-', 'alice'], 'in the list of members, a client without an authenticated user has no field user');
     $alice->close;
     is(told_type($bob, 'leave')->{user}, 'alice', "a user's leave event has the field user");
     $bob->close;

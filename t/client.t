@@ -466,7 +466,7 @@ for my $case (
     syswrite $s, 'HTTP/1.1 302 Elsewhere' . "\r\nLocation: " . ($bad =~ s/^ws:/wss:/r) . "\r\n\r\n";
     $s = $tls_to->();
     ok(!$s->peer_certificate, "after a redirect, another server does not get the client's certificate");
-    ok(!$s->get_servername, "after a redirect, another server does not get the first one's server name");
+    ok(!$s->get_servername, "after a redirect to another server, the client does not use the server name that was set for the first server");
     syswrite $s, "no HTTP\r\n\r\n";
     told($name);
 }
@@ -487,7 +487,7 @@ for my $case (
     unlink "$dir/keys";
     opened('a key log', "wss://localhost:$tls/echo", $ca, "key_log=$dir/keys");
     like(Httpd::read_file("$dir/keys"), qr/^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/m, 'the key log has the TLS secrets');
-    is((stat "$dir/keys")[2] & 0777, 0600, "only the key log's owner can read it");
+    is((stat "$dir/keys")[2] & 0777, 0600, "only the owner of the key log can read the file");
 }
 opened('connect_to= another port', "ws://nowhere.test:81/echo", "connect_to=nowhere.test:81:127.0.0.1:$plain");
 opened('connect_to= several addresses, of which one answers', "ws://nowhere.test:$plain/echo",

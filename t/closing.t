@@ -77,7 +77,7 @@ for my $tls (0, 1) {
         $number = packets($c) - $before;
         last if $number == 1;
     }
-    is($number, 1, "$answer and the end of the stream are one packet");
+    is($number, 1, "the server sends $answer and the end of the stream in one packet");
 }
 
 # ---- The frame: section 5.5.1 ----

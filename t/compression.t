@@ -385,7 +385,7 @@ sub server {
     my @c = map { client() } 1 .. 6;
     my @kept = grep { $_->header('Sec-WebSocket-Extensions') eq 'permessage-deflate' } @c;
     is(scalar @kept, int((2 << 20) * 3 / 4 / $each), 'three quarters of the memory are available for takeover');
-    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'when this memory is used up, the server agrees on compression without takeover');
+    is($c[5]->header('Sec-WebSocket-Extensions'), "permessage-deflate; $none", 'when three quarters of the memory are used, the server agrees to compression without takeover');
     ok(defined echo_is($c[5], $json, 'and messages go without'), 'a connection without takeover still compresses');
     # Close two connections, because the loop keeps as much memory as one of them uses, for messages without takeover.
     for my $kept (splice @kept, 0, 2) {

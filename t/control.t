@@ -233,7 +233,7 @@ status_is(405, 'a connection cannot be created', 'POST', '/connections');
     is($full, 503, 'a message for a full queue is refused with 503');
     like($head, qr/^Retry-After: 1\r?$/mi, 'a message for a full queue is refused with Retry-After');
     my ($json) = status_is(200, 'a connection with a full queue stays open', 'GET', "/connections/$id");
-    cmp_ok($json->{queued}, '>', 0, 'the connection lists its queued bytes');
+    cmp_ok($json->{queued}, '>', 0, "the connection's object has the number of its queued bytes");
     my $got = ($c->message)[1];
     is(length $got, 60_000, 'messages that were accepted before the queue was full arrive');
 }
@@ -246,7 +246,7 @@ status_is(405, 'a connection cannot be created', 'POST', '/connections');
     is_deeply([sort map { $_->{id} } @all], [sort keys %clients], 'the pages of a list have each connection once');
     my %children = map { (child_of($_) => 1) } keys %clients;
     cmp_ok(keys %children, '>', 1, 'the list has connections of several child processes: ' . keys %children);
-    is_deeply([sort(ids('uri=/echo/many/*', 1000))], [sort keys %clients], 'one long page has each connection once');
+    is_deeply([sort(ids('uri=/echo/many/*', 1000))], [sort keys %clients], 'a page that is long enough has each connection once');
     is_deeply([ids('uri=/echo/manyfold', 10)], [], 'a filter by another URI lists no connection');
     is_deeply([ids('vhost=elsewhere', 10)], [], 'a filter by another virtual host lists no connection');
     is(scalar(ids('vhost=localhost&uri=/echo/many/*', 1000)), 30, 'a filter by the virtual host lists its connections');
@@ -511,7 +511,7 @@ sub aws {
     my ($json) = status_is(504, "$name: a user may have more connections", 'POST', '/users/alice', 'x');
     cmp_ok($json->{sent}, '>=', 1, "a stopped child: the answer counts the user's connections in other children");
     is(($alice->message)[1], 'x', "a stopped child: the user's connection in another child receives the message");
-    ok(!$json->{complete}, 'while a child is stopped, the answer about the user says that it is not complete');
+    ok(!$json->{complete}, 'while a child is stopped, complete is false in the answer about the user');
     status_is(504, "$name: a channel may have more subscribers", 'POST', '/publish/',
         encode_json({ items => [item('nobody', action => 'close')] }));
     my ($list) = status_is(200, "$name: a list", 'GET', '/connections?limit=1000&uri=/echo/stopped/*');

@@ -82,8 +82,8 @@ for my $origin ('https://evil.example', 'https://example.com', 'https://evilexam
 }
 my ($status, $h) = ask('OPTIONS', '/any', 'https://evil.example', @want);
 is("$status $h->{'access-control-allow-origin'}", '204 https://evil.example', 'WebSocketOrigin any allows every origin');
-ok(!$h->{'access-control-allow-credentials'}, 'WebSocketOrigin any allows no credentials');
-is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'the preflight lists only the methods that are available in the Location');
+ok(!$h->{'access-control-allow-credentials'}, 'with WebSocketOrigin any, pages may not send credentials');
+is($h->{'access-control-allow-methods'}, 'GET, HEAD, OPTIONS', 'the preflight lists only the methods that the Location supports');
 ($status, $h) = ask('OPTIONS', '/same', undef);
 is("$status $h->{allow}", '204 GET, HEAD, POST, DELETE, OPTIONS', 'OPTIONS without an origin is answered with the methods');
 like($h->{vary}, qr/\bOrigin\b/, 'OPTIONS without an origin is answered with Vary: Origin');
@@ -94,7 +94,7 @@ is($status, 204, 'a preflight needs no password');
 is((ask('POST', '/user', 'https://www.example.org', @body))[0], 401, 'a POST needs a password');
 is((ask('POST', '/user', 'https://www.example.org', @body, 'Authorization: Basic YWxpY2U6c2VzYW1l'))[0], 200, 'a POST with a password succeeds');
 
-is((Client->refused($httpd, '/ws', origin => 'https://example.com'))[0], 403, 'the wildcard for subdomains does not allow a WebSocket from the domain itself');
-Client->new($httpd, '/ws', origin => 'https://a.example.com')->echoes('from below a listed domain', 'the wildcard for subdomains allows a WebSocket from a subdomain');
+is((Client->refused($httpd, '/ws', origin => 'https://example.com'))[0], 403, 'a wildcard for subdomains does not allow a WebSocket from a page of the domain itself');
+Client->new($httpd, '/ws', origin => 'https://a.example.com')->echoes('from below a listed domain', 'a wildcard for subdomains allows a WebSocket from a page of a subdomain');
 $httpd->stop;
 done_testing;

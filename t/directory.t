@@ -138,7 +138,7 @@ ok($httpd->wait_log(qr/handshake refused with 404: no handler "nosuch" in \Q$dir
 is(status('/slash/'), 404, 'without _default, a handshake for the Location itself is refused with 404');
 ok($httpd->wait_log(qr/refused with 404: no handler "_default" in \Q$bare\E /), 'the log says that _default is missing');
 is(status('/ws/nosuch', version => 99), 426, 'an unsupported version is refused with 426, although the handler does not exist');
-like(status('/wsx/test'), qr/^404$/, 'a path that only begins like the Location is not in it');
+like(status('/wsx/test'), qr/^404$/, "a path that only begins like the Location's path does not belong to the Location");
 
 # ---- Ordinary requests ----
 is(($httpd->get('/ws/test/page.html'))[2], 'a page', "an ordinary request below a handler's path gets its page");
@@ -150,7 +150,7 @@ Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler repl
 is(status('/ws/off/test'), 404, 'an inner WebSocketHandler off removes the directory');
 unlike($httpd->error_log, qr/no handler "off"/, 'below WebSocketHandler off, the log does not mention a missing handler');
 is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory replaces WebSocketHandler');
-is(told('/echo/sub'), 'default /echo/sub', 'an inner directory replaces all handlers, also the default');
+is(told('/echo/sub'), 'default /echo/sub', 'the directory of an inner section replaces all handlers of the outer section, also the default handler');
 Client->new($httpd, '/echo/x')->echoes('hello', 'outside of the inner directory, the outer handler still applies');
 {
     my $at = sub { (request => join "\r\n", "GET $_[0] HTTP/1.1", 'Host: root.example', 'Upgrade: websocket',

@@ -147,7 +147,7 @@ has($both, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2\\u000a"
 publish('plain', "\x01", '-H "Content-Type: application/octet-stream"');
 has($both, qr/^data: \{"channel":"plain","data":"AQ==","encoding":"base64"\}$/m, 'a stream of several channels: a binary message is in base64');
 my $again = events('/events/kept/m1,kept/m2?channel=plain', '-H', "Last-Event-ID: $one,$two,-");
-has($again, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2/m, 'a stream of several channels is resumed by its id');
+has($again, qr/^id: $next,$two,-\ndata: \{"channel":"kept\/m1","data":"a2/m, 'a stream of several channels resumes after the id that the client sends');
 has($again, qr/event: live\ndata: \{"channel":"$_"[,}]/, "a resumed stream of several channels: $_ becomes live") for qw(kept/m1 kept/m2 plain);
 unlike($again->(), qr/"b1"/, 'a resumed stream of several channels: no message is sent twice');
 ($answer) = poll("/events/kept/m1,kept/m2?after=$one,$two");

@@ -115,7 +115,7 @@ for (["to $there->{id} hi", $there], ["to $here->{id} ho", $here]) {
     my ($what, $to) = @$_;
     my ($from) = grep { $_ != $to } $here, $there;
     is(ask($from, $what), 'sent', 'the program sends to a client of another child process');
-    like(hear($to), qr/^from $from->{id}: h[io]$/, 'the client of the other child process receives it');
+    like(hear($to), qr/^from $from->{id}: h[io]$/, 'the client of the other child process receives what the program has sent');
 }
 $there->text('all of you');
 is_deeply([map { hear($_) } @all], [('all: of you') x @all], 'a message of the program to all clients arrives once');

@@ -139,8 +139,8 @@ is(body($refused), 'a page for who is refused', 'the ErrorDocument is sent with 
 ($status, $refused) = Client->refused($httpd, '/denied-below');
 is($status, 403, 'an ErrorDocument below the denied Location does not permit access');
 is(body($refused), 'a page for who is refused', 'an ErrorDocument below the denied Location is sent with the refusal');
-is(status('/expr'), 403, 'Require expr refuses a client that does not meet it');
-like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'Require expr admits a client that meets it');
+is(status('/expr'), 403, 'Require expr refuses a client if the expression is false');
+like(who('/expr', headers => ['X-Ticket: valid']), qr/state=1/, 'Require expr admits a client if the expression is true');
 is(status('/env'), 403, 'Require env refuses a client without the variable');
 like(who('/env', headers => ['X-Ticket: valid']), qr/state=1/, 'Require env admits a client with the variable');
 
@@ -152,8 +152,8 @@ is(status('/password', basic('alice', 'wrong')), 401, 'AuthType Basic refuses a 
 is(status('/password', basic('carol', 'sesame')), 401, 'AuthType Basic refuses an unknown user');
 like(who('/password', basic('alice', 'sesame')), qr/user=alice /, 'AuthType Basic admits a user, and the handler gets the name');
 like(who('/password', basic('bob', 'sesame')), qr/user=bob /, 'AuthType Basic admits another user');
-is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user refuses another user');
-like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user admits its user');
+is(status('/password/alice', basic('bob', 'sesame')), 401, 'Require user refuses a user that it does not name');
+like(who('/password/alice', basic('alice', 'sesame')), qr/user=alice /, 'Require user admits the user that it names');
 Httpd::wait_for(sub { $httpd->access_log =~ m{^127\.0\.0\.1 alice "GET /password HTTP/1\.1" 101 }m },
     'the access log to name the user');
 pass('the access log has the user of a handshake');

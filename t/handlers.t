@@ -182,8 +182,8 @@ SKIP: {
     $c->text('burst 100000');
     my (undef, $queued) = $httpd->wait_log(qr/api: burst ended full, (\d+) queued/);
     # The size of the queue includes an overhead for each frame, so fewer than 40,000 bytes of payload fit.
-    cmp_ok($queued, '>', 39000, 'WS_FULL is not returned before WebSocketSendQueue is full');
-    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'WS_FULL is returned at the latest when the bytes that one callback may gather exceed the limit');
+    cmp_ok($queued, '>', 39000, 'ws_send returns WS_FULL only after WebSocketSendQueue is full');
+    cmp_ok($queued, '<', 40000 + 128 * 1024 + 11000, 'ws_send returns WS_FULL before the queue exceeds its limit by more than one callback may gather');
     ok($httpd->wait_log(qr/closing: the client reads too slowly.*WebSocketSendQueue/), 'a full send queue: the log says why the connection is closed');
     $c->expect_close(1008, 'a full send queue: the connection is closed with 1008');
     ok($httpd->wait_log(qr/api: closed slow 1008/), 'a full send queue: on_close is called');

@@ -101,7 +101,7 @@ is(event(json_client('kept/short', $positions[9]))->{type}, 'subscribed', 'a cli
 
 my $file = $httpd->root . '/logs/websocket-history/data.mdb';
 my @stat = stat $file;
-is($stat[2] & 0777, 0600, "only its owner can read the history file");
+is($stat[2] & 0777, 0600, "only the owner of the history file can read it");
 is($stat[4], $> ? $> : (getpwnam 'www-data')[2], "the owner of the history file is httpd's user");
 
 my %victim = map { $_ => 1 } $httpd->children;

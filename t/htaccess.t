@@ -104,13 +104,13 @@ sub says {
 }
 
 is(says('site/chat', 'WEBSOCKET'), 'WEBSOCKET=1', 'in .htaccess, a page of the folder is the application');
-is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'the application gets its own URL, not that of the WebSocket');
+is(says('site/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'the application gets the URL of the page, not that of the WebSocket');
 is(says('site/app.cgi?a=b', 'QUERY_STRING'), 'QUERY_STRING=a=b', 'the URL of the application itself can be used for the WebSocket');
 is(says('site/deep/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/site/app.cgi', 'a folder below has the same application');
 is(says('named/chat', 'REQUEST_URI'), 'REQUEST_URI=/sites/named/in%20side/app.cgi', 'in <Files>, the name of an application can have a blank');
 is(says('site/chat', 'REMOTE_ADDR', from => '127.0.0.9'), 'REMOTE_ADDR=127.0.0.9', "the application gets the client's address");
 is(says('site/chat', 'HTTPS', tls => 1), 'HTTPS=on', 'the application gets HTTPS=on for a client with TLS');
-isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, 'WebSocketHandler in <Files> applies only to this name');
+isnt((Client->refused($httpd, '/sites/named/other'))[0], 101, 'WebSocketHandler in <Files> applies only to the name in <Files>');
 isnt((Client->refused($httpd, '/sites/site/off/chat'))[0], 101, 'WebSocketHandler off in .htaccess of a folder below refuses handshakes');
 isnt((Client->refused($httpd, '/sites/admin-off/chat'))[0], 101, 'WebSocketHandler off of the administrator takes precedence over .htaccess');
 isnt((Client->refused($httpd, '/sites/nothing/chat'))[0], 101, 'AllowOverride None: .htaccess has no effect');

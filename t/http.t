@@ -154,10 +154,10 @@ sub asks {
 {
     my $c  = Client->new($httpd, '/app');
     my $id = asks($c, 'connection');
-    like($id, qr/\A[0-9a-f]{16}\z/, 'the application learns the id of the connection');
+    like($id, qr/\A[0-9a-f]{16}\z/, 'the application gets the id of the connection');
     my ($status) = $httpd->request('POST', "/control/connections/$id", 'Content-Type: text/plain', 'Content-Length: 5', '', 'later');
-    is($status, 200, 'the application sends to a connection by its id');
-    is(($c->message)[1], 'later', 'the client receives what the application sent by its id');
+    is($status, 200, 'with this id, the application can send to the connection');
+    is(($c->message)[1], 'later', 'the client receives the message that the application has sent with this id');
 }
 
 # ---- Forged requests ----
@@ -165,7 +165,7 @@ sub asks {
 {
     my $c = Client->new($httpd, '/guarded');
     is(asks($c, 'hello'), 'text hello', 'Require env WEBSOCKET permits events');
-    is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'Require env WEBSOCKET refuses other requests');
+    is(($httpd->get('/cgi/app.pl/guarded'))[0], 403, 'Require env WEBSOCKET refuses requests of clients');
     is(($httpd->request('GET', '/cgi/app.pl', "WebSocket-Loopback: $_"))[0], 403, 'a forged credential is refused')
         for '', 'x', '0' x 64, '0' x 64 . 'aXAAMTI3LjAuMC4xAA==', 'f' x 6000;
     like($httpd->wait_log(qr/refused with 403: the header WebSocket-Loopback/), qr/refused/, 'a forged credential is logged');

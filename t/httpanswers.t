@@ -76,7 +76,7 @@ Alias /pages $dir
 </Location>
 END
 
-# Connect, and accept the handshake as the application. Returns the client, and the head of the application's first request.
+# Connects a client, and accepts the handshake as the application. Returns the client, and the head of the application's first request.
 sub opened {
     my ($path, $upstream, %o) = @_;
     my $c = Client->new($httpd, $path, expect => 0, %o);
@@ -86,7 +86,7 @@ sub opened {
     return ($c, $head);
 }
 
-# Close the connection, and answer the close event. Returns the body of the request.
+# Closes the connection, and answers the close event as the application. Returns the body of the request.
 sub leave {
     my ($c, $upstream) = @_;
     $c->close(1000, '');
@@ -100,10 +100,10 @@ sub leave {
 {
     my ($c, $head) = opened('/app?a=b', undef, from => '127.0.0.9', headers => ['X-Forwarded-For: 192.0.2.1', 'X-Remote-User: root',
         'X_Remote_User: root', 'WebSocket-State: x']);
-    like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'an application at a URL over TCP gets the path and both query strings');
+    like($head, qr{^POST /app\?x=y&a=b HTTP/1\.1\r\nHost: 127\.0\.0\.1:$port\r\n}, 'an application at a URL over TCP gets the path of to=, and the query strings of to= and of the client');
     like($head, qr/^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.9\r?$/m, "the application gets the client's address in X-Forwarded-For");
     unlike($head, qr/root|WebSocket/i, 'the application gets none of the headers that the client has forged');
-    is($c->status, 101, 'the application accepts the handshake');
+    is($c->status, 101, 'an application at a URL can accept the handshake');
     like(leave($c), qr/^event=close&id=\w{32}&connection=\w{16}&code=1000&reason=&state=$/, 'the application gets the close event');
     ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     like($head, qr/^X-Remote-User: alice\r?$/m, 'the application gets the authenticated user in X-Remote-User');
@@ -116,11 +116,11 @@ sub leave {
     leave($c, $tls);
     ($c, $head) = opened('/proxied');
     like($head, qr{^POST /page HTTP/1\.1\r\n}, 'an application behind mod_proxy gets the request');
-    unlike($head, qr/WebSocket-Loopback/i, 'an application behind mod_proxy does not get the credential');
+    unlike($head, qr/WebSocket-Loopback/i, 'an application behind mod_proxy does not get the header WebSocket-Loopback');
     leave($c);
     $c = Client->new($httpd, '/lua', from => '127.0.0.9');
     $c->text('x');
-    is(($c->frame)[1], '1 127.0.0.9', 'an application in mod_lua answers');
+    is(($c->frame)[1], '1 127.0.0.9', 'an application in mod_lua can answer');
     $c = Client->new($httpd, '/untrusted', expect => 0);
     ok(!$tls->next_request, 'a server whose certificate is not trusted gets no request');
     $c->read_answer;
@@ -134,24 +134,24 @@ my $descriptors = sub { Httpd::descriptors($_[0], qr/^socket:/) };
 my $before;
 for my $round (1 .. 2) {
     for (
-        ['no answer before the end', '', 1013],
-        ['nonsense', "hello\r\n\r\n", 1013],
-        ['half a header', "HTTP/1.1 200 OK\r\nContent-Ty", 1013],
-        ['half a body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nabc", 1013],
-        ['half a chunk', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 1013],
-        ['a chunk of nonsense', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab", 1013],
-        ['500', "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", 1011],
-        ['404', "HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n", 1008],
-        ['503', "HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n", 1013],
+        ['the end of the stream without an answer', '', 1013],
+        ['an answer that is not HTTP', "hello\r\n\r\n", 1013],
+        ['an answer that ends inside a header', "HTTP/1.1 200 OK\r\nContent-Ty", 1013],
+        ['an answer that ends inside the body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nabc", 1013],
+        ['an answer that ends inside a chunk', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 1013],
+        ['a chunk without a valid length', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab", 1013],
+        ['status 500', "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", 1011],
+        ['status 404', "HTTP/1.1 404 Oh\r\nContent-Length: 0\r\n\r\n", 1008],
+        ['status 503', "HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n", 1013],
         ['a redirect', "HTTP/1.1 302 There\r\nLocation: http://127.0.0.1:$port/\r\nContent-Length: 0\r\n\r\n", 1011],
-        ['a wrong type', "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx", 1011],
-        ['no UTF-8', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n\xff", 1011],
+        ['a body of a wrong type', "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx", 1011],
+        ['text that is not UTF-8', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n\xff", 1011],
         ['a Content-Length that is too large', "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" . 'x' x 70000, 1011],
         ['too many headers', "HTTP/1.1 200 OK\r\n" . "X-Long: " . ('x' x 1000) . "\r\n", 1011, 'again'],
         ['an endless body', "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" . 'x' x 1000, 1011, 'again'],
         ['an endless line', 'HTTP/1.1 200 OK', 1013, 'again'],
-        ['slow headers', "HTTP/1.1 200 OK\r\nX-A:", 1013, 'wait'],
-        ['a slow body', "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", 1013, 'wait'])
+        ['headers that arrive too slowly', "HTTP/1.1 200 OK\r\nX-A:", 1013, 'wait'],
+        ['a body that arrives too slowly', "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", 1013, 'wait'])
     {
         my ($name, $bytes, $code, $how) = @$_;
         my ($c) = opened($how && $how eq 'wait' ? '/short' : '/app');
@@ -167,8 +167,8 @@ for my $round (1 .. 2) {
         }
         close $s if !$how;
         my ($opcode, $payload) = $c->frame;
-        is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "$name: closed with $code") if $round == 1 || $opcode != CLOSE;
-        Httpd::wait_for(sub { substr($httpd->error_log, $logged) =~ /http: the application's answer to a message: \S/ }, "a log line about $name");
+        is($opcode == CLOSE ? unpack('n', $payload) : "opcode $opcode", $code, "after $name, the server closes the WebSocket with $code") if $round == 1 || $opcode != CLOSE;
+        Httpd::wait_for(sub { substr($httpd->error_log, $logged) =~ /http: the application's answer to a message: \S/ }, "the log line about $name");
         leave($c);
     }
     Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') == 1 }, 'all requests to end');
@@ -180,7 +180,7 @@ $httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open'
     my $c = Client->new($httpd, '/app', expect => 0);
     Upstream::answer(($app->next_request)[0], 'short and stout', undef, '418 Teapot');
     $c->read_answer;
-    is($c->status, 418, 'the open event refuses with a status for which httpd has no text');
+    is($c->status, 418, 'the answer to an open event can refuse the handshake with a status for which httpd has no text');
     $c = Client->new($httpd, '/app', expect => 0);
     my ($s) = $app->next_request;
     close $s;
@@ -188,7 +188,7 @@ $httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open'
     like($body, qr/event=close.*code=1006/, 'after an open event without an answer, the application gets a close event');
     Upstream::answer($s, '');
     $c->read_answer;
-    is($c->status, 502, 'an open event without an answer refuses the handshake with 502');
+    is($c->status, 502, 'if an open event gets no answer, the server refuses the handshake with 502');
 }
 
 # ---- The close event is retried ----
@@ -204,7 +204,7 @@ $httpd->none_grows($before, $descriptors, 'invalid answers leave no socket open'
     ($c) = opened('/app');
     $c->drop;
     Upstream::answer(($app->next_request)[0], '', undef, '404 Gone');
-    ok($httpd->error_log !~ /not notified of the end of/, 'an answer of 400 to 499 to the close event is accepted');
+    ok($httpd->error_log !~ /not notified of the end of/, 'if the answer to a close event has a status of 400 to 499, no failure is logged');
     ($c) = opened('/app');
     $c->drop;
     close((($app->next_request)[0])) for 1 .. 4;
@@ -217,7 +217,7 @@ SKIP: {
     skip 'with prefork, each connection may be in another child', 3 if $Httpd::MPM eq 'prefork';
     my ($status, $refused);
     Httpd::wait_for(sub { ($status, $refused) = Client->refused($httpd, '/down'); $status == 503 }, 'the circuit breaker', sub {$status});
-    is($refused->header('Retry-After'), 1, 'handshakes are refused with 503 while the application is down');
+    is($refused->header('Retry-After'), 1, 'while the application is down, handshakes are refused with 503');
     my $up = Upstream->new(port => $gone);
     my $c;
     Httpd::wait_for(
@@ -247,14 +247,14 @@ SKIP: {
     my ($other) = opened('/app');
     $other->text('x');
     Upstream::answer(($app->next_request)[0], 'at once');
-    is(($other->frame)[1], 'at once', 'a slow application delays only its own Location');
+    is(($other->frame)[1], 'at once', 'a slow application delays only the Location that uses it');
     leave($other);
     $two->text('two');
     $two->send(9, 'read?');
     is(($two->frame)[0], 10, 'a ping is answered while a connection waits for the application');
     $three->text('three');
-    is(unpack('n', ($three->frame)[1]), 1013, 'when queue= is used up, another connection is closed with 1013');
-    ok($httpd->wait_log(qr/too many connections wait for the application \(queue=\)/), 'the log says that queue= is used up');
+    is(unpack('n', ($three->frame)[1]), 1013, 'when the number of waiting connections has reached queue=, another connection that sends a message is closed with 1013');
+    ok($httpd->wait_log(qr/too many connections wait for the application \(queue=\)/), 'the log says that queue= is reached');
     $three->close(1013, '');
     Upstream::answer($held, 'first');
     is(($one->frame)[1], 'first', 'the first request is answered');
@@ -264,7 +264,7 @@ SKIP: {
         $answered{ $body =~ /event=(\w+)/ ? $1 : '' }++;
         Upstream::answer($s, '');
     }
-    is_deeply(\%answered, { message => 2, close => 1 }, 'after the first request, those of the other connections are sent');
+    is_deeply(\%answered, { message => 2, close => 1 }, 'after the answer to the first request, the requests of the other connections are sent');
     leave($_) for $one, $two;
 }
 

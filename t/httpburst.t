@@ -45,7 +45,7 @@ for my $round (1 .. 3) {
     is_deeply([grep { $_ != 101 && $_ != 503 } keys %count], [], "round $round: the other handshakes are refused with 503");
     $_->drop for @clients;
 }
-ok($httpd->error_log !~ /Timeout was reached|waited in the queue for too long/, 'no handshake has waited until its timeout');
+ok($httpd->error_log !~ /Timeout was reached|waited in the queue for too long/, 'no handshake has waited until its time limit expired');
 my $c;
 Httpd::wait_for(sub { $c = Client->new($httpd, '/app', expect => 0); $c->read_answer; $c->status == 101 }, 'a further handshake');
 pass('after the burst, handshakes are accepted');

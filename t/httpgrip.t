@@ -42,7 +42,7 @@ SKIP: {
     my $c = Client->new($httpd, '/lib', headers => ['Cookie: e=f', 'Meta-user: root', 'Meta_user: root', 'Grip-Sig: x']);
     is(($c->frame)[1], 'welcome', 'the library accepts a connection and sends a message');
     is_deeply([$c->header('Set-Cookie')], ['a=b', 'c=d'], 'the library sets cookies');
-    is($c->header('X-Of-The-Application'), 'yes', 'the library sets other headers');
+    is($c->header('X-Of-The-Application'), 'yes', 'the library sets headers other than cookies');
     like($noted->(), qr/^\w{32} signed OPEN e=f$/m, 'the library has checked Grip-Sig');
     my $does = sub {
         my ($who, $what) = @_;

@@ -156,10 +156,10 @@ for my $tls (0, 1) {
     $c[0]->close(1000);
     $c[0]->expect_close(1000);
     push @c, enter('/total', tls => $tls);
-    pass("after one has closed, another connection is accepted$over");
+    pass("after a client has closed its connection, another connection is accepted$over");
     $c[1]->drop;
     push @c, enter('/total', tls => $tls);
-    pass("after one has disconnected, another connection is accepted$over");
+    pass("after a client's connection has broken, another connection is accepted$over");
     is_full('/total', "with three connections again, a further connection is refused$over");
     $c[2]->echoes('still here', "a connection within the limit still echoes$over");
 }
@@ -286,7 +286,7 @@ for (
     my ($n, $code, $reason) = answers($path, $bytes);
     is($code, 1008, "too many $name: the connection is closed with 1008");
     is($reason, "more $what than WebSocketLimit allows", "too many $name: the close reason has the limit");
-    cmp_ok($n, '>=', 10, "too many $name: those within burst= are answered") if $path eq '/messages' && $name ne 'frames of one message';
+    cmp_ok($n, '>=', 10, "too many $name: those that burst= allows are answered") if $path eq '/messages' && $name ne 'frames of one message';
     cmp_ok($n, '<', 100, "too many $name: not all of them are answered");
 }
 ok($httpd->wait_log(qr/failing the connection with 1008: more messages than WebSocketLimit allows/), 'the log says that messages= is exceeded');

@@ -119,7 +119,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     my ($ann, $bob) = ($open->('/chat?name=ann'), undef);
     is(($ann->message)[1], 'ann has come', 'the chat script tells a client that it has come');
     $bob = $open->('/chat?name=bob');
-    is(($_->message)[1], 'bob has come', 'the chat script tells both clients that another has come') for $ann, $bob;
+    is(($_->message)[1], 'bob has come', 'the chat script tells both clients that the second one has come') for $ann, $bob;
     $bob->text('hi');
     is(($ann->message)[1], 'bob: hi', "the chat script passes on a message with its sender's name");
     is((Client->refused($httpd, '/chat?name=a%20b'))[0], 400, 'the chat script refuses an invalid name');
@@ -159,7 +159,7 @@ my $ask = sub { my ($c, $command) = @_; $c->text($command); return ($c->message)
     is($ask->($c, 'once'), 'once', 'c:timer calls a function once');
     is($ask->($c, 'ticks'), 'tick 1', 'c:timer with an interval calls a function');
     is(join(',', map { ($c->message)[1] } 1 .. 2), 'tick 2,stopped', 'c:timer with an interval calls the function until it is stopped');
-    is($ask->($c, 'me'), 'by id', 'ws.send sends to a connection by its id');
+    is($ask->($c, 'me'), 'by id', 'ws.send sends to the connection with the given id');
     is($ask->($c, 'bad'), 'bad name', 'a call with an invalid argument raises an error');
     is($ask->($c, 'join'), 'live room', 'c:subscribe subscribes, and channel() gets events');
     is($ask->($c, 'list'), 'room', 'c:subscriptions lists the channels');

@@ -81,7 +81,7 @@ subtest 'ping is answered' => sub {
     my $c = connected();
     is_deeply((ask($c, type => 'ping', id => 'p'))[-1], { type => 'pong', id => 'p' }, 'a ping with an id is answered with the id');
     $c->text('{"type":"ping"}');
-    is_deeply(next_of($c), { type => 'pong' }, 'a ping without an id is answered without one');
+    is_deeply(next_of($c), { type => 'pong' }, 'the answer to a ping without an id has no id');
     $c->close;
 };
 
@@ -237,7 +237,7 @@ subtest 'several messages in one request (NDJSON)' => sub {
     is_deeply([map { $got{$_}{data} } 'nd/a', 'nd/b', 'kept/nd'], ['one', '[2]', 'AP8='], "each line's message is delivered");
     is($got{'nd/b'}{event}, 'e', 'the fields of a line are delivered');
     (undef, $answer) = curl('/channels/kept/nd', @type, '--data-binary', '{"data":"x","id":"nd-1"}');
-    ok($answer->{published}[0]{duplicate}, 'an id is published once; the path names the channel of lines without one');
+    ok($answer->{published}[0]{duplicate}, 'a message with an id is published once, and a line without a channel uses the channel in the path');
     for (
         ['{"channel":"nd/a","data":"cut\u0000off"}', 'U+0000', 400], ['{"channel":"nd/a\u0000b","data":"x"}', 'U+0000', 400],
         ['{"channel":"nd/a","data":"AP*=","encoding":"base64"}', 'is not base64', 400],

@@ -131,7 +131,7 @@ for my $status (200, 201, 206, 302, 400, 401, 403, 404, 409, 418, 426, 429, 500,
             . "Connection: close, X-Hop\r\nX-Hop: 1\r\nLocation: http://127.0.0.1:$port/base/login\r\n\r\n{\"no\": true}");
     is("$got $body", "$status {\"no\": true}", "$status: the server's status and body reach the client");
     like($head, qr{^Content-Type: application/json\r?$}m, "$status: the client gets the body's type");
-    like($head, qr{^X-Why: told\r?$}m, "$status: the client gets other headers");
+    like($head, qr{^X-Why: told\r?$}m, "$status: the client gets headers that the proxy does not know");
     like($head, qr{^Set-Cookie: a=1; Path=/raw/\r?\nSet-Cookie: b=2\r?$}m, "$status: the client gets cookies as ProxyPassReverseCookiePath maps them");
     like($head, qr{^Location: http://localhost:\d+/raw/login\r?$}m, "$status: the client gets Location as ProxyPassReverse maps it");
     like($head, qr{^Via: 1\.1 \S+ \(Apache.*\)\r?$}m, "$status: the client gets Via");

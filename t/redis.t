@@ -78,8 +78,8 @@ my $far  = Client->new($two, '/ws?channel=far/a');
 heard('far/a', 2);
 publish($one, 'far/a?key=k&event=e', 'seen');
 my $seen = decode_json(($wild->message)[1]);
-is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine arrives by a wildcard, with its key and event');
-is(($far->message)[1], 'seen', 'a message from the other machine arrives by its channel');
+is_deeply([@$seen{qw(channel wildcard data key event)}], ['far/a', 'far/*', 'seen', 'k', 'e'], 'a message from the other machine arrives through a subscription to a wildcard, with its key and event');
+is(($far->message)[1], 'seen', 'a message from the other machine arrives through a subscription to its channel');
 my $list = (channel_http($one, 'GET', '?prefix=far/', ''))[1];
 is_deeply($list->{channels}, [{ channel => 'far/a', subscribers => 2 }], 'the list of channels counts subscribers of both machines');
 publish($one, 'kept/fields?key=k&event=e&ttl=60', 'kept');
@@ -224,7 +224,7 @@ for my $channel ('once', 'kept/once') {
     my ($left, $lost, $messages, $faults) = $crowd->result;
     is($left, $subscribers, "$subscribers subscribers in the children of two httpds remain after Redis was killed");
     cmp_ok($messages, '>=', 400, "the publishers received $messages messages of their own");
-    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in the order of its publisher');
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has received each message once, in the order of its publisher');
 }
 
 # ---- A sentinel ----
@@ -286,7 +286,7 @@ for my $channel ('once', 'kept/once') {
         my $refused = httpd($line);
         $refused->wait_log($told{$line});
         pass("the log says what is wrong with: $line");
-        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, "the log says that there is no such master only if its name is wrong: $line")
+        is($refused->count_log(qr/has no master/), $line =~ /nobody/ ? 1 : 0, "the log says that there is no such master only if the master's name is wrong: $line")
             if $Httpd::MPM ne 'prefork';
     }
     for my $line ("sentinel://:secret\@$at/mymaster sentinel=other",

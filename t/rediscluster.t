@@ -115,7 +115,7 @@ sub sharded {
     my ($all, $lost, $messages, $faults) = $crowd->result;
     is($all, $subscribers, "$subscribers subscribers remain after a master of the cluster was killed and an httpd was reloaded");
     cmp_ok($messages, '>=', 600, "the publishers received $messages messages of their own");
-    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has each message once, in the order of its publisher');
+    is($faults, 'missing=0 twice=0 disordered=0', 'each subscriber has received each message once, in the order of its publisher');
     {
         my @plain_bus = map { bus_httpd("$bus sharded=off prefix=off:") } 1, 2;
         my $reader = Client->new($plain_bus[0], '/ws?channel=plain');

@@ -45,15 +45,15 @@ like(($httpd->get('/app/some/page'))[2], qr/the application/, 'the front control
 my $first = publish('kept/a', 'one')->{position};
 publish('kept/a', 'two');
 is_deeply([map { $_->{data} } @{ curl("/app/events/kept/a?after=$first&wait=60")->{messages} }],
-    ['two'], 'a poll gets its own after= and wait=');
+    ['two'], 'a poll gets the arguments after= and wait= of its own URL');
 is_deeply([map { $_->{channel} } @{ curl('/app/events/kept/a?channel=kept/b', '-d x')->{published} }],
-    ['kept/a', 'kept/b'], 'a publisher gets its own channel=');
+    ['kept/a', 'kept/b'], 'a publisher gets the argument channel= of its own URL');
 
 my $has = sub { my ($channel) = @_; Httpd::wait_for(sub { curl("/channels/$channel")->{channels}[0]{subscribers} }, $channel) };
 my $c = Client->new($httpd, '/app/ws?channel=mine&after=all');
 $has->('mine');
 publish('mine', 'hello');
-is(($c->message)[1], 'hello', 'a WebSocket gets its own channel=');
+is(($c->message)[1], 'hello', 'a WebSocket gets the argument channel= of its own URL');
 $c = Client->new($httpd, '/forced?channel=other');
 $has->('forced');
 publish('other', 'not this');

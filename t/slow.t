@@ -153,7 +153,7 @@ for my $policy (qw(newest oldest latest)) {
     }
     ok(@got > 2 && @got < 3000, "$policy: " . @got . ' of 3000 messages arrive, whole');
     if ($policy eq 'latest') {
-        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'latest: the last messages have one of each key');
+        is_deeply([sort map { $_ % 10 } @got[-10 .. -1]], [0 .. 9], 'keep-latest: the last messages have each key once');
     }
     else {
         is_deeply(\@got, [sort { $b <=> $a } @got], "$policy: messages arrive in order");
@@ -233,7 +233,7 @@ $everybody->echoes('1', 'after slow readers, another client is served');
     my $c = Client->new($httpd, '/oldest', rcvbuf => 65536);
     $before = memory();
     my $sent = stuff($c, frame_bytes(BINARY, 'e' x 10000), 100_000_000);
-    cmp_ok($sent, '<', 100_000_000, "while answers wait, the server stops reading, even if they could be dropped: $sent bytes");
+    cmp_ok($sent, '<', 100_000_000, "while answers wait, the server stops reading, even if it could drop the answers: $sent bytes");
     little_memory($before, 'a client that does not read its answers');
 }
 $everybody->echoes('3', 'while a client does not read its answers, another client is served');

@@ -259,7 +259,7 @@ subtest 'Streaming sends a prelude, then frames in chunks, up to the limit' => s
         is post("/echo$s/xhr_send", "[$message]")->status, 204;
         is $r->chunk, "a[$message]\n";
     }
-    is $r->chunk, '', 'the response ends when its limit is reached';
+    is $r->chunk, '', 'the response ends when it has the size that response= sets';
     is $r->rest, '', 'the connection ends with the response';
     is post("/echo$s/xhr_send", '["on"]')->status, 204, 'the session continues after the response';
     is post("/echo$s/xhr")->body, qq(a["on"]\n);

@@ -148,7 +148,7 @@ listed(12);
         else { push @bad, $_ }
     }
     is_deeply(\@bad, [], 'each line of the metrics is a sample of the metric above, and counters end in _total');
-    is_deeply([grep { $help{$_} != 1 } keys %help], [], 'each metric has one HELP');
+    is_deeply([grep { $help{$_} != 1 } keys %help], [], 'each metric has one line with HELP');
     is($value{'websocket_connections{way="direct"}'}, 11, 'a gauge has its value');
     (my $version = Httpd::read_file('VERSION')) =~ s/\s+//;
     is($value{qq(websocket_build_info{version="$version"})}, 1, 'the metrics have the version');

@@ -151,7 +151,7 @@ for pid in map(int, sys.argv[2:]):
 
 {
     my ($c, $s) = bridge('/fixed');
-    is($c->header('Sec-WebSocket-Protocol'), undef, 'a client without a subprotocol is connected without one');
+    is($c->header('Sec-WebSocket-Protocol'), undef, 'a client that offers no subprotocol is connected without a subprotocol');
     print $s "RFB 003.008\n";
     is(user_timeout($s->peerport), 120_000, 'the connection to the service has TCP_USER_TIMEOUT of two minutes');
     is_deeply([$c->message], [BINARY, "RFB 003.008\n"], 'bytes from the service become a binary message');
@@ -282,14 +282,14 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     close $s;
     is_deeply([$c->message], [BINARY, 'last words'], 'when the service closes, all its data is delivered first');
     $c->expect_close(1000, 'when the service closes, the connection is closed with 1000');
-    is($c->{reason}, 'the service has closed the connection', 'when the service closes, the close reason says so');
+    is($c->{reason}, 'the service has closed the connection', 'when the service closes, the close reason names this cause');
 
     ($c, $s) = bridge('/fixed');
     print $s 'half';
     shutdown $s, SHUT_WR;
     is_deeply([$c->message], [BINARY, 'half'], 'when the service shuts down its sending side, its data is delivered');
     $c->expect_close(1000, 'when the service shuts down its sending side, the connection is closed with 1000');
-    is(ending($s), 'end', 'when the service shuts down its sending side, it reads the end, too');
+    is(ending($s), 'end', 'when the service shuts down its sending side, it also reads the end of the stream');
 
     ($c, $s) = bridge('/fixed');
     $c->echoes($_, 'a byte from the service arrives') for map { print $s $_; $_ } 'x';
@@ -297,7 +297,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     setsockopt $s, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0;
     close $s;
     $c->expect_close(1014, 'when the service resets its connection, the client is closed with 1014');
-    like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'when the service resets its connection, the close reason says so');
+    like($c->{reason}, qr/^the service has broken the connection: Connection reset/, 'when the service resets its connection, the close reason names this cause');
 
     ($c, $s) = bridge('/fixed');
     $c->binary('x');
@@ -316,7 +316,7 @@ for (['/nobody', 1014, qr/Connection refused/], ['/nowhere', 1014, qr/No such fi
     $c->binary('z' x 300_000);
     $c->close(1000);
     is(sha1_hex(read_exactly($s, 300_000)), sha1_hex('z' x 300_000), 'when a client sends much data and closes, all of it reaches the service');
-    is(ending($s), 'end', 'after that data, the service reads the end, although its own data was not read');
+    is(ending($s), 'end', "after that data, the service reads the end of the stream, although the client has not read the service's data");
 }
 
 # ---- Back-pressure ----

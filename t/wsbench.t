@@ -143,7 +143,7 @@ is(right('two URLs', '-c', 8, '-k', "$ws/echo", "$wss/echo")->{opened}, 8, 'two 
 for my $how ('on', 'takeover') {
     my $option = $how eq 'on' ? '--deflate' : "--deflate=$how";
     $r = until_right("compressed, $how", \&any, $option, qw(-C json -s 3000 -m 2), "$ws/deflate");
-    is($r->{deflate}, $how, "--deflate, $how: the report says so");
+    is($r->{deflate}, $how, "--deflate, $how: the report shows the kind of compression");
     cmp_ok($r->{messages}, '>', 0, "--deflate, $how: messages are echoed");
 }
 
