@@ -3,7 +3,7 @@
 export interface Options {
     /** Returns a token. Called before each connection, and when the server announces that the token expires soon (docs/tokens.md). */
     token?: () => string | undefined | Promise<string | undefined>;
-    /** URLs of a Location with `WebSocketChannelHTTP subscribe` and of one with `publish`. The client uses them if WebSockets fail. */
+    /** URLs that the client uses if WebSockets fail: `events` of a Location with `WebSocketChannelHTTP subscribe`, `publish` of one with `publish`. */
     events?: string;
     publish?: string;
     /** After `heartbeat` milliseconds without a message (25000), the client sends a ping. The answer must arrive within `timeout` (10000). */
@@ -21,13 +21,13 @@ export interface Options {
 }
 
 export interface SubscribeOptions {
-    /** First receive the messages after this position, `all` kept messages, or the `last` one. */
+    /** First receive earlier messages: a position (all messages after it), `all` (the whole history), or `last` (the newest message). */
     after?: string;
     /** Returns a token for this channel only. Not used over EventSource. */
     token?: () => string | Promise<string>;
     /** Become a member of the channel, with this text. */
     member?: string;
-    /** Keep `members` up to date. */
+    /** Keep the property `members` of the subscription up to date. */
     watch?: boolean;
 }
 
@@ -53,7 +53,7 @@ export interface Presence { channel: string; members: Member[]; subscribers: num
 export interface History { channel: string; messages: Message[]; more: boolean; gap: boolean; position?: string; }
 export type State = 'waiting' | 'connecting' | 'open' | 'closed';
 
-/** The message is the server's error text, or `connection lost`, `timeout`, `closed` or `unsubscribed`. */
+/** The property `message` is the server's error text, or `connection lost`, `timeout`, `closed` or `unsubscribed`. */
 export class ChannelError extends Error { channel?: string; }
 
 export class Message {

@@ -2,7 +2,7 @@
 /** A client library for the channels of mod_websocket, for browsers and Node. README.md has an example; channel.d.ts describes the API. */
 const PROTOCOL = 'channel.v1.json';
 const DEFAULTS = {heartbeat: 25000, timeout: 10000, minDelay: 500, maxDelay: 30000, queue: 1000};
-const STEADY = 10000, REFUSED = 2; // ms that a connection must last to reset the back-off; number of failed handshakes after which EventSource is used
+const STEADY = 10000, REFUSED = 2; // time after which a connection resets the back-off, ms; number of failed handshakes after which the client uses EventSource
 const WORDS = {403: 'not allowed', 413: 'too big', 500: 'try again later'}; // error texts for HTTP statuses, as over a WebSocket
 const WAKE = ['online', 'offline', 'pageshow', 'visibilitychange', 'resume'];
 export class ChannelError extends Error { constructor(message, channel) { super(message); Object.assign(this, {name: 'ChannelError', channel}); } }
@@ -63,7 +63,7 @@ export class Subscription extends Emitter {
         if (ask && (!token || this.state !== 'pending')) { return token === null && this.#refused('try again later'); }
         this.#request = this.#live._send({type: 'subscribe', channel, after, member, watch, token});
     }
-    #from() { return this.#was ? 'all' : this.options.after; } // if an earlier subscription had no position, the history was empty, so all messages in it are new
+    #from() { return this.#was ? 'all' : this.options.after; } // if the subscription was live before without a position, the history was empty, so all messages in it are new
     _lost(state = 'pending') { clearTimeout(this.#retry); this.state = state; }
     _end(error = new ChannelError('unsubscribed', this.channel)) {
         if (this.state === 'ended') { return; }
@@ -78,7 +78,7 @@ export class Subscription extends Emitter {
         else if (mine) { type === 'error' ? this.#refused(o.error) : this.#subscribed(o); }
     }
     #gap() { this.#missed = this.#gapped = true; this.emit('gap'); this._snapshot(); }
-    /* The server may subscribe a connection before it asks (channel= of the handler). Messages before the resumed ones are held, or dropped if they come again. */
+    /* The server may send messages before the client has subscribed (channel= of the handler). Hold those that follow missed messages, and drop those that arrive again. */
     #message(o) {
         const [epoch, offset] = split(o.position) ?? [], last = split(this.position), pending = this.state !== 'live';
         const other = last ? epoch !== last[0] && !this.#gapped : this.#from(), behind = last && epoch === last[0] ? offset - last[1] : 1;
@@ -130,7 +130,7 @@ class Socket {
     send(request) { this.ws.send(JSON.stringify(request)); }
     end() { this.ws.onopen = this.ws.onmessage = this.ws.onclose = null; this.ws.close(); }
 }
-/** Replaces Socket where WebSockets fail: carries the same requests and answers over EventSource and fetch. */
+/** Replaces Socket if WebSockets fail: exchanges the same requests and answers over EventSource and fetch. */
 class Events {
     #live; #token; #source; #channels = new Map(); #ended;
     constructor(live, token) { [this.#live, this.#token] = [live, token]; queueMicrotask(() => live._opened(this)); }
@@ -260,7 +260,7 @@ export class Channels extends Emitter {
         this.#end('waiting', why);
         const most = this.#asked ? 0 : Math.min(maxDelay, minDelay * 2 ** this.#attempts); // after a ping without an answer, reconnect immediately
         [this.#asked, this.#timer] = [false, setTimeout(() => this.#connect(), most * (0.5 + Math.random() / 2))];
-        this.#subscriptions.forEach(sub => sub._lost()); // the server may have published a message that was sent, so it is not sent again
+        this.#subscriptions.forEach(sub => sub._lost()); // do not repeat requests, because the server may have published their messages
         this.#requests.forEach((q, id) => q.sent && q.request.type === 'publish' && this.#settle(id, new ChannelError('connection lost')));
     }
     _received(link, data) {
@@ -271,7 +271,7 @@ export class Channels extends Emitter {
         else if (type === 'expiring') { this.#refresh(channel); }
         else { this.#subscriptions.get(channel)?._receive(data); }
     }
-    async _token(ask) { // gets a token from the application; null: it has none; undefined: the connection has changed meanwhile
+    async _token(ask) { // gets a token from the application; null: the application has none; undefined: the connection has changed meanwhile
         const turn = this.#turn, token = await Promise.resolve().then(ask).catch(() => null);
         return turn === this.#turn && this.state === 'open' ? token ?? null : undefined;
     }
