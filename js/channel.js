@@ -260,8 +260,8 @@ export class Channels extends Emitter {
         this.#end('waiting', why);
         const most = this.#asked ? 0 : Math.min(maxDelay, minDelay * 2 ** this.#attempts); // after a ping without an answer, reconnect immediately
         [this.#asked, this.#timer] = [false, setTimeout(() => this.#connect(), most * (0.5 + Math.random() / 2))];
-        this.#subscriptions.forEach(sub => sub._lost()); // do not repeat requests, because the server may have published their messages
-        this.#requests.forEach((q, id) => q.sent && q.request.type === 'publish' && this.#settle(id, new ChannelError('connection lost')));
+        this.#subscriptions.forEach(sub => sub._lost());
+        this.#requests.forEach((q, id) => q.sent && q.request.type === 'publish' && this.#settle(id, new ChannelError('connection lost'))); // not sent again, because the server may have published the message
     }
     _received(link, data) {
         const {type, id, channel, error} = data;
