@@ -415,7 +415,7 @@ badly_answered('too many interim answers', '0 handshake: more than 32 interim an
     like(told($name), qr/^open /, 'the connection through the proxy opens');
 }
 
-# Refusals whose body the application gets.
+# Test refusals whose body the application gets.
 for my $case (
     ['a length', "Content-Length: 4\r\n\r\nbody and more", 'body'],
     ['chunks', "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nbod\r\n1\r\ny\r\n0\r\nX: y\r\n\r\n", 'body'],
@@ -434,7 +434,7 @@ for my $case (
     is(told($name), 'failed 403 handshake: server answered 403', 'a refusal: on_failure follows the body');
 }
 
-# A redirect to another server.
+# Redirect the client to another server.
 {
     my $other = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die $!;
     my $name = connect_to($bad =~ s{//}{//me:secret\@}r, 'redirects=2', 'header=Cookie:a=b', 'header=X-Api-Key:k',
@@ -520,7 +520,7 @@ failed('an invalid connect_to=', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT'
         'ws://127.0.0.1:' . $full->sockport . '/', 'connect_timeout=300');
 }
 
-# A valid certificate, and certificates with different faults.
+# Test a valid certificate, and certificates with different faults.
 {
     my @ca = CERT_create(CA => 1, subject => { commonName => 'another CA' });
     PEM_cert2file($ca[0], "$dir/ca.crt");
@@ -553,7 +553,7 @@ failed('an invalid connect_to=', 'request: "a:b:c:d" is not HOST:PORT:HOST:PORT'
     is(told($name), 'failed 0 handshake: the response is not HTTP/1.1', 'a dot at the end of the host is not compared with the certificate');
 }
 
-# An IPv6 address in brackets.
+# Connect to an IPv6 address in brackets.
 SKIP: {
     my $six = IO::Socket::IP->new(Listen => 1, LocalHost => '::1') or skip 'the machine has no IPv6', 2;
     my $name = connect_to('ws://[::1]:' . $six->sockport . '/');

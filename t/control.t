@@ -129,8 +129,8 @@ sub all {
 
 sub ids { return map { $_->{id} } all(@_) }
 
-# Wait until a query has this many results, and return them: a client gets its 101 a moment before its connection is
-# listed.
+# Wait until a query has this many results, because a client gets its 101 a moment before its connection is listed.
+# Returns the results.
 sub listed {
     my ($query, $n) = @_;
     my @got;

@@ -167,7 +167,7 @@ sub subscribed {
     }
     ok($httpd->wait_log(qr{WebSocketChannelHook: publish of channel plain/a: invalid answer of the application at /cgi/app\.pl}),
         'an invalid answer of the application is logged');
-    # The same for publications by clients.
+    # Test the same for publications by clients.
     my $publisher = json_client();
     is(answer($publisher, { type => 'subscribe', channel => 'plain/a' })->{type}, 'subscribed');
     $publisher->text(encode_json({ type => 'publish', channel => 'plain/a', data => 'rewrite json', id => 1 }));
@@ -214,7 +214,7 @@ sub subscribed {
     is_deeply([map { ($c->message)[1] } @sent], \@sent, 'messages of a channel keep their order, although the application answers some slowly');
 }
 
-# The same for a channel with a history.
+# Test the same for a channel with a history.
 {
     my $c = subscribed('kept/a');
     is((publish('kept/a', 'rewrite kept'))[1]{published}[0]{receivers}, 1, 'a rewritten publication to a channel with a history has a receiver');
@@ -247,7 +247,7 @@ sub subscribed {
     is((http('GET', '/http/secret/c', '', 'Accept: text/event-stream'))[0], 403, 'an event stream that the application refuses is answered with 403');
     is((http('GET', '/http/broken/c', '', 'Accept: text/event-stream'))[0], 503, 'an event stream with an invalid answer of the application is answered with 503');
 }
-# A connection ends while the application decides.
+# Close a connection while the application decides.
 {
     my $c = listener('held/a');
     Httpd::wait_for(sub { -e "$dir/held" }, 'the request to the application');
@@ -300,7 +300,7 @@ sub occupancy_is {
     ok(Httpd::wait_for(sub { occupancy('room/1') =~ /^occupied vacated occupied(?: vacated){2,}$/ }, 'another notification', sub { occupancy('room/1') }),
         'an application that was down is notified later');
 }
-# A child is killed.
+# Kill a child.
 {
     my $c = listener('room/killed');
     occupancy_is('room/killed', 'occupied', 'occupied is sent for a subscriber of a child that will be killed');

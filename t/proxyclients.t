@@ -21,7 +21,7 @@ my $desk = Program->start('Xtigervnc', '-displayfd', '1', '-geometry', '1024x768
     '-interface', '127.0.0.1', '-rfbport', $vnc, '-nolisten', 'tcp');
 $desk->wait_output(qr/^\d+$/m);
 
-# The page with noVNC from docs/tutorial.md.
+# Read the page with noVNC from docs/tutorial.md.
 my ($page) = Httpd::read_file('docs/tutorial.md') =~ /^```html file=htdocs\/desk\.html\n(.*?)^```$/ms;
 ok($page, 'docs/tutorial.md has the page for noVNC');
 

@@ -12,8 +12,8 @@ use Client qw(frame_bytes TEXT BINARY CLOSE PING PONG);
 
 Httpd::once();
 
-# A handler that sends N numbered messages of 10,000 bytes in batches of 20 when it receives "pour N". The messages have
-# one of ten keys for WebSocketSlowReader latest: the number modulo 10.
+# A handler that sends N numbered messages of 10,000 bytes in batches of 20 when it receives "pour N". For
+# WebSocketSlowReader keep-latest, each message has one of ten keys, which is its number modulo 10.
 my $pump = Httpd::compile('pump', <<'END');
 #include <stdio.h>
 #include <stdlib.h>
