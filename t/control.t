@@ -15,7 +15,7 @@ use Httpd;
 use Program;
 use Redis;
 
-# For clients of all machines.
+# The Locations of all servers in this test.
 my $sections = <<'END';
 WebSocketPing off
 <Location /echo>
