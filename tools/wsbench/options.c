@@ -332,9 +332,9 @@ static void options_read_option(int o, const char **publish)
     }
 }
 
-/* Number of ports that a source address can use for one server port. By default, Linux has
- * 28,232. */
-#define PORTS 25000u
+/* Connections for each source address. By default, Linux has 28,232 ports. If most of them are in
+ * use, the kernel's search for a free port takes longer than the handshake. */
+#define PORTS 10000u
 
 static void options_choose_sources(void)
 {
