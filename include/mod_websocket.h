@@ -265,8 +265,9 @@ typedef struct ws_handler {
     /**
      * Called for a valid handshake that httpd's access control has granted. May block: it runs on
      * httpd's worker threads, several of them at the same time.
-     * @return 0 to accept; an HTTP status of 300 to 599 to refuse with its ErrorDocument;
-     *         any other value refuses with 500.
+     * @return 0: accept the handshake. 300 to 599: refuse it with this HTTP status and the
+     *         ErrorDocument of the status. 200 to 299, only after ws_request_set_body(): send a
+     *         response with this status. Any other value: refuse with 500
      */
     int (*on_request)(ws_request *rq, void *config);
 
@@ -521,10 +522,10 @@ WS_API ws_status ws_send_keyed(ws_conn *c, ws_type type, const char *data, apr_s
  * @param type   the message's type, the same for all its parts
  * @param where  WS_FIRST for the first part, WS_LAST for the last part, which may be
  *               empty. The first part may also have WS_COMPRESSED, see ws_request_pass_extensions()
- * @return as ws_send; WS_MISPLACED for a first part before the last part of the previous message,
- *         and for any other part if there was no first part. If the first part is dropped, the
- *         message has not begun. Later parts are never dropped; instead, the connection is closed
- *         if the queue is full.  [callback]
+ * @return as ws_send; WS_MISPLACED: a first part before the last part of the previous message, or
+ *         another part without a first part. After WS_DROPPED for the first part, the message has
+ *         not begun, so the next part must be a first part again. Other parts are never dropped: if
+ *         the queue is full, the connection is closed.  [callback]
  */
 WS_API ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t len,
                               unsigned where);
@@ -736,7 +737,8 @@ typedef struct ws_connect_options {
     apr_size_t max_answer;    /**< maximum size of the answer's head, bytes; 16 KiB */
     apr_uint64_t max_message; /**< maximum size of a received message, bytes; WS_NEVER: no limit;
                                *   c's value, or 1 MiB */
-    apr_uint64_t max_frame;   /**< the same for a received frame */
+    apr_uint64_t max_frame;   /**< maximum payload of a received frame, bytes; WS_NEVER: no limit;
+                               *   max_message if that is set; otherwise c's value, or 1 MiB */
     apr_size_t send_queue;    /**< size of the send queue, bytes; c's value, or 1 MiB */
     apr_size_t fragment;      /**< maximum payload of a sent frame, bytes; 0: any */
     int trace;                /**< 1: log each frame; 2: with its first bytes. c's value, or 0 */
@@ -949,8 +951,9 @@ typedef struct ws_subscription {
  * positions, each exactly once. The subscription ends with the connection.
  * @param how  NULL: as if all fields were 0. If the connection is subscribed already, only the
  *             member's data is changed, unless WS_CHANGE is set
- * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG (member_len); WS_GONE;
- *         WS_FULL: out of memory; WS_BAD_TEXT: member is not UTF-8.  [callback]
+ * @return WS_QUEUED; WS_BAD_NAME; WS_FORBIDDEN; WS_LIMIT; WS_TOO_BIG: member_len exceeds
+ *         WS_MEMBER_MAX; WS_BAD_TEXT: member is not UTF-8; WS_GONE; WS_FULL: out of memory.
+ *         [callback]
  */
 WS_API ws_status ws_subscribe(ws_conn *c, const char *channel, const ws_subscription *how);
 
@@ -964,7 +967,8 @@ WS_API void ws_subscriptions_of(ws_conn *c, void (*fn)(const char *channel, void
 /** The result of publishing. */
 typedef struct ws_published {
     ws_status status;       /**< WS_QUEUED: published. WS_FULL: not published, see ws_publish.
-                           WS_UNCERTAIN: the bus failed; publish it again with ws_publish_once() */
+                           WS_UNCERTAIN: perhaps published, because the bus failed. Publish the
+                           message again with ws_publish_once() */
     ws_position position;   /**< epoch 0: the channel has no history */
     apr_uint32_t receivers; /**< subscribed connections in all child processes of this httpd, as far
                     *   as this process knows. Connections on other machines are not counted */
@@ -984,9 +988,9 @@ typedef void (*ws_published_fn)(const ws_published *what, void *arg);
  * @param fn      NULL, or called exactly once if the result is WS_QUEUED: before this
  *                function returns, or later on another thread
  * @return WS_QUEUED; WS_BAD_NAME; WS_TOO_BIG; WS_BAD_TEXT; WS_GONE: the server stops;
- *         WS_FULL: WebSocketBusQueue is reached for a loop, a process or the history, or out of
- *         memory. After WS_FULL, the message is not published at all, so you can publish it again
- *         later. A counter shows how often this happens.  [any]
+ *         WS_FULL: the queue for a loop, a process or the history has reached WebSocketBusQueue, or
+ *         memory is exhausted. After WS_FULL, the message is not published at all, so you can
+ *         publish it again later. A counter shows how often this happens.  [any]
  */
 WS_API ws_status ws_publish(const char *channel, ws_type type, const char *data, apr_size_t len,
                             ws_id except, ws_published_fn fn, void *arg);
@@ -1052,8 +1056,8 @@ WS_API int ws_may(ws_conn *c, ws_action action, const char *channel);
 /**
  * Use a token that the client has sent (docs/tokens.md). If the connection has no user, the token's
  * `sub` becomes the user of the connection.
- * @param channel  the channel that the token is for; NULL: it replaces the
- *                 connection's token, and subscriptions that only the old token permitted end
+ * @param channel  the channel that the token is for. NULL: the token replaces the connection's
+ *                 token, and subscriptions that only the old token permitted end
  * @return NULL, or why the token is refused: a static text for the client.  [callback]
  */
 WS_API const char *ws_use_token(ws_conn *c, const char *channel, const char *token);
@@ -1108,8 +1112,8 @@ typedef struct ws_publication {
      *  characters, or NULL. With WebSocketSlowReader keep-latest, a newer message replaces those
      *  with the same key in the queues of slow clients. */
     const char *key;
-    /** The event's name for EventSource, and the field "event" in JSON. The same characters as in
-     *  key; must not be gap, live or binary. */
+    /** The event's name for EventSource, and the value of the field "event" in JSON. The rules for
+     *  `key` apply. The name must not be "gap", "live" or "binary". */
     const char *event;
     /** Seconds after which the message is no longer delivered, not even from the history; 0: no
      *  limit. The clocks of machines that share a bus must agree. */
@@ -1154,8 +1158,8 @@ typedef void (*ws_history_fn)(const char *channel, const ws_history_part *part, 
  * @param before  only messages before this one; epoch 0: the newest
  * @param limit   maximum number of messages, 1 to WS_HISTORY_LIMIT
  * @return WS_QUEUED: fn is called exactly once, possibly before this returns; WS_BAD_NAME;
- *         WS_TOO_BIG (limit); WS_MISPLACED: the channel has no history; WS_FULL: out of memory;
- *         WS_GONE: the server stops.  [any]
+ *         WS_TOO_BIG: invalid limit; WS_MISPLACED: the channel has no history; WS_FULL: out of
+ *         memory; WS_GONE: the server stops.  [any]
  */
 WS_API ws_status ws_read_history(const char *channel, ws_position before, apr_uint32_t limit,
                                  ws_history_fn fn, void *arg);
@@ -1233,8 +1237,8 @@ typedef void (*ws_channels_fn)(const ws_listed_channel *channels, apr_size_t cou
  * @param after   only names after this one, the last of the previous page; "" for the first page
  * @param limit   1 to WS_LIST_LIMIT
  * @return WS_QUEUED: fn is called exactly once, within two seconds, possibly before this returns;
- *         WS_BAD_NAME: prefix or after; WS_TOO_BIG (limit); WS_FULL: out of memory; WS_GONE: the
- *         server stops.  [any]
+ *         WS_BAD_NAME: invalid prefix or after; WS_TOO_BIG: invalid limit; WS_FULL: out of memory;
+ *         WS_GONE: the server stops.  [any]
  */
 WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uint32_t limit,
                                   ws_channels_fn fn, void *arg);
@@ -1244,10 +1248,10 @@ WS_API ws_status ws_list_channels(const char *prefix, const char *after, apr_uin
 /**
  * Get the first argument with this name in the connection's query string, decoded (%XX, and + as a
  * space).
- * @param size   size of the buffer value, bytes, with the NUL; strlen(ws_args(c)) + 1 is always
- *               enough
- * @return 1: found; 0: no such argument, value is ""; -1: the argument cannot be decoded, or is too
- *         long.  [callback]
+ * @param value  buffer for the argument's value
+ * @param size   size of this buffer, bytes; strlen(ws_args(c)) + 1 is always enough
+ * @return 1: found; 0: no such argument, and value is set to ""; -1: the argument cannot be
+ *         decoded, or the buffer is too small.  [callback]
  */
 WS_API int ws_arg(const ws_conn *c, const char *name, char *value, apr_size_t size);
 

@@ -36,11 +36,12 @@
 /**
  * Collect the claims about the client of a request: its user, its address, and the SSL_...
  * variables that `SSLOptions +StdEnvVars` has set.
- * @param r     inside on_request, on its thread
- * @param path  path of the page, as in the request line, without query string. The request must
- *              have the same Host header as r
- * @param dir   NULL; or a directory, ending with a slash, that must contain the page as a file. If
- *              the page is not in it, the request has neither a user nor WEBSOCKET
+ * @param r     the client's handshake. Call this function inside on_request, on its thread
+ * @param path  path of the page, as in the request line, without query string. The request for the
+ *              page must have the same Host header as r
+ * @param dir   NULL, or the path of a directory, ending with a slash. If httpd maps the request for
+ *              the page to a file that is not below this directory, the request gets neither the
+ *              user, nor the TLS variables, nor WEBSOCKET=1
  * @return the claims, allocated from r->pool; NULL: they are too long even without TLS variables,
  *         or r has no Host header
  */
