@@ -48,8 +48,8 @@ struct ws_bus {
     ws_status (*publish)(ws_bus *b, const ws_packet *p, apr_uint32_t *reached,
                          apr_uint32_t *missed);
 
-    /** Hand a packet to one process. @return WS_HANDED; WS_FULL; WS_GONE: the process does not
-     *  exist, or this bus does not reach it */
+    /** Hand a packet to one process. @return WS_HANDED; WS_FULL: the queue is full, or memory
+     *  is exhausted; WS_GONE: the process does not exist, or this bus does not reach it */
     ws_status (*send)(ws_bus *b, const ws_node *to, const ws_packet *p);
 
     /** Number of a channel's subscribers in other processes, as far as known to this process. */

@@ -40,9 +40,11 @@ typedef struct ws_history_page {
     int more;         /**< the store has more messages after the page's last one */
 } ws_history_page;
 
-/** status: APR_EEXIST, from a store with `once`: a message with that id is already stored, at this
- *  position. APR_INCOMPLETE: the store does not know whether the message is stored. Any other
- *  error: it is not stored, and will not be. */
+/** Receives the result of append.
+ *  @param status  APR_SUCCESS: the message is stored, at `position`. APR_EEXIST, only from a store
+ *                 with `once`: a message with the same id is already stored, at `position`.
+ *                 APR_INCOMPLETE: the store does not know whether the message is stored. Any other
+ *                 error: the message is not stored, and will not be */
 typedef void (*ws_append_done)(void *arg, apr_status_t status, ws_position position);
 typedef void (*ws_read_done)(void *arg, const ws_history_page *page);
 typedef void (*ws_clear_done)(void *arg, apr_status_t status);
@@ -72,7 +74,7 @@ struct ws_history {
                  ws_read_done done, void *arg);
 
     /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A read from a
-     *  position before the deletion reports a gap, unless it was the position of the newest
+     *  position before the deletion reports a gap, unless the position is that of the newest
      *  message. */
     void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
 

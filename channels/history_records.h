@@ -66,8 +66,9 @@ apr_status_t ws_change_begin(ws_history_records *h, unsigned harder, ws_change *
  * ws_change_end() succeeds.
  * @param at  set to the message's position
  * @return APR_SUCCESS; APR_ENOSPC if the file is full; or another error. An error undoes the whole
- *         change. Exception: if the message alone exceeds the space for records, which is half the
- *         maximum size of the file or less (`harder`), APR_ENOSPC does not undo the change
+ *         change. Exception: APR_ENOSPC does not undo the change if the message alone exceeds the
+ *         space for records. This space is half the maximum size of the file, and less with a high
+ *         value of `harder`
  */
 apr_status_t ws_change_append(ws_change *c, const ws_message *m, const ws_keep *keep,
                               ws_position *at);

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** What this process knows about the members of each channel in all processes (a view). Call all
- *  functions with the presence lock held. */
+/** Views of channels. A view lists the members that a channel has in all processes, as far as this
+ *  process knows them. Call all functions with the presence lock held. */
 
 #ifndef WS_CHANNELS_MEMBERS_H
 #define WS_CHANNELS_MEMBERS_H
@@ -15,11 +15,14 @@ typedef struct ws_member_entry {
     struct ws_member_entry *next;
     ws_node node;
     ws_id id;
-    apr_uint32_t seen; /* the number of the last question whose answer contained the member */
+    /* Value of ws_member_view.request when the member was last reported. When a process has
+     * answered a question, its members with another number are removed. */
+    apr_uint32_t seen;
     apr_size_t len;
     char data[]; /* an encoded member for ws_member_split(), plus a NUL */
 } ws_member_entry;
 
+/** A caller that waits for the list of a channel's members. */
 typedef struct ws_presence_question {
     struct ws_presence_question *next;
     ws_presence_fn fn;
@@ -34,11 +37,11 @@ typedef struct ws_member_view {
     unsigned size, count, own;
     unsigned watchers;
     ws_presence_question *questions, **last;
-    int asking;            /* number of pending answers */
+    int asking;            /* 1: answers from other processes are pending */
     int known;             /* the view is complete */
-    apr_uint32_t request;  /* the number of the last question */
-    apr_uint32_t deadline; /* ws_clock() */
-    apr_uint32_t expected, answered;
+    apr_uint32_t request;  /* number of the last question to the other processes (WS_PACKET_WHO) */
+    apr_uint32_t deadline; /* time until which answers are awaited, ws_clock() */
+    apr_uint32_t expected, answered; /* numbers of processes */
     unsigned len;
     char name[];
 } ws_member_view;
@@ -72,8 +75,9 @@ void ws_view_take_out(const ws_channels *h, ws_member_view *v, ws_member_entry *
 ws_member_entry *ws_view_put(const ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id,
                              const char *data, apr_size_t len, apr_uint32_t seen);
 
-/** If no subscription watches the members and no answers are pending, drop the members in other
- *  processes. If the view is then empty, free it. */
+/** Remove what is no longer needed from a view. If no subscription watches the members and no
+ *  answers are pending, the view does not need the members of other processes. If the view then has
+ *  no members, free it. */
 void ws_view_tidy(ws_channels *h, ws_member_view *v);
 
 #endif

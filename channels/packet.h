@@ -102,9 +102,10 @@ WS_API apr_size_t ws_packet_head(const ws_packet *p, unsigned char out[static WS
 
 /**
  * Decode the first packet of a buffer. The packet points into the buffer.
- * @return its size, bytes; 0: the packet is incomplete or malformed. The caller skips the packet if
- *         p->kind is 0: its version or kind is unknown, or its contents are invalid for its kind.
- *         Otherwise channel names and text have been checked
+ * @return its size, bytes; 0: the packet is incomplete or malformed. If p->kind is
+ *         0, the caller must skip the packet, because its version or kind is unknown, or its
+ *         contents are invalid for its kind. Otherwise the channel's name and the texts have been
+ *         checked
  */
 WS_API apr_size_t ws_packet_decode(ws_packet *p, const void *bytes, apr_size_t len);
 

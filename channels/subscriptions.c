@@ -2,7 +2,7 @@
 
 /**
  * The table of channels, and the subscriptions in each loop. One lock protects the table and the
- * reference counts; only a loop's thread changes its lists.
+ * reference counts. A loop's lists are changed only by the thread of that loop.
  */
 
 #include "channels/subscriptions.h"

@@ -30,11 +30,11 @@ struct ws_sub {
     unsigned char flags;   /**< WS_MEMBER, WS_WATCH, WS_AS_PUBLISHED */
     unsigned char form;    /**< result of on_channel; valid while an event is delivered */
     unsigned live : 1;     /**< has read the history, and receives what its list delivers */
-    unsigned resumes : 1;  /**< first receives the stored messages after `at` */
-    unsigned newest : 1;   /**< `at.offset` is the number of newest messages to receive first */
-    unsigned lenient : 1;  /**< report no gap if messages before the first one are missing */
+    unsigned resumes : 1;  /**< first receives the stored messages after `at`; see `newest` */
+    unsigned newest : 1;   /**< first receives the newest messages; at.offset is their number */
+    unsigned lenient : 1;  /**< does not report a gap before the first message */
     unsigned snapshot : 1; /**< the events for the current members have not been delivered yet */
-    unsigned waits : 1;    /**< reads the next page once the client has received the last one */
+    unsigned waits : 1;    /**< reads more when the client has received all messages so far */
 };
 
 struct ws_subscriptions {
@@ -128,8 +128,9 @@ static inline ws_sub *ws_sub_first(const ws_conn *c)
 /** A connection's subscription to a channel, or NULL.  [loop] */
 ws_sub *ws_sub_find(const ws_conn *c, const ws_channel *ch);
 
-/** Add or remove a channel's subscriber on all buses. @param change  1 or -1
- *  @return as ws_bus.want  [any thread] */
+/** Tell all buses that a channel has one subscriber more or fewer in this process.
+ *  @param change  1 or -1; -1 always succeeds
+ *  @return as ws_bus.want. After a failure, no bus counts the subscriber  [any thread] */
 ws_status ws_sub_want(ws_channels *h, const ws_channel *ch, int change);
 
 /** A weak reference to a subscription, which may end meanwhile. */
@@ -137,7 +138,7 @@ typedef struct ws_sub_ref {
     ws_id id;              /**< the connection's id; 0 for a listener */
     ws_listener *listener; /**< one reference, or NULL */
     ws_channel *ch;        /**< one reference */
-    apr_uint32_t serial;   /**< 0: any */
+    apr_uint32_t serial;   /**< the subscription's serial; 0: any */
 } ws_sub_ref;
 
 ws_sub_ref ws_sub_ref_to(ws_channels *h, const ws_sub *sub);
@@ -160,7 +161,7 @@ ws_sub *ws_sub_take_for(ws_channels *h, ws_listener *listener, ws_channel *ch);
 /** Remove and free a subscription. Releases its reference to the channel.  [loop] */
 void ws_sub_give(ws_channels *h, ws_sub *sub);
 
-/** Close the holes in a list that no function is iterating over.  [loop] */
+/** Close the holes in a list, unless a function is iterating over the list.  [loop] */
 void ws_sub_list_compact(ws_sub_list *list);
 
 static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
@@ -170,10 +171,10 @@ static inline ws_sub_list *ws_sub_list_of(const ws_loop *loop, ws_channel *ch)
 
 /** Receives a channel's events without belonging to a connection. */
 struct ws_listener {
-    apr_uint32_t refs; /**< held by the list of listeners, its subscription, its tasks; atomic */
+    apr_uint32_t refs; /**< references from h->listeners, `sub` and tasks; atomic */
     ws_channels *h;
     ws_loop *loop;
-    ws_channel *ch;            /**< one reference, until it is subscribed or ends */
+    ws_channel *ch;            /**< one reference; NULL after `sub` has taken over the reference */
     ws_sub *sub;               /**< [loop] */
     ws_listener *next, **link; /**< links in h->listeners */
     ws_listen_fn fn;
