@@ -1,6 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Wakes a polling thread with an eventfd. Wake-ups that arrive before it polls are merged. */
+/** Wakes a polling thread with an eventfd. Wake-ups that arrive before the thread polls are merged.
+ *  */
 
 #include "base/wake.h"
 

@@ -290,7 +290,7 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms);
 /** Start the timeout for an answer. Call it before you send a frame that the peer has to answer. */
 void ws_conn_ask(ws_conn *c);
 
-/** Set the alarm, because our side is closed, and the peer has WS_LINGER to close its side. */
+/** Set the alarm for the end of WS_LINGER, because our side of the socket has been closed. */
 void ws_conn_linger(ws_conn *c);
 
 /** Make the next ws_conn_takes() return true, as if the peer had received data. */
@@ -300,7 +300,7 @@ void ws_conn_count_as_taken(ws_conn *c);
 void ws_conn_answered(ws_conn *c);
 
 /** Check whether the peer has received data since the last call. *waiting: set if some data is not
- *  acknowledged yet. @return whether it has */
+ *  acknowledged yet. @return 1: the peer has received data; 0: it has not */
 int ws_conn_takes(ws_conn *c, int *waiting);
 
 /** Decide whether to extend a timeout that has expired. time: the usual extension, milliseconds.
@@ -394,7 +394,7 @@ ws_loop *ws_id_loop(ws_engine *engine, ws_id id);
 /** The size of a block with a connection's strings, bytes.  [any thread] */
 apr_size_t ws_strings_size(const ws_strings *s);
 
-/** Pack a connection's strings into a block of that size.  [any thread] */
+/** Pack a connection's strings into a block of ws_strings_size() bytes.  [any thread] */
 void ws_strings_pack(char *block, const ws_strings *s);
 
 #endif

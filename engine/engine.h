@@ -151,7 +151,7 @@ typedef struct ws_engine_options {
 typedef struct ws_channels_hooks {
     /** End the subscriptions of a connection. Called after on_close. */
     void (*leave)(ws_conn *c);
-    /** The send queue has drained, as for on_drain. */
+    /** Called when the send queue has drained, together with on_drain. */
     void (*drained)(ws_conn *c);
 } ws_channels_hooks;
 
@@ -191,11 +191,11 @@ typedef struct ws_new_conn {
     int relayed;   /**< fd is connected to an httpd thread that relays the client's bytes */
     ws_carrier carrier; /**< other than WS_CARRIER_WEBSOCKET: fd is connected to a SockJS session */
     ws_location *location;
-    const ws_settings *settings;      /**< must be valid as long as the engine */
-    ws_outgoing *outgoing;            /**< replaces location and settings; malloc'ed, owned by the
+    const ws_settings *settings; /**< must be valid as long as the engine */
+    ws_outgoing *outgoing;       /**< replaces location and settings; malloc'ed, owned by the
                                            engine; or NULL */
-    int version;                      /**< WebSocket version; 0: none, requires a framing */
-    const struct ws_framing *framing; /**< protocol/framing.h; NULL: the version's */
+    int version;                 /**< WebSocket version; 0: not WebSocket, so framing must be set */
+    const struct ws_framing *framing; /**< protocol/framing.h; NULL: that of the version */
     int connecting; /**< version 76: the engine must read the third key, from early or the socket */
     unsigned char numbers[8]; /**< if connecting: set by ws_hixie_numbers() */
     void *data;               /**< initial value of ws_data() */

@@ -13,9 +13,9 @@ typedef struct ws_chain_step {
     const ws_extension_use *use;
     ws_chain *chain;
     unsigned stateless : 1;
-    unsigned in : 1;       /**< receive takes part in the message being received */
+    unsigned in : 1;       /**< the extension's receive is used for the message being received */
     unsigned in_first : 1; /**< the next piece for receive is the first of the message */
-    unsigned out : 1;      /**< send takes part in the message being sent */
+    unsigned out : 1;      /**< the extension's send is used for the message being sent */
     unsigned out_first : 1;
 } ws_chain_step;
 

@@ -20,8 +20,8 @@ typedef struct ws_handoff {
  *  contents of h; -1: out of memory */
 int ws_conn_create(ws_loop *loop, ws_handoff *h);
 
-/** Accept a connection on its loop, after ws_loop_entered(). @return APR_SUCCESS; APR_ENOMEM: n has
- *  been dropped, and ws_loop_left() called */
+/** Accept a connection on its loop, after ws_loop_entered(). @return APR_SUCCESS; APR_ENOMEM:
+ *  newcomer has been dropped, and ws_loop_left() has been called */
 apr_status_t ws_handoff_here(ws_loop *loop, const ws_new_conn *newcomer);
 
 /** Count a new connection of a loop, or the end of one. Outgoing connections are counted

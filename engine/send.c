@@ -13,7 +13,8 @@
 #include "engine/output.h"
 #include "protocol/mask.h"
 
-/* Maximum payload that is masked on the stack and then gathered, bytes. */
+/* Maximum payload that is copied to the stack to be masked, bytes. A larger payload is copied to a
+ * buffer of the send queue. */
 #define MASKED_MAX (16 * 1024)
 
 /* Send a frame as a client: RFC 6455, section 5.3. Masks a copy, because the payload belongs to the
@@ -79,7 +80,8 @@ static ws_status send_framed(ws_conn *c, unsigned first, const void *payload, ap
     if ((first & 0xF) == WS_OP_CLOSE) {
         return send_close(c, payload, len);
     }
-    if (f == &ws_framing_raw) { /* saves a copy */
+    /* ws_framing_raw does not change the payload, so it needs no buffer. */
+    if (f == &ws_framing_raw) {
         return ws_conn_send_bytes(c, payload, len);
     }
     if (len > APR_SIZE_MAX / 4 || !(bytes = malloc(f->max(payload, len)))) {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The functions through which channels/ uses engines, loops and connections, which are opaque to
- * it. */
+/** Functions that channels/ calls because it cannot access the fields of engines, loops and
+ *  connections. */
 
 #include "engine/services.h"
 
@@ -80,6 +80,6 @@ int ws_conn_drained(ws_conn *c)
     if (!ws_send_queue_bytes(&c->out)) {
         return 1;
     }
-    c->want_drain = 1; /* on_drain also calls the hook */
+    c->want_drain = 1; /* the hook `drained` is called together with on_drain */
     return 0;
 }

@@ -131,9 +131,10 @@ static void watch_call(ws_conn *c, void *what, unsigned events)
     }
 }
 
-/* The following tasks contain a pointer to the watch, which is freed with its connection at the
- * latest. The pointer stays valid because tasks keep their order: the last job of the connection
- * posts a task, and the connection is freed only after that task. */
+/* The following tasks contain a pointer to the watch. A watch is freed with its connection at the
+ * latest, so the connection must not be freed before these tasks have run. This is ensured because
+ * tasks run in the order of the posts: the last job of the connection posts one more task, and the
+ * connection is freed after that task. */
 
 static void watch_do_done(ws_loop *loop, ws_task *task)
 {
@@ -194,7 +195,7 @@ static void watch_done(ws_conn *c, void *what)
     }
 }
 
-static const ws_cb_resource calls = {"a function of ws_watch_start()", watch_call, watch_done};
+static const ws_cb_resource calls = {"a watch's function", watch_call, watch_done};
 
 static void watch_ready(ws_source *s, const ws_ready *r)
 {

@@ -3,9 +3,9 @@
 /**
  * Streams: sources that the loop can read and write. If the loop has a completion ring, the ring
  * receives and sends. The poller then reports when a stream is writable again. If much input
- * arrives on a stream, the stream becomes direct: its owner reads it, and the poller reports when
- * it is readable. While the ring does not receive on a stream, the poller also reports a broken
- * connection.
+ * arrives on a stream, the stream becomes direct: the owner reads the socket, and the poller
+ * reports when the socket is readable. While the ring does not receive on a stream, the poller also
+ * reports a broken connection.
  */
 
 #include "event/stream.h"

@@ -43,8 +43,8 @@ apr_status_t ws_stream_watch(ws_event_loop *loop, ws_source *s, unsigned events)
  *  WS_STREAM_RECEIVED, and its owner reads the socket. */
 void ws_stream_adapt(ws_event_loop *loop, ws_source *s, apr_size_t n);
 
-/** Whether the owner has to read the socket: the stream is not async; or it is direct, and the loop
- *  has reported all input that it had received. [any stream] */
+/** Whether the owner has to read the socket. It has to if the stream is not async, or if the stream
+ *  is direct and the loop has reported all input that the loop had received. [any stream] */
 static inline int ws_stream_is_read(const ws_source *s)
 {
     return !s->async || (s->polled && (s->poll_events & WS_READABLE));

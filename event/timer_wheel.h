@@ -16,7 +16,7 @@ typedef struct ws_alarm ws_alarm;
 /** An alarm, which is a member of its owner's struct. The owner zeroes it. */
 struct ws_alarm {
     ws_alarm *next;
-    ws_alarm **link; /**< the pointer to this alarm, NULL while it is not set */
+    ws_alarm **link; /**< address of the pointer to this alarm; NULL while the alarm is not set */
     void (*fn)(ws_alarm *a);
     apr_uint32_t due; /**< milliseconds on the loop's clock, which wraps */
     apr_uint32_t arg; /**< free for use by the owner */
