@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Starts and ends an outgoing connection that is being made, looks up the name, and enforces the
- * time limits.
+ * Starts and ends connectors, which are outgoing connections that are being made. Looks up the
+ * server's name, and enforces the time limits.
  */
 
 #include "client/connector.h"

@@ -168,7 +168,8 @@ int ws_connector_ask_proxy(ws_connector *t);
  *  @return the same as ws_connector_ask_proxy() */
 int ws_connector_proxy_answered(ws_connector *t);
 
-/* socks.c (RFC 1928, RFC 1929). The functions return the same as those in proxy.c. */
+/* socks.c (RFC 1928, RFC 1929): like ws_connector_ask_proxy() and ws_connector_proxy_answered(),
+ * for a SOCKS proxy. */
 int ws_connector_ask_socks(ws_connector *t);
 int ws_connector_socks_answered(ws_connector *t);
 

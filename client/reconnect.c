@@ -57,8 +57,9 @@ static int reconnect_is_final(int status, const char *reason)
            || (status >= 400 && status < 500 && status != 408 && status != 425 && status != 429);
 }
 
-/* Start the delay before the next attempt. @return 1: the delay has started, or on_reconnect has
- * cancelled the attempt; 0: on_reconnect does not want another attempt */
+/* Call on_reconnect. If it permits another attempt, start the delay before that attempt.
+ * @return 1: the delay has started, or on_reconnect has called ws_connect_cancel(), so the caller
+ * has nothing more to do; 0: on_reconnect has returned 0, so the caller must end the connector */
 static int reconnect_wait_and_begin(ws_connector *t, apr_uint32_t least, int status,
                                     const char *reason)
 {

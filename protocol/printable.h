@@ -17,15 +17,15 @@
 
 /**
  * Find the character at the beginning of a text.
- * @param acts  set to whether a terminal would act on it
+ * @param acts  set to 1 if a terminal would act on the character, otherwise to 0
  * @return its length, bytes; 1: a byte that is not part of a character; 0: the text ends
  *         inside the character
  */
 size_t ws_printable_next(const char *s, size_t len, int *acts);
 
 /**
- * Write a text so that no terminal acts on it. It is NUL-terminated. If out is too small, it is cut
- * between two characters.
+ * Write a text so that no terminal acts on it. The output is NUL-terminated. If out is too small,
+ * the output is cut between two characters.
  * @param keep  control characters that are not replaced: "\n\t"
  * @return the bytes written, without the NUL
  */

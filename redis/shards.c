@@ -1,10 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Subscriptions to sharded channels (shards.h). When a node fails, moves a slot or is not the right
- * one, the map of nodes and slots is out of date. The receiver, which is the thread that receives
- * messages, then reads the map again, with a back-off. It subscribes to the channels of that node
- * on their new nodes. Channels on other nodes keep their connections.
+ * Subscriptions to sharded channels (shards.h). A map says which node has which slot. The map is
+ * out of date if a node fails, if it moves a slot to another node, or if it answers that another
+ * node has the slot. The receiver, which is the thread that receives messages, then reads the map
+ * again, and waits longer after each failure to read it. It subscribes to the affected channels on
+ * their new nodes. The connections to nodes that are still in the map stay open.
  */
 
 #include "redis/shards.h"
@@ -154,8 +155,8 @@ static void shards_assign_all(ws_redis *r)
     apr_thread_mutex_unlock(r->lock);
 }
 
-/* Restart the times of silence of all connections. While a new connection was being made, the
- * others were not read, so that time must not count as silence. */
+/* Pretend that all nodes have just sent something. While this thread made a new connection, it did
+ * not read from the other nodes, so that time must not count as their silence. */
 static void shards_excuse(struct ws_redis_cluster *k)
 {
     for (unsigned i = 0; i < k->count; i++) {
@@ -201,7 +202,8 @@ void ws_redis_shards_subscribe(ws_redis *r)
 
 /* ---- Receiving ---- */
 
-/* Handle that the server has ended a subscription, because it is moving the slot. */
+/* Handle the message with which a node ends a subscription. The node does that when it moves the
+ * channel's slot to another node. */
 static void shards_unsubscribed(ws_redis *r, const ws_redis_node *n, const redisReply *name)
 {
     size_t prefix = strlen(r->options.prefix) + 2;
