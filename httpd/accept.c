@@ -3,9 +3,9 @@
 /**
  * Leaves new connections to other children while this child has few descriptors left. The first
  * time that descriptors run short, the child's listeners get the accept function in this file. This
- * function waits for another child to accept the connection. A listener that stays readable for
- * LEAVE_MAX shows that perhaps no other child can accept. Then the function accepts one connection
- * itself.
+ * function waits for another child to accept the connection. If a listener stays readable for
+ * LEAVE_MAX, perhaps no other child can accept the connection. The function then accepts one
+ * connection itself.
  */
 
 #include "httpd/accept.h"

@@ -3,9 +3,9 @@
 /**
  * Implements the bus that carries channel messages between the children of one httpd. If a child's
  * socket is full, packets wait in a bounded queue. When the queue is full, publishing fails. There
- * are two exceptions. A message that is in a history is published, and the child misses the packet.
- * If the child has made no progress for PATIENCE, it misses all further packets, and publishing no
- * longer fails.
+ * are two exceptions. A message that a history has stored is published, and the child misses its
+ * packet. If the child has made no progress for PATIENCE, it misses all further packets, and
+ * publishing no longer fails.
  */
 
 #include "httpd/bus_local.h"

@@ -164,8 +164,8 @@ const char *ws_plugins_add_handler(cmd_parms *cmd, int argc, char *const argv[],
                                    ws_handler_line **added);
 
 /**
- * Find the subprotocol that equals the len bytes of token in the line's protocol=. @return NULL:
- * not listed
+ * Find a subprotocol among those that the line's protocol= lists. token: its name, len bytes.
+ * @return NULL: the subprotocol is not listed
  */
 const char *ws_handler_line_speaks(const ws_handler_line *reg, const char *token, size_t len);
 

@@ -40,8 +40,9 @@ void ws_limit_table_remove(apr_uint64_t key);
  * @param key    from ws_hash()
  * @param rate   events per second
  * @param burst  largest number of events in a burst
- * @return 0: within the limit, and counted; >0: not counted, microseconds until it would be within
- *         the limit; -1: the table is full
+ * @return 0: the event is within the limit, and has been counted. Above 0: the event exceeds the
+ *         limit, and has not been counted; the value is the time until it would be within the
+ *         limit, microseconds. -1: the table is full
  */
 apr_int64_t ws_limit_table_rate(apr_uint64_t key, apr_uint64_t rate, apr_uint64_t burst);
 

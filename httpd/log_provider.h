@@ -28,8 +28,9 @@ typedef struct ws_log_provider {
     /**
      * child_init: start the thread that writes the records.
      * @param queue  maximum size of the queue, bytes
-     * @param done   called when a record has been written or lost. `why`: the reason for the loss,
-     *               or NULL. `last`: the queue is empty  [any thread]
+     * @param done   called when a record has been written or lost. `why`: the reason if the
+     *               record was lost, otherwise NULL. `last`: 1 if the queue is now empty  [any
+     *               thread]
      */
     apr_status_t (*start)(ws_log_store *store, apr_pool_t *pchild, server_rec *s, apr_size_t queue,
                           void (*done)(void *arg, const char *why, int last), void *arg);

@@ -274,8 +274,8 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     ap_parse_uri(r, strings[URI]);
     /* mod_remoteip has set this address in the handshake, and sets the same address again in the
      * check. The reason is that either mod_remoteip stops at this address, or only trusted proxies
-     * remain in its header. If the address came from a PROXY header, nothing else of that header
-     * has been saved. */
+     * remain in its header. If the address came from a PROXY header, mod_remoteip cannot set it in
+     * the check, because that header is not saved. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)

@@ -17,8 +17,8 @@
 /**
  * Hand the connection to the engine after the 101 has been sent, and relay its bytes until both
  * sides have closed.
- * @param n  the same as for ws_takeover(). The pool then belongs to the engine. If this function
- *           fails, it destroys the pool
+ * @param n  as for ws_takeover(). If this function succeeds, the pool then belongs to the engine.
+ *           If it fails, it destroys the pool
  * @return the return value for the request's handler
  */
 int ws_relay(request_rec *r, ws_new_conn *n);
@@ -26,7 +26,7 @@ int ws_relay(request_rec *r, ws_new_conn *n);
 /**
  * Relay a response. The engine gets one end of a socket pair, and the bytes that the engine sends
  * become the response's body, until the engine or the client closes the connection.
- * @param n  the same as for ws_relay()
+ * @param n  as for ws_relay()
  * @return the return value for the request's handler
  */
 int ws_relay_answer(request_rec *r, ws_new_conn *n);

@@ -15,7 +15,8 @@
 #include "engine/hash.h"
 #include "engine/json.h"
 
-/* Interval between comment lines, milliseconds. They keep proxies from closing an idle response. */
+/* Interval at which a comment line is sent, milliseconds. Comment lines keep proxies from closing
+ * an idle response. */
 #define HEARTBEAT 15000
 
 /* Size of the collected messages, bytes, above which a poll is answered at once. */
@@ -91,7 +92,8 @@ int ws_sse_stream_resume(ws_sse_stream *s, const char *after)
 
 /* ---- EventSource: HTML Living Standard, section 9.2 ---- */
 
-/* Add a data line for each line of the data, with any line ending. */
+/* Add a line "data: ..." for each line of the data. The lines of the data may end with LF, CR or
+ * CRLF. */
 static void sse_add_lines(ws_strbuf *t, const char *data, apr_size_t len)
 {
     const char *end = data + len;
