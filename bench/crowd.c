@@ -6,15 +6,16 @@
  *     crowd PORT[,PORT...] PATH SUBSCRIBERS PUBLISHERS
  *
  * Subscribers and publishers are distributed over the ports, which belong to servers that share the
- * channel. Each publisher is also subscribed. It publishes a message, and publishes the next one
- * when the channel has delivered this message to it. The program prints "ready" when all members
- * (subscribers and publishers) are subscribed, and "at N" each time that publishers have received
- * 50 more of their own messages. A publisher whose connection breaks reconnects. A subscriber whose
- * connection breaks is counted as lost.
+ * channel. Each publisher is also subscribed, and publishes its next message when it has received
+ * its previous one. The program prints "ready" when all members (subscribers and publishers) are
+ * subscribed, and "at N" each time that publishers have received 50 more of their own messages. A
+ * publisher whose connection breaks reconnects. A subscriber whose connection breaks is counted as
+ * lost.
  *
  * A line on standard input stops the publishers. The program then checks the remaining subscribers.
- * Each must have received, exactly once, every message that the message's publisher has received,
- * and the messages of each publisher in order. The program prints the result:
+ * Each subscriber must have received all messages that their publishers have received, each exactly
+ * once. It must have received the messages of each publisher in order. The program prints the
+ * result:
  *
  *     left=990 lost=10 messages=800 missing=0 twice=0 disordered=0
  */

@@ -1,8 +1,9 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * This HTTP application immediately echoes each message. It supports both formats of ws_http.so and
- * persistent connections. It does nothing else, so that a benchmark measures the cost of the server.
+ * This HTTP application immediately echoes each message. It supports persistent connections, and
+ * the requests that ws_http.so sends with style=form and with style=grip. It does nothing else, so
+ * that a benchmark measures the cost of the server.
  *
  *   instant PORT
  */

@@ -1,14 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * This server echoes all bytes without inspecting them. It shows the fastest echo that the kernel and
- * OpenSSL allow.
+ * This server echoes all bytes without inspecting them. It shows the fastest echo that the kernel
+ * and OpenSSL allow.
  *
  *   raw PORT TLS_PORT FAN_PORT CERTIFICATE KEY
  *
- * The server sends the input of a connection to FAN_PORT to all connections on that port. It has one
- * thread with one buffer, and allocates memory for a connection's data only while the socket does
- * not accept all data. Use `wsbench --raw` as its client.
+ * If the server receives bytes on a connection to FAN_PORT, it sends these bytes to all connections
+ * on that port. It has one thread with one buffer, and allocates memory for a connection's data
+ * only while the socket does not accept all data. Use `wsbench --raw` as its client.
  */
 
 #include <arpa/inet.h>

@@ -1,7 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** During the handshake, determines the URL and headers of a connection's requests. Headers that an
- *  application would trust, such as X-Remote-User, are never taken from the client. */
+/** In the handshake of a connection, determines the URL and the headers of the HTTP requests that
+ *  the handler will send to the application for this connection. Does not copy any headers of the
+ *  client that the application would trust, such as X-Remote-User. */
 
 #include "describe.h"
 

@@ -83,7 +83,8 @@ static ws_id server_check_id(lua_State *L, int index)
     return id;
 }
 
-/* Get the ws_location. It is NULL in the state that is only used to check the script. */
+/* Get the ws_location of the WebSocketHandler line. @return NULL: the Lua state was created at
+ * start-up, only to check the script */
 static ws_location *server_here(lua_State *L)
 {
     return script_state_in(L)->config->here;

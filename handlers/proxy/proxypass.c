@@ -95,8 +95,8 @@ int proxypass_claims(ws_request *rq)
     char *url;
 
     proxypass_by_handler(r);
-    /* Leave two kinds of requests to mod_proxy: requests that go through another proxy
-     * (ProxyRemote), and requests that name the server themselves. */
+    /* Leave two kinds of requests to mod_proxy. In requests to a forward proxy, the client names
+     * the server. If ProxyRemote is configured, a request may have to go through another proxy. */
     if (r->proxyreq != PROXYREQ_REVERSE || !r->filename || strncmp(r->filename, "proxy:", 6)
         || proxypass_conf(r)->proxies->nelts) {
         return 0;
