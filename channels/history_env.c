@@ -95,7 +95,7 @@ static void env_close_env(ws_history_env *m)
 
 /* Lock the directory. The data file and LMDB's lock file belong together. The lock prevents a
  * process from opening one of them while another process replaces both.
- * @return a descriptor; closing it unlocks the directory; -1: an error */
+ * @return a descriptor, which the caller closes to unlock the directory; -1: an error */
 static int env_lock_directory(const ws_history_env *m)
 {
     int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -222,7 +222,7 @@ static ws_status listing_start(ws_channels *h, question *q, const char *prefix, 
     int done;
     q->waits_for_all = h->options.remote != NULL;
     q->incomplete |= listing_own(prefix, after, q->limit, listing_add_own, q) < 0;
-    apr_thread_mutex_lock(h->listing->lock); /* handle no answer before all have been asked */
+    apr_thread_mutex_lock(h->listing->lock); /* answers have to wait until all have been asked */
     q->request = ++h->listing->requests;
     q->next = h->listing->questions;
     q->ticker =

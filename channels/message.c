@@ -172,7 +172,8 @@ int ws_fields_decode(ws_message_fields *fields, const void *bytes, apr_size_t le
 
 /* ---- Messages ---- */
 
-/* Reserves `more` bytes after the channel's name. @param extra  set to the first of them */
+/* Create a message with room for `more` bytes after the channel's name. @param extra  set to the
+ * address of that room */
 static ws_message *message_new(const char *channel, ws_type type, const char *data, apr_size_t len,
                                apr_size_t more, char **extra)
 {

@@ -356,7 +356,7 @@ static ws_status publish_check(ws_type type, const char *data, apr_size_t len)
                                                 : WS_QUEUED;
 }
 
-/* Record in a message the connection whose callback is running, and its user. */
+/* Record in a message the connection whose callback is running, and that connection's user. */
 static void publish_note_publisher(ws_message *m)
 {
     const ws_conn *c = ws_conn_in_callback();

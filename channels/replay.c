@@ -238,7 +238,7 @@ static void replay_has_been_called(ws_conn *c, void *arg)
     }
 }
 
-/* Read the next page once the client has read the last one. */
+/* Read the next page, now or when the client has received the previous pages. */
 static void replay_read_on(ws_channels *h, ws_sub *sub)
 {
     ws_conn *c = sub->c;

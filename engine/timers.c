@@ -63,9 +63,10 @@ static void timer_settle(ws_conn *c, ws_timer *t)
     }
 }
 
-/* The following tasks contain a pointer to the timer, which is freed with its connection at the
- * latest. The pointer stays valid because tasks keep their order: the last job of the connection
- * posts a task, and the connection is freed only after that task. */
+/* The following tasks contain a pointer to the timer. A timer is freed with its connection at the
+ * latest, so the connection must not be freed before these tasks have run. This is ensured because
+ * tasks run in the order of the posts: the last job of the connection posts one more task, and the
+ * connection is freed after that task. */
 
 static void timer_do_done(ws_loop *loop, ws_task *task)
 {
