@@ -169,8 +169,9 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
 
 /* ---- Questions ---- */
 
-/* Whether a pattern matches a channel. The subscription to a wildcard is a question about all
- * channels that begin with the same text, so it matches if the pattern could match any of them. */
+/* Whether a pattern matches a channel or a wildcard. A subscription to a wildcard concerns all
+ * channels that the wildcard stands for, so the pattern matches the wildcard if it could match any
+ * of these channels. */
 static int hook_matches(const char *pattern, const char *channel)
 {
     apr_size_t star = strcspn(channel, "*"), literal = strcspn(pattern, "*?[\\");

@@ -76,8 +76,8 @@ const char *ws_httpd_history_size(cmd_parms *cmd, void *config, const char *arg)
                             "");
 }
 
-/* Check whether the server can create or use a folder. It does not create the folder above it.
- * @return NULL, or the reason why it cannot */
+/* Check whether the server can use a folder, or create it. The server does not create the folder's
+ * parent. @return NULL, or the reason why the server can neither use nor create the folder */
 static const char *history_obstacle(apr_pool_t *p, const char *path)
 {
     const char *parent = ap_make_dirstr_parent(p, path);

@@ -194,8 +194,9 @@ static apr_uint64_t loopback_number(const char *text, int digits)
     return strtoull(copy, NULL, 16);
 }
 
-/* Mark a credential as used. @return 1: it was not used before. A compromised process can write
- * anything to the row. At worst, this causes a request to be refused, or to be accepted twice. */
+/* Mark a credential as used. A compromised process can write anything to the row. At worst, this
+ * causes a request to be refused, or to be accepted twice. @return 1: the credential was not used
+ * before; 0: it was used or is too old (WINDOW), or the process that signed it has ended */
 static int loopback_is_new(apr_uint32_t process, apr_uint32_t number)
 {
     for (unsigned slot = 0; slot < ws_shm_slots(); slot++) {

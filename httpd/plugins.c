@@ -205,8 +205,8 @@ static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int a
 #define KEY_MAX 255
 
 /* Build a directive's key. The key identifies the WebSocketHandler line. It is the same in other
- * processes, after a reload, and on other machines. Packets have one byte for its length, so a hash
- * replaces the beginning of a long key. */
+ * processes, after a reload, and on other machines. Packets have one byte for the key's length, so
+ * a hash replaces the beginning of a long key. */
 static const char *plugins_key_of(cmd_parms *cmd, const char *handler)
 {
     const server_rec *s = cmd->server;

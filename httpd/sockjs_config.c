@@ -81,8 +81,8 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
     return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }
 
-/* Check the URL. The iframe page loads a script from it, which runs with the rights of this
- * server's origin. */
+/* Check the URL. The iframe page loads a script from this URL, and the script runs with the rights
+ * of this server's origin. */
 static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **client)
 {
     if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))

@@ -302,8 +302,8 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
     return NULL;
 }
 
-/* Give a connection without a user the user of the token. If the connection has a user, check that
- * the token has the same one. A token for one channel may have none. @return NULL, or the error */
+/* If the connection has no user, set its user to that of the token. Otherwise, check that the token
+ * has the same user. A token for one channel needs no user. @return NULL, or the error */
 static const char *token_conn_identify(ws_conn *c, token_state *s, const ws_token *t, int whole)
 {
     const char *user = ws_user(c);

@@ -48,8 +48,8 @@ static const char *upgrade_header(const request_rec *r, const char *name)
 static ws_handler_line *upgrade_by_protocol(request_rec *r, const ws_dir_config *d,
                                             const char **protocol);
 
-/* Get the WebSocketHandler line for a request's subprotocols if its handler has on_claim, the
- * callback that claims or declines requests. @return NULL: there is no such line */
+/* Find the WebSocketHandler line for a request's subprotocols. @return the line, if its handler has
+ * on_claim, the callback that claims or declines requests; otherwise NULL */
 static ws_handler_line *upgrade_asked(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
