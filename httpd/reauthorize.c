@@ -33,6 +33,7 @@ APLOG_USE_MODULE(websocket);
 /* A variable that is set in the environment of a check, so that `Require env` can distinguish a
  * check from a handshake. */
 #define ENVIRONMENT "WEBSOCKET_REAUTHORIZE"
+#define ADDRESS "websocket reauthorize address" /* in the pool of a check's request */
 
 /* The strings of a saved handshake, in this order, followed by the names and values of its
  * headers. */
@@ -272,16 +273,28 @@ static request_rec *reauthorize_make_request(conn_rec *c, const saved *s,
     }
     apr_table_setn(r->subprocess_env, ENVIRONMENT, "1");
     ap_parse_uri(r, strings[URI]);
-    /* mod_remoteip has set this address in the handshake, and sets the same address again in the
-     * check. The reason is that either mod_remoteip stops at this address, or only trusted proxies
-     * remain in its header. If the address came from a PROXY header, mod_remoteip cannot set it in
-     * the check, because that header is not saved. */
     r->useragent_ip = (char *)strings[USERAGENT];
     return apr_sockaddr_info_get(&r->useragent_addr, r->useragent_ip, APR_UNSPEC, s->useragent_port,
                                  0, r->pool)
-                   == APR_SUCCESS
+                       == APR_SUCCESS
+                   && apr_pool_userdata_setn(r->useragent_addr, ADDRESS, NULL, r->pool)
+                          == APR_SUCCESS
                ? r
                : NULL;
+}
+
+/* Set the client's address of the handshake again. In a check, mod_remoteip may have replaced it by
+ * an address in its header, because it does not know whether the handshake's address came from a
+ * PROXY header, which has priority. */
+static int reauthorize_keep_address(request_rec *r)
+{
+    void *address = NULL;
+    apr_pool_userdata_get(&address, ADDRESS, r->pool);
+    if (address) {
+        r->useragent_addr = address;
+        apr_sockaddr_ip_get(&r->useragent_ip, address);
+    }
+    return DECLINED;
 }
 
 static void reauthorize_take_apart(const saved *s, const char *strings[STRINGS])
@@ -430,8 +443,10 @@ apr_status_t ws_reauthorize_child_init(apr_pool_t *pchild, server_rec *s,
 
 void ws_reauthorize_register(apr_pool_t *p)
 {
+    static const char *const before[] = {"mod_remoteip.c", NULL};
     (void)p;
     ap_hook_post_read_request(reauthorize_keep_headers, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_post_read_request(reauthorize_keep_address, before, NULL, APR_HOOK_FIRST);
     ap_hook_ssl_conn_is_ssl(reauthorize_conn_is_ssl, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_http_scheme(reauthorize_http_scheme, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_default_port(reauthorize_default_port, NULL, NULL, APR_HOOK_FIRST);

@@ -23,6 +23,8 @@ my $until = time + 8 * Patience::stretching();
 my $dir = tempdir(TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
+my $behind_proxy = Httpd::free_port();
+
 my $httpd = Httpd->start(
     modules   => [qw(session session_cookie auth_form request)],
     files     => {
@@ -107,6 +109,15 @@ SetEnvIf X-Ticket valid ticket
         Require expr %{CONN_REMOTE_ADDR} == '127.0.0.1' && %{HTTP:X-Kept} == 'kept'
     </RequireAll>
 </Location>
+Listen 127.0.0.1:$behind_proxy
+<VirtualHost 127.0.0.1:$behind_proxy>
+    RemoteIPProxyProtocol on
+    RemoteIPTrustedProxy 203.0.113.20
+    <Location /proxied>
+        WebSocketReauthorize 200ms
+        Require ip 203.0.113.20
+    </Location>
+</VirtualHost>
 <Location /expression>
     WebSocketReauthorize 200ms
     RequestHeader append X-Role admin
@@ -241,6 +252,12 @@ for my $tls (0, 1) {
         Httpd::wait_for(sub { $httpd->count_log($granted) >= $before + 4 }, "$path: access to be checked again and again");
         $c->echoes('still here', $name);
     }
+    my $granted = qr/Require ip 203\.0\.113\.20 ?: granted/;
+    my $proxied = Client->new($httpd, '/proxied', port => $behind_proxy,
+        request => "PROXY TCP4 203.0.113.20 192.0.2.2 1234 80\r\n" . join "\r\n", 'GET /proxied?name=proxied HTTP/1.1', 'Host: localhost', 'Upgrade: websocket', 'Connection: Upgrade',
+        'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'X-Forwarded-For: 198.51.100.9', '', '');
+    Httpd::wait_for(sub { $httpd->count_log($granted) >= 4 }, 'access behind a PROXY header to be checked again');
+    $proxied->echoes('still here', 'checks use the address of a PROXY header, even if RemoteIPHeader names another');
     my $c = Client->new($httpd, '/expression', protocol => 'channel.v1.json');
     $c->text('{"type":"subscribe","channel":"a"}');
     like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees the changes of modules');
