@@ -281,7 +281,7 @@ refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in
 refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/,
     'WebSocketTransports sockjs in a section with wildcards is refused', '<LocationMatch ^/x>', '</LocationMatch>');
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
-    for ['', qr/takes key=value/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
+    for ['', qr/takes one or more of client=/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
     ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
 takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",
