@@ -18,90 +18,6 @@
 #include "redis/private.h"
 #include "redis/shards.h"
 
-/* Interval between heartbeat packets, and the silence after which a process counts as ended,
- * milliseconds. */
-#define BEAT WS_REDIS_BEAT
-#define DEAD 10000
-
-/* ---- Other processes ---- */
-
-typedef struct bus_known {
-    ws_node node;
-    apr_time_t seen;
-} bus_known;
-
-#define PEERS_MAX 1024
-
-static bus_known peers[PEERS_MAX];
-static unsigned peer_count;
-
-/* Find or add a process. The caller holds the lock. */
-static bus_known *bus_peer(const ws_node *node)
-{
-    unsigned i = 0;
-    while (i < peer_count
-           && (peers[i].node.server != node->server || peers[i].node.process != node->process)) {
-        i++;
-    }
-    return i < peer_count ? &peers[i] : NULL;
-}
-
-static void bus_note_peer(ws_redis *r, const ws_node *node)
-{
-    bus_known *p;
-    apr_thread_mutex_lock(r->lock);
-    p = bus_peer(node);
-    if (!p && peer_count < PEERS_MAX) {
-        p = &peers[peer_count++];
-    }
-    for (unsigned i = 0; !p && i < PEERS_MAX; i++) { /* reuse an ended process's entry */
-        if (apr_time_now() - peers[i].seen > apr_time_from_msec(2 * DEAD)) {
-            p = &peers[i];
-        }
-    }
-    if (p) {
-        p->node = *node;
-        p->seen = apr_time_now();
-    }
-    apr_thread_mutex_unlock(r->lock);
-}
-
-static int bus_alive(ws_bus *b, const ws_node *node)
-{
-    ws_redis *r = WS_REDIS_OF(b, bus);
-    int running = 1;
-    const bus_known *p;
-    if (node->server == r->options.self.server) {
-        return -1;
-    }
-    /* Without a connection, other processes are unknown. */
-    if (!__atomic_load_n(&r->away, __ATOMIC_RELAXED)) {
-        apr_thread_mutex_lock(r->lock);
-        p = bus_peer(node);
-        running = !p || apr_time_now() - p->seen < apr_time_from_msec(DEAD);
-        apr_thread_mutex_unlock(r->lock);
-    }
-    return running;
-}
-
-/* List the processes that have sent a heartbeat lately. A process that has just started is missing
- * for up to one BEAT. */
-static int bus_nodes(ws_bus *b, ws_node *all, unsigned size, unsigned *count)
-{
-    ws_redis *r = WS_REDIS_OF(b, bus);
-    apr_time_t since = __atomic_load_n(&r->there_since, __ATOMIC_RELAXED), now = apr_time_now();
-    *count = 0;
-    apr_thread_mutex_lock(r->lock);
-    for (unsigned i = 0; i < peer_count; i++) {
-        if (now - peers[i].seen < apr_time_from_msec(DEAD) && *count < size) {
-            all[(*count)++] = peers[i].node;
-        }
-    }
-    apr_thread_mutex_unlock(r->lock);
-    return !__atomic_load_n(&r->away, __ATOMIC_RELAXED) && *count < size
-           && now - since > apr_time_from_msec(2 * BEAT);
-}
-
 /* ---- Publishing ---- */
 
 static void bus_sent(ws_redis *r, ws_redis_job *j, const redisReply *reply)
@@ -159,7 +75,7 @@ static ws_status bus_send_to(ws_bus *b, const ws_node *to, const ws_packet *p)
     ws_redis *r = WS_REDIS_OF(b, bus);
     char name[40];
     int len;
-    if (to->server == r->options.self.server || !bus_alive(b, to)) {
+    if (to->server == r->options.self.server || !ws_redis_peer_alive(b, to)) {
         return WS_GONE;
     }
     len = snprintf(name, sizeof(name), "%llx.%x", (unsigned long long)to->server, to->process);
@@ -227,70 +143,6 @@ static void bus_subscribe(ws_redis *r, redisContext *c, int all)
     apr_thread_mutex_unlock(r->lock);
 }
 
-/*
- * Handle the reply to the first PING on a new connection. The reply confirms the SUBSCRIBE
- * commands, which were sent before the PING. From now on no message is missed. Messages that were
- * published earlier are in the histories, or lost.
- */
-static void bus_settle(ws_redis *r, ws_channels *h)
-{
-    if (!r->settled && r->again && h) {
-        ws_channels_missed(h, 1 + __atomic_exchange_n(&r->lost, 0, __ATOMIC_RELAXED));
-    }
-    r->settled = r->again = 1;
-}
-
-/* Handle the reply to SUBSCRIBE, with which the subscription takes effect. Read the history again,
- * because a message may have been stored between the subscriber's first read and this reply. */
-static void bus_subscribed(const ws_redis *r, ws_channels *h, const redisReply *reply)
-{
-    size_t prefix = strlen(r->options.prefix) + 2;
-    const redisReply *name;
-    if (!h || (r->again && !r->settled) || !ws_redis_is_array(reply, 3)
-        || !(ws_redis_is(reply->element[0], "subscribe")
-             || ws_redis_is(reply->element[0], "ssubscribe"))
-        || !ws_redis_is_text(reply->element[1])) {
-        return;
-    }
-    name = reply->element[1];
-    if ((size_t)name->len > prefix && !strncmp(name->str, r->options.prefix, prefix - 2)
-        && !strncmp(name->str + prefix - 2, "c:", 2)) {
-        ws_channels_wanted(h, name->str + prefix, (unsigned)((size_t)name->len - prefix));
-    }
-}
-
-void ws_redis_receive(ws_redis *r, const redisReply *reply)
-{
-    ws_channels *h = ws_channels_current();
-    const redisReply *message;
-    ws_packet p;
-    char text[400];
-    if (reply->type == REDIS_REPLY_ERROR) { /* these commands are sent only once, never repeated */
-        snprintf(text, sizeof(text), "redis: %s", reply->str);
-        r->options.log(WS_LOG_WARNING, text);
-        return;
-    }
-    if (ws_redis_is_array(reply, 2) && ws_redis_is(reply->element[0], "pong")) {
-        bus_settle(r, h);
-    }
-    if (!ws_redis_is_array(reply, 3)
-        || !(ws_redis_is(reply->element[0], "message")
-             || ws_redis_is(reply->element[0], "smessage"))) {
-        bus_subscribed(r, h, reply);
-        return;
-    }
-    message = reply->element[2];
-    if (message->type != REDIS_REPLY_STRING
-        || ws_packet_decode(&p, message->str, (apr_size_t)message->len) != (apr_size_t)message->len
-        || p.from.server == r->options.self.server || !p.kind) {
-        return;
-    }
-    bus_note_peer(r, &p.from);
-    if (h && (p.kind != WS_PACKET_MISSED || p.len)) {
-        ws_channels_receive(h, &p);
-    }
-}
-
 /* Send the heartbeat, an empty packet. */
 static void bus_beat(ws_redis *r)
 {
@@ -335,7 +187,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
         struct pollfd p[2 + WS_REDIS_NODES_MAX] = {{.fd = c->fd, .events = POLLIN},
                                                    {.fd = r->wake, .events = POLLIN}};
         apr_time_t before = apr_time_now();
-        int wait = r->shards ? ws_redis_shards_tick(r) : BEAT;
+        int wait = r->shards ? ws_redis_shards_tick(r) : WS_REDIS_BEAT;
         unsigned shards = r->shards ? ws_redis_shards_poll(r, p + 2) : 0;
         heard += apr_time_now() - before; /* nothing was read while the thread connected */
         whole += apr_time_now() - before;
@@ -343,7 +195,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
             /* A machine that lost power does not close its connections; PING detects that. */
             redisAppendCommand(c, "PING");
             bus_beat(r);
-            next = apr_time_now() + apr_time_from_msec(BEAT);
+            next = apr_time_now() + apr_time_from_msec(WS_REDIS_BEAT);
         }
         if (bus_write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(WS_REDIS_SILENT)
             || apr_time_now() - whole > apr_time_from_msec(WS_REDIS_WHOLE)) {
@@ -386,7 +238,7 @@ static void *APR_THREAD_FUNC bus_receiver(apr_thread_t *self, void *arg)
                 bus_receive_all(r, c);
             }
             ws_redis_shards_end(r);
-            if (apr_time_now() - since > apr_time_from_msec(BEAT)) {
+            if (apr_time_now() - since > apr_time_from_msec(WS_REDIS_BEAT)) {
                 attempts = 0;
             }
             ws_redis_tell(r, c, &told);
@@ -404,8 +256,9 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
 {
     ws_redis *r = apr_pcalloc(pool, sizeof(*r));
     apr_status_t rv;
-    r->bus = (ws_bus){"redis",         bus_want,  bus_publish, bus_send_to,
-                      bus_subscribers, bus_alive, bus_nodes};
+    r->bus = (ws_bus){"redis",       bus_want,        bus_publish,
+                      bus_send_to,   bus_subscribers, ws_redis_peer_alive,
+                      ws_redis_peers};
     r->options = *options;
     r->last = &r->first;
     r->away = 1;

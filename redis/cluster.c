@@ -220,39 +220,6 @@ ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told)
     return rest ? WS_REDIS_BROKEN : WS_REDIS_DONE;
 }
 
-/* Follow an ASK reply, sent for a slot that is migrating: "ASK 3999 127.0.0.1:6381". @return the
- * other node's reply, or NULL */
-static redisReply *cluster_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
-{
-    char host[WS_REDIS_NODE_HOST_MAX];
-    int port;
-    redisContext *c = NULL;
-    redisReply *reply = NULL, *asking;
-    if (sscanf(text, "ASK %*u %255[^:]:%d", host, &port) == 2 && port > 0 && port <= 65535
-        && (c = ws_redis_open(r, host, port)) && !c->err) {
-        ws_redis_greet(r, c);
-    }
-    if (c && !c->err && (asking = ws_redis_ask(c, "ASKING"))) {
-        freeReplyObject(asking);
-        redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
-        reply = ws_redis_reply_wait(c);
-    }
-    ws_redis_close(c);
-    return reply;
-}
-
-void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count)
-{
-    for (int i = 0; i < count && j; i++, j = j->next) {
-        redisReply *other;
-        if (replies[i]->type == REDIS_REPLY_ERROR && !strncmp(replies[i]->str, "ASK ", 4)
-            && r->options.cluster && (other = cluster_ask_other(r, j, replies[i]->str))) {
-            freeReplyObject(replies[i]);
-            replies[i] = other;
-        }
-    }
-}
-
 /* ---- Maps ---- */
 
 struct ws_redis_cluster *ws_redis_cluster_new(void)

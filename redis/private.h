@@ -15,6 +15,11 @@
 #include "redis/reply.h"
 #include "redis/tls.h"
 
+/** The receiver's intervals, milliseconds. */
+#define WS_REDIS_BEAT 2000                                      /* time between two heartbeats */
+#define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* silence that ends a connection */
+#define WS_REDIS_WHOLE 10000 /* maximum time until a reply is complete */
+
 /** A queued command, and the functions for its reply. */
 typedef struct ws_redis_job ws_redis_job;
 struct ws_redis_job {
@@ -100,6 +105,9 @@ int ws_redis_job_printf(ws_redis_job *j, int i, const char *format, ...)
 /** Free a job. Ignores NULL. */
 void ws_redis_job_free(ws_redis_job *j);
 
+/** Call the job's function with the reply, or NULL, and free the job. */
+void ws_redis_job_end(ws_redis *r, ws_redis_job *j, const redisReply *reply);
+
 /** Queue a job for the sender. @return 0; -1: the queue is full, and the caller still owns the
  *  job */
 int ws_redis_give(ws_redis *r, ws_redis_job *j);
@@ -129,7 +137,8 @@ void ws_redis_greet(ws_redis *r, redisContext *c);
 /** Set a connection's error. format has one %s */
 void ws_redis_blame(redisContext *c, const char *format, const char *detail);
 
-/** Send up to 256 jobs over a connection. Jobs without a reply stay in *jobs. Sender only.
+/** Send up to 256 jobs over a connection, and follow ASK replies. Jobs without a reply stay in
+ *  *jobs. Sender only.
  *  @return 0; -1: the connection broke, or the server cannot answer now */
 int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
 
@@ -138,9 +147,6 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs);
 int ws_redis_cluster_init(ws_redis *r);
 void ws_redis_cluster_close(ws_redis *r);
 ws_redis_sent ws_redis_cluster_send(ws_redis *r, ws_redis_job **jobs, int *told);
-
-/** Replace each ASK reply with the reply from the node that the ASK names. */
-void ws_redis_cluster_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count);
 
 /** In tails.c: store and get the newest known position of a channel. */
 void ws_redis_tail_note(ws_redis *r, const char *channel, ws_position at);
@@ -163,7 +169,14 @@ void ws_redis_once_init(ws_redis *r);
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
 int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
 
-/** Process a reply from a connection that subscribes. */
+/** In peers.c: note that a packet has come from a process. */
+void ws_redis_peer_note(ws_redis *r, const ws_node *node);
+
+/** alive() and nodes() of ws_bus. */
+int ws_redis_peer_alive(ws_bus *b, const ws_node *node);
+int ws_redis_peers(ws_bus *b, ws_node *all, unsigned size, unsigned *count);
+
+/** Process a reply from a connection that subscribes. Receiver only. */
 void ws_redis_receive(ws_redis *r, const redisReply *reply);
 
 #endif

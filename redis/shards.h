@@ -13,11 +13,6 @@
 
 #include "redis/private.h"
 
-/** The receiver's intervals, milliseconds. */
-#define WS_REDIS_BEAT 2000                                      /* time between two heartbeats */
-#define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* silence that ends a connection */
-#define WS_REDIS_WHOLE 10000 /* maximum time until a reply is complete */
-
 /** Read the map, and set r->shards if the cluster has sharded channels. @return 1; 0: no node has
  *  a map */
 int ws_redis_shards_begin(ws_redis *r);

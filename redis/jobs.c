@@ -1,16 +1,14 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The queue of commands (jobs), and the thread that sends them in batches: the sender. If the
- *  connection breaks, a lasting job is sent again over the next one, until it has a reply. */
+/** The queue of commands (jobs), and how a batch of them is sent over a connection. Jobs without a
+ *  reply stay in the list, so that the sender can repeat them. */
 
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/thread.h"
 #include "redis/private.h"
 
 #define BATCH 256    /* maximum number of commands per batch */
@@ -75,6 +73,12 @@ void ws_redis_job_free(ws_redis_job *j)
     free(j);
 }
 
+void ws_redis_job_end(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+{
+    j->done(r, j, reply);
+    ws_redis_job_free(j);
+}
+
 int ws_redis_give(ws_redis *r, ws_redis_job *j)
 {
     int full;
@@ -91,12 +95,6 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j)
 }
 
 /* ---- Sending ---- */
-
-static void job_end(ws_redis *r, ws_redis_job *j, const redisReply *reply)
-{
-    j->done(r, j, reply);
-    ws_redis_job_free(j);
-}
 
 void ws_redis_complain(ws_redis *r, const char *why)
 {
@@ -189,7 +187,41 @@ static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
         }
         else {
             *jobs = j->next;
-            job_end(r, j, NULL);
+            ws_redis_job_end(r, j, NULL);
+        }
+    }
+}
+
+/* Follow an ASK reply, sent for a slot that is migrating: "ASK 3999 127.0.0.1:6381". @return the
+ * other node's reply, or NULL */
+static redisReply *batch_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
+{
+    char host[256];
+    int port;
+    redisContext *c = NULL;
+    redisReply *reply = NULL, *asking;
+    if (sscanf(text, "ASK %*u %255[^:]:%d", host, &port) == 2 && port > 0 && port <= 65535
+        && (c = ws_redis_open(r, host, port)) && !c->err) {
+        ws_redis_greet(r, c);
+    }
+    if (c && !c->err && (asking = ws_redis_ask(c, "ASKING"))) {
+        freeReplyObject(asking);
+        redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
+        reply = ws_redis_reply_wait(c);
+    }
+    ws_redis_close(c);
+    return reply;
+}
+
+/* Replace each ASK reply with the reply from the node that the ASK names. */
+static void batch_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count)
+{
+    for (int i = 0; i < count && j; i++, j = j->next) {
+        redisReply *other;
+        if (replies[i]->type == REDIS_REPLY_ERROR && !strncmp(replies[i]->str, "ASK ", 4)
+            && r->options.cluster && (other = batch_ask_other(r, j, replies[i]->str))) {
+            freeReplyObject(replies[i]);
+            replies[i] = other;
         }
     }
 }
@@ -212,7 +244,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     while (got < sent && (replies[got] = ws_redis_reply_wait(c))) {
         got++;
     }
-    ws_redis_cluster_follow(r, *jobs, replies, got);
+    batch_follow(r, *jobs, replies, got);
     if (got < sent) {
         rv = -1;
     }
@@ -235,84 +267,9 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
         }
         else {
             *jobs = j->next;
-            job_end(r, j, replies[i]);
+            ws_redis_job_end(r, j, replies[i]);
         }
         freeReplyObject(replies[i]);
     }
     return rv;
-}
-
-/* Complete jobs without a reply: all of them, or those that are not lasting. */
-static void jobs_drop(ws_redis *r, ws_redis_job **jobs, int all)
-{
-    while (*jobs) {
-        ws_redis_job *j = *jobs;
-        if (j->lasting && !all) {
-            jobs = &j->next;
-        }
-        else {
-            *jobs = j->next;
-            job_end(r, j, NULL);
-        }
-    }
-}
-
-static ws_redis_sent jobs_send(ws_redis *r, redisContext **c, ws_redis_job **jobs, int *told)
-{
-    if (!*c && !(*c = ws_redis_connect(r, told))) {
-        return WS_REDIS_AWAY;
-    }
-    while (*jobs) {
-        if (ws_redis_send_batch(r, *c, jobs) < 0) {
-            ws_redis_tell(r, *c, told);
-            ws_redis_close(*c);
-            *c = NULL;
-            return WS_REDIS_BROKEN;
-        }
-    }
-    return WS_REDIS_DONE;
-}
-
-void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
-{
-    ws_redis *r = arg;
-    redisContext *c = NULL;
-    ws_redis_job *jobs = NULL;
-    unsigned attempts = 0;
-    int told = 0, stop = 0;
-    ws_redis_sent rv;
-    (void)self;
-    while (!stop || jobs) {
-        ws_redis_job **end = &jobs;
-        apr_thread_mutex_lock(r->lock);
-        while (!jobs && !r->first && !r->stopped) {
-            apr_thread_cond_wait(r->work, r->lock);
-        }
-        while (*end) {
-            end = &(*end)->next;
-        }
-        *end = r->first;
-        r->first = NULL;
-        r->last = &r->first;
-        if (!attempts) {
-            r->waiting = 0; /* jobs in flight do not count */
-        }
-        stop = r->stopped != 0;
-        apr_thread_mutex_unlock(r->lock);
-        rv = !jobs                ? WS_REDIS_DONE
-             : r->options.cluster ? ws_redis_cluster_send(r, &jobs, &told)
-                                  : jobs_send(r, &c, &jobs, &told);
-        if (rv == WS_REDIS_AWAY) {
-            jobs_drop(r, &jobs, stop);
-        }
-        if (rv == WS_REDIS_DONE) {
-            attempts = 0;
-        }
-        else if (!stop) {
-            ws_redis_back_off(r, &attempts);
-        }
-    }
-    ws_redis_close(c);
-    ws_redis_cluster_close(r);
-    return NULL;
 }
