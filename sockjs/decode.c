@@ -10,7 +10,7 @@
 
 #include "sockjs/session_state.h"
 
-static int decode_text(ws_sockjs_session *s, const char *data, apr_size_t len)
+static void decode_text(ws_sockjs_session *s, const char *data, apr_size_t len)
 {
     ws_sockjs_response *r = s->response;
     int nested = ws_sockjs_response_nested(r);
@@ -29,7 +29,6 @@ static int decode_text(ws_sockjs_session *s, const char *data, apr_size_t len)
         s->message = 0;
     }
     ws_sockjs_response_spill(r);
-    return 0;
 }
 
 static void decode_end_array(ws_sockjs_session *s)
@@ -41,48 +40,52 @@ static void decode_end_array(ws_sockjs_session *s)
     }
 }
 
-static int decode_close(ws_sockjs_session *s, const ws_sockjs_decoder *d)
+static void decode_close(const ws_sockjs_decoder *d, ws_sockjs_control *control)
 {
-    int code = d->control_len < 2 ? WS_CLOSE_NO_STATUS : d->control[0] << 8 | d->control[1];
     apr_size_t skip = d->control_len < 2 ? d->control_len : 2;
-    ws_sockjs_session_close(s, code, (const char *)d->control + skip, d->control_len - skip);
-    return -1;
+    control->code = d->control_len < 2 ? WS_CLOSE_NO_STATUS : d->control[0] << 8 | d->control[1];
+    control->reason = (const char *)d->control + skip;
+    control->reason_len = d->control_len - skip;
 }
 
-static int decode_control(ws_sockjs_session *s, const char *data, apr_size_t len)
+static void decode_control(ws_sockjs_session *s, const char *data, apr_size_t len,
+                           ws_sockjs_control *control)
 {
     ws_sockjs_decoder *d = &s->decoder;
     if (d->control_len + len > sizeof(d->control)) {
-        ws_sockjs_session_close(s, WS_CLOSE_INTERNAL, NULL, 0);
-        return -1;
+        control->code = WS_CLOSE_INTERNAL;
+        return;
     }
     memcpy(d->control + d->control_len, data, len);
     d->control_len += (unsigned char)len;
     if (d->left) {
-        return 0;
+        return;
     }
     if ((d->first & 0xF) == WS_OP_CLOSE) {
         decode_end_array(s);
-        return decode_close(s, d);
+        decode_close(d, control);
     }
-    if ((d->first & 0xF) == WS_OP_PING) {
-        ws_sockjs_session_ping(s, d->control, d->control_len);
+    else if ((d->first & 0xF) == WS_OP_PING) {
+        ws_sockjs_client_frame(&control->pongs, WS_FIN | WS_OP_PONG, d->control, d->control_len);
     }
-    return 0;
 }
 
-static int decode_payload(ws_sockjs_session *s, const char *data, apr_size_t len)
+static void decode_payload(ws_sockjs_session *s, const char *data, apr_size_t len,
+                           ws_sockjs_control *control)
 {
     if (s->decoder.first & 0x8) {
-        return decode_control(s, data, len);
+        decode_control(s, data, len, control);
     }
-    if ((s->decoder.first & 0xF) == WS_OP_BINARY) {
+    else if ((s->decoder.first & 0xF) == WS_OP_BINARY) {
         static const char why[] = "SockJS has no binary messages";
         decode_end_array(s);
-        ws_sockjs_session_close(s, WS_CLOSE_UNSUPPORTED, why, sizeof(why) - 1);
-        return -1;
+        control->code = WS_CLOSE_UNSUPPORTED;
+        control->reason = why;
+        control->reason_len = sizeof(why) - 1;
     }
-    return decode_text(s, data, len);
+    else {
+        decode_text(s, data, len);
+    }
 }
 
 /* Compute the length of a frame header from its first two bytes. */
@@ -109,7 +112,8 @@ static apr_size_t decode_head(ws_sockjs_decoder *d, const char *data, apr_size_t
     return n;
 }
 
-int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len)
+void ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len,
+                      ws_sockjs_control *control)
 {
     ws_sockjs_decoder *d = &s->decoder;
     while (len) {
@@ -124,8 +128,11 @@ int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len)
         }
         n = d->left < len ? (apr_size_t)d->left : len;
         d->left -= n;
-        if ((n || !d->left) && decode_payload(s, data, n) < 0) {
-            return -1;
+        if (n || !d->left) {
+            decode_payload(s, data, n, control);
+        }
+        if (control->code) {
+            return;
         }
         data += n;
         len -= n;
@@ -134,5 +141,4 @@ int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len)
         }
     }
     decode_end_array(s);
-    return 0;
 }

@@ -163,7 +163,7 @@ static void session_tell_close(ws_sockjs_session *s)
     session_detach(s);
 }
 
-void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len)
+static void session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len)
 {
     ws_strbuf answer = {NULL, 0, 0, 0};
     unsigned char payload[WS_CONTROL_MAX] = {(unsigned char)(code >> 8), (unsigned char)code};
@@ -197,7 +197,7 @@ void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, 
         session_tell_close(s);
     }
     else {
-        ws_sockjs_session_close(s, code, reason, len);
+        session_close(s, code, reason, len);
     }
 }
 
@@ -250,12 +250,27 @@ static apr_ssize_t session_read(ws_sockjs_session *s, char *buf)
     }
     if (n == 0 || errno != EAGAIN) {
         static const char why[] = "Connection lost";
-        ws_sockjs_session_close(s, WS_CLOSE_ABNORMAL, why, sizeof(why) - 1);
+        session_close(s, WS_CLOSE_ABNORMAL, why, sizeof(why) - 1);
     }
     else if (ws_handle_watch(&s->handle, s->fd,
                              WS_READABLE | (ws_sockjs_session_waits(s) ? WS_WRITABLE : 0u))
              != APR_SUCCESS) {
-        ws_sockjs_session_close(s, WS_CLOSE_INTERNAL, NULL, 0);
+        session_close(s, WS_CLOSE_INTERNAL, NULL, 0);
+    }
+    return 0;
+}
+
+/* @return 0; -1: the session is closed */
+static int session_decode(ws_sockjs_session *s, const char *data, apr_size_t len)
+{
+    ws_sockjs_control control = {.code = 0};
+    ws_sockjs_decode(s, data, len, &control);
+    if (control.pongs.len) {
+        ws_sockjs_session_input(s, &control.pongs);
+    }
+    if (control.code) {
+        session_close(s, control.code, control.reason, control.reason_len);
+        return -1;
     }
     return 0;
 }
@@ -269,7 +284,7 @@ void ws_sockjs_session_pump(ws_sockjs_session *s)
             session_rest(s);
             return;
         }
-        if ((n = session_read(s, buf)) <= 0 || ws_sockjs_decode(s, buf, (apr_size_t)n) < 0) {
+        if ((n = session_read(s, buf)) <= 0 || session_decode(s, buf, (apr_size_t)n) < 0) {
             return;
         }
     }
@@ -373,13 +388,6 @@ int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames)
     }
     session_watch_writes(s);
     return ws_sockjs_session_waits(s) ? WS_SOCKJS_WAITS : WS_SOCKJS_TAKEN;
-}
-
-void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len)
-{
-    ws_strbuf pong = {NULL, 0, 0, 0};
-    ws_sockjs_client_frame(&pong, WS_FIN | WS_OP_PONG, data, len);
-    ws_sockjs_session_input(s, &pong);
 }
 
 /* ---- Both directions ---- */

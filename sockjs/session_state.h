@@ -65,17 +65,17 @@ static inline int ws_sockjs_session_waits(const ws_sockjs_session *s)
  *  client sent one. */
 void ws_sockjs_session_gone(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
 
-/**
- * Decode the bytes that the engine has sent, and write them to the response.
- * @return 0; -1 if the session was closed inside
- */
-int ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len);
+/** What the engine's control frames require of the session. Initially zero. */
+typedef struct ws_sockjs_control {
+    ws_strbuf pongs;    /**< frames for the engine */
+    int code;           /**< close the session with this code and reason; 0: do not */
+    const char *reason; /**< valid until the session decodes again */
+    apr_size_t reason_len;
+} ws_sockjs_control;
 
-/* ws_sockjs_decode() calls the following functions. */
-
-void ws_sockjs_session_ping(ws_sockjs_session *s, const unsigned char *data, apr_size_t len);
-
-/** Close the session and send the code and the reason to the client. */
-void ws_sockjs_session_close(ws_sockjs_session *s, int code, const char *reason, apr_size_t len);
+/** Decode the bytes that the engine has sent, and write them to the response. Stops when the
+ *  session has to be closed. */
+void ws_sockjs_decode(ws_sockjs_session *s, const char *data, apr_size_t len,
+                      ws_sockjs_control *control);
 
 #endif
