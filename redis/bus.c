@@ -150,17 +150,6 @@ static void bus_beat(ws_redis *r)
     bus_give(r, &p, "all", "", 0);
 }
 
-static int bus_write_all(redisContext *c)
-{
-    int done = 0;
-    while (!done) {
-        if (ws_redis_write(c, &done) != REDIS_OK) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* Read and handle replies. @return 0; -1: the connection has broken, or a reply is invalid */
 static int bus_read(ws_redis *r, redisContext *c, apr_size_t *size)
 {
@@ -197,7 +186,7 @@ static void bus_receive_all(ws_redis *r, redisContext *c)
             bus_beat(r);
             next = apr_time_now() + apr_time_from_msec(WS_REDIS_BEAT);
         }
-        if (bus_write_all(c) < 0 || apr_time_now() - heard > apr_time_from_msec(WS_REDIS_SILENT)
+        if (ws_redis_flush(r, c) < 0 || apr_time_now() - heard > apr_time_from_msec(WS_REDIS_SILENT)
             || apr_time_now() - whole > apr_time_from_msec(WS_REDIS_WHOLE)) {
             return;
         }

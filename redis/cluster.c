@@ -99,7 +99,7 @@ static void cluster_forget(struct ws_redis_cluster *k)
  * reply nil or an error. Without a reply, the map stays incomplete. */
 static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, redisContext *c)
 {
-    redisReply *reply = ws_redis_ask(c, "COMMAND INFO SPUBLISH");
+    redisReply *reply = ws_redis_ask(r, c, "COMMAND INFO SPUBLISH");
     k->known &= reply != NULL;
     k->sharded = !r->options.unsharded && ws_redis_is_array(reply, 1)
                  && reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements > 0;
@@ -112,7 +112,7 @@ static void cluster_look_for_shards(ws_redis *r, struct ws_redis_cluster *k, red
 int ws_redis_cluster_learn(ws_redis *r, struct ws_redis_cluster *k, int *told)
 {
     redisContext *c = ws_redis_connect(r, told);
-    redisReply *reply = c ? ws_redis_ask(c, "CLUSTER SLOTS") : NULL;
+    redisReply *reply = c ? ws_redis_ask(r, c, "CLUSTER SLOTS") : NULL;
     cluster_forget(k);
     if (reply && reply->type == REDIS_REPLY_ARRAY) {
         for (size_t i = 0; i < reply->elements; i++) {

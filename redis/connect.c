@@ -4,7 +4,6 @@
  *  Tries several addresses in order, starting with the one that worked last. */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,16 +13,8 @@
 
 #include "redis/private.h"
 
-#define TIMEOUT 5         /* timeout of connects and replies, seconds */
-#define LAST_CONNECT 500  /* maximum time to connect while the process ends, milliseconds */
 #define BACK_OFF_MIN 50   /* milliseconds */
 #define BACK_OFF_MAX 2000 /* milliseconds */
-
-void ws_redis_blame(redisContext *c, const char *format, const char *detail)
-{
-    c->err = REDIS_ERR_OTHER;
-    snprintf(c->errstr, sizeof(c->errstr), format, detail);
-}
 
 /* ---- The log ---- */
 
@@ -53,57 +44,32 @@ void ws_redis_tell(ws_redis *r, const redisContext *c, int *told)
 
 /* ---- Steps ---- */
 
-/* Get the remaining time of a connect that began at `since`, milliseconds; at least 0. */
-static int connect_patience(const ws_redis *r, apr_time_t since)
-{
-    apr_time_t stopped = __atomic_load_n(&r->stopped, __ATOMIC_RELAXED);
-    apr_time_t until = since + apr_time_from_sec(TIMEOUT), now = apr_time_now();
-    if (stopped) {
-        apr_time_t last = (since > stopped ? since : stopped) + apr_time_from_msec(LAST_CONNECT);
-        until = last < until ? last : until;
-    }
-    return until > now ? (int)((until - now + 999) / 1000) : 0;
-}
-
-/* Wait until the socket is connected, or the time is over. @return 0, or an error of connect(2) */
-static int connect_wait(ws_redis *r, int fd)
-{
-    struct pollfd p[] = {{.fd = fd, .events = POLLOUT}, {.fd = r->ended, .events = POLLIN}};
-    apr_time_t since = apr_time_now();
-    int error = 0, ready = 0, ms = 1;
-    socklen_t len = sizeof(error);
-    while (ready <= 0 && ms > 0) {
-        ms = connect_patience(r, since);
-        ready = poll(p, 2, ms);
-        if (ready > 0 && !p[0].revents) {
-            p[1].fd = -1; /* the process ends, so ms is shorter now */
-            ready = 0;
-        }
-    }
-    if (ready <= 0) {
-        return ETIMEDOUT;
-    }
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ? errno : error;
-}
-
-/* Finish the connect that hiredis has begun. From then on, the connection blocks, with a
- * timeout. */
+/* Finish the connect that hiredis has begun. */
 static void connect_finish(ws_redis *r, redisContext *c)
 {
-    struct timeval timeout = {TIMEOUT, 0};
-    int error = connect_wait(r, c->fd), one = 1;
-    if (!error && fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) & ~O_NONBLOCK) < 0) {
+    int error = 0, one = 1;
+    socklen_t len = sizeof(error);
+    if (ws_redis_wait(r, c, POLLOUT) < 0) {
+        return;
+    }
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
         error = errno;
     }
     if (error) {
         ws_redis_blame(c, "%s", strerror(error));
-        return;
     }
-    if (!r->options.path) {
+    else if (!r->options.path) {
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     }
-    c->flags |= REDIS_BLOCK;
-    redisSetTimeout(c, timeout);
+}
+
+static void connect_tls(ws_redis *r, redisContext *c, const char *host)
+{
+    const ws_redis_options *o = &r->options;
+    int wants = ws_redis_tls_begin(o->tls_ctx, c, o->tls.name ? o->tls.name : host);
+    while (wants > 0 && ws_redis_wait(r, c, (short)wants) == 0) {
+        wants = ws_redis_tls_handshake(c);
+    }
 }
 
 redisContext *ws_redis_open(ws_redis *r, const char *host, int port)
@@ -117,7 +83,7 @@ redisContext *ws_redis_open(ws_redis *r, const char *host, int port)
     if (c && !c->err) {
         ws_redis_reply_bound(c->reader);
         if (o->tls_ctx) {
-            ws_redis_tls_connect(o->tls_ctx, c, o->tls.name ? o->tls.name : host);
+            connect_tls(r, c, host);
         }
     }
     return c;
@@ -130,11 +96,12 @@ static int connect_is_error(const redisReply *reply)
 
 /* Log in. @return a reply other than OK, which the caller frees; NULL: success, or the connection
  * broke */
-static redisReply *connect_log_in(redisContext *c, const char *user, const char *password)
+static redisReply *connect_log_in(const ws_redis *r, redisContext *c, const char *user,
+                                  const char *password)
 {
     redisReply *reply = !password ? NULL
-                        : user    ? ws_redis_ask(c, "AUTH %s %s", user, password)
-                                  : ws_redis_ask(c, "AUTH %s", password);
+                        : user    ? ws_redis_ask(r, c, "AUTH %s %s", user, password)
+                                  : ws_redis_ask(r, c, "AUTH %s", password);
     if (ws_redis_is(reply, "OK")) {
         freeReplyObject(reply);
         reply = NULL;
@@ -157,7 +124,7 @@ static void connect_refused(redisContext *c, redisReply *reply)
 
 static redisReply *connect_ask_for_master(const ws_redis *r, redisContext *c)
 {
-    return ws_redis_ask(c, "SENTINEL get-master-addr-by-name %s", r->options.master);
+    return ws_redis_ask(r, c, "SENTINEL get-master-addr-by-name %s", r->options.master);
 }
 
 /* Ask a sentinel. If it requires a password, send sentinel_password, or password if that is not
@@ -165,14 +132,14 @@ static redisReply *connect_ask_for_master(const ws_redis *r, redisContext *c)
 static redisReply *connect_ask_sentinel(const ws_redis *r, redisContext *c)
 {
     const ws_redis_options *o = &r->options;
-    redisReply *reply = connect_log_in(c, o->sentinel_user, o->sentinel_password);
+    redisReply *reply = connect_log_in(r, c, o->sentinel_user, o->sentinel_password);
     if (!reply && !c->err) {
         reply = connect_ask_for_master(r, c);
     }
     if (connect_is_error(reply) && !strncmp(reply->str, "NOAUTH", 6) && !o->sentinel_password
         && o->password) {
         freeReplyObject(reply);
-        reply = connect_log_in(c, o->user, o->password);
+        reply = connect_log_in(r, c, o->user, o->password);
         reply = reply || c->err ? reply : connect_ask_for_master(r, c);
     }
     return reply;
@@ -207,9 +174,9 @@ static redisContext *connect_to_master(ws_redis *r, redisContext *c)
 
 /* Check that the server is a master. A sentinel may name a server that is not yet a master, or no
  * longer one. In this case set an error, so that no command is sent to it. */
-static void connect_check_master(redisContext *c)
+static void connect_check_master(const ws_redis *r, redisContext *c)
 {
-    redisReply *reply = ws_redis_ask(c, "ROLE");
+    redisReply *reply = ws_redis_ask(r, c, "ROLE");
     int is = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements
              && ws_redis_is(reply->element[0], "master");
     if (reply && !is) {
@@ -229,9 +196,9 @@ void ws_redis_greet(ws_redis *r, redisContext *c)
 {
     const ws_redis_options *o = &r->options;
     redisReply *reply;
-    connect_refused(c, connect_log_in(c, o->user, o->password));
+    connect_refused(c, connect_log_in(r, c, o->user, o->password));
     if (!c->err && !o->cluster) {
-        reply = ws_redis_ask(c, "SELECT %d", o->db);
+        reply = ws_redis_ask(r, c, "SELECT %d", o->db);
         if (ws_redis_is(reply, "OK")) {
             freeReplyObject(reply);
         }
@@ -240,7 +207,7 @@ void ws_redis_greet(ws_redis *r, redisContext *c)
         }
     }
     if (!c->err && o->master) {
-        connect_check_master(c);
+        connect_check_master(r, c);
     }
 }
 

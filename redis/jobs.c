@@ -153,7 +153,7 @@ static int batch_needs_wait(const ws_redis *r, const ws_redis_job *j, int count)
 /* Receive the reply to WAIT. @return 0; -1: the connection broke */
 static int batch_take_wait(ws_redis *r, redisContext *c)
 {
-    redisReply *reply = ws_redis_reply_wait(c);
+    redisReply *reply = ws_redis_reply_wait(r, c);
     apr_uint64_t replicas = 0;
     if (!reply) {
         return -1;
@@ -204,10 +204,10 @@ static redisReply *batch_ask_other(ws_redis *r, const ws_redis_job *j, const cha
         && (c = ws_redis_open(r, host, port)) && !c->err) {
         ws_redis_greet(r, c);
     }
-    if (c && !c->err && (asking = ws_redis_ask(c, "ASKING"))) {
+    if (c && !c->err && (asking = ws_redis_ask(r, c, "ASKING"))) {
         freeReplyObject(asking);
         redisAppendCommandArgv(c, j->argc, (const char **)j->argv, j->lens);
-        reply = ws_redis_reply_wait(c);
+        reply = ws_redis_reply_wait(r, c);
     }
     ws_redis_close(c);
     return reply;
@@ -241,7 +241,7 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
     if (confirm) {
         redisAppendCommand(c, "WAIT 1 %d", r->alone ? PROBE : CONFIRM);
     }
-    while (got < sent && (replies[got] = ws_redis_reply_wait(c))) {
+    while (got < sent && (replies[got] = ws_redis_reply_wait(r, c))) {
         got++;
     }
     batch_follow(r, *jobs, replies, got);

@@ -20,6 +20,10 @@
 #define WS_REDIS_SILENT (2 * WS_REDIS_BEAT + WS_REDIS_BEAT / 2) /* silence that ends a connection */
 #define WS_REDIS_WHOLE 10000 /* maximum time until a reply is complete */
 
+/** While the process stops: maximum time of a wait for Redis, and time after which nothing is sent
+ *  again, milliseconds. */
+#define WS_REDIS_LAST 500
+
 /** A queued command, and the functions for its reply. */
 typedef struct ws_redis_job ws_redis_job;
 struct ws_redis_job {
@@ -121,6 +125,16 @@ void ws_redis_complain(ws_redis *r, const char *why);
 /** Log that a reply is invalid. If reply is NULL, do nothing. Sender only. */
 void ws_redis_wrong(ws_redis *r, const redisReply *reply);
 
+/** Set a connection's error. format has one %s */
+void ws_redis_blame(redisContext *c, const char *format, const char *detail);
+
+/** Wait until the socket is ready for events: POLLIN or POLLOUT. While the process stops, wait only
+ *  WS_REDIS_LAST. @return 0; -1: timeout; c->err is set */
+int ws_redis_wait(const ws_redis *r, redisContext *c, short events);
+
+/** Send the commands that were appended to c. @return 0; -1: c->err is set */
+int ws_redis_flush(const ws_redis *r, redisContext *c);
+
 /** Connect to the first address that works, log in and select the database.
  *  @param told  set to 1 when a failure has been logged; later failures are then not logged
  *  @return NULL: no address works */
@@ -133,9 +147,6 @@ redisContext *ws_redis_open(ws_redis *r, const char *host, int port);
 /** Log in, select the database, and check that a server named by a sentinel is a master. Failures
  *  set c->err. */
 void ws_redis_greet(ws_redis *r, redisContext *c);
-
-/** Set a connection's error. format has one %s */
-void ws_redis_blame(redisContext *c, const char *format, const char *detail);
 
 /** Send up to 256 jobs over a connection, and follow ASK replies. Jobs without a reply stay in
  *  *jobs. Sender only.

@@ -7,13 +7,14 @@
 
 #include <apr_time.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "redis/tls.h"
+#include "redis/private.h"
 
 /* Maximum time until a reply is complete, seconds. */
 #define UNTIL_WHOLE 30
@@ -85,44 +86,33 @@ redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size)
     return reply;
 }
 
-static int reply_send_all(redisContext *c)
-{
-    int done = 0;
-    while (!done) {
-        if (ws_redis_write(c, &done) != REDIS_OK) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-redisReply *ws_redis_reply_wait(redisContext *c)
+redisReply *ws_redis_reply_wait(const ws_redis *r, redisContext *c)
 {
     apr_time_t until = apr_time_now() + apr_time_from_sec(UNTIL_WHOLE);
     apr_size_t size = 0;
     redisReply *reply;
-    if (c->err || reply_send_all(c) < 0) {
+    if (c->err || ws_redis_flush(r, c) < 0) {
         return NULL;
     }
     while (!(reply = ws_redis_reply_next(c, &size)) && !c->err) {
         if (apr_time_now() > until) {
             reply_fail(c, "a reply takes too long");
         }
-        else if (ws_redis_reply_fill(c, &size) < 0) {
+        else if (ws_redis_wait(r, c, POLLIN) < 0 || ws_redis_reply_fill(c, &size) < 0) {
             break;
         }
     }
     return reply;
 }
 
-redisReply *ws_redis_ask(redisContext *c, const char *format, ...)
+redisReply *ws_redis_ask(const ws_redis *r, redisContext *c, const char *format, ...)
 {
     va_list args;
     int rv;
     va_start(args, format);
     rv = redisvAppendCommand(c, format, args);
     va_end(args);
-    return rv == REDIS_OK ? ws_redis_reply_wait(c) : NULL;
+    return rv == REDIS_OK ? ws_redis_reply_wait(r, c) : NULL;
 }
 
 /* ---- Checking ---- */

@@ -11,6 +11,8 @@
 #include <apr.h>
 #include <hiredis/hiredis.h>
 
+#include "redis/bus.h"
+
 /** Maximum size of a reply, bytes: a page of a history, or a packet, with the largest message. */
 #define WS_REDIS_REPLY_MAX (20 * 1024 * 1024)
 
@@ -33,10 +35,10 @@ int ws_redis_reply_fill(redisContext *c, apr_size_t *size);
 redisReply *ws_redis_reply_next(redisContext *c, apr_size_t *size);
 
 /** Send the appended commands and wait for the next reply. @return NULL: c->errstr has the error */
-redisReply *ws_redis_reply_wait(redisContext *c);
+redisReply *ws_redis_reply_wait(const ws_redis *r, redisContext *c);
 
 /** Send one command and wait for its reply, as redisCommand() does. */
-redisReply *ws_redis_ask(redisContext *c, const char *format, ...);
+redisReply *ws_redis_ask(const ws_redis *r, redisContext *c, const char *format, ...);
 
 /** Whether a reply is a string of one or more bytes without a NUL. */
 int ws_redis_is_text(const redisReply *reply);

@@ -36,6 +36,13 @@ static ws_redis_sent sender_send(ws_redis *r, redisContext **c, ws_redis_job **j
     return WS_REDIS_DONE;
 }
 
+/* Whether nothing is sent again, because the process stops. */
+static int sender_is_late(const ws_redis *r)
+{
+    apr_time_t stopped = __atomic_load_n(&r->stopped, __ATOMIC_RELAXED);
+    return stopped && apr_time_now() - stopped >= apr_time_from_msec(WS_REDIS_LAST);
+}
+
 void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
 {
     ws_redis *r = arg;
@@ -65,7 +72,7 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *arg)
         rv = !jobs                ? WS_REDIS_DONE
              : r->options.cluster ? ws_redis_cluster_send(r, &jobs, &told)
                                   : sender_send(r, &c, &jobs, &told);
-        if (rv == WS_REDIS_AWAY) {
+        if (rv == WS_REDIS_AWAY || (rv == WS_REDIS_BROKEN && sender_is_late(r))) {
             sender_drop(r, &jobs, stop);
         }
         if (rv == WS_REDIS_DONE) {

@@ -300,23 +300,12 @@ void ws_redis_shards_read(ws_redis *r, const struct pollfd *p, unsigned count)
 
 /* ---- In each iteration of the receiver ---- */
 
-static int shards_write(redisContext *c)
-{
-    int done = 0;
-    while (!done) {
-        if (ws_redis_write(c, &done) != REDIS_OK) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static void shards_check(ws_redis *r, ws_redis_node *n, apr_time_t now, int ping)
 {
     if (ping) {
         redisAppendCommand(n->c, "PING");
     }
-    if (shards_write(n->c) < 0 || now - n->heard > apr_time_from_msec(WS_REDIS_SILENT)
+    if (ws_redis_flush(r, n->c) < 0 || now - n->heard > apr_time_from_msec(WS_REDIS_SILENT)
         || now - n->whole > apr_time_from_msec(WS_REDIS_WHOLE)) {
         shards_close(r, n);
     }

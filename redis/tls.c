@@ -11,6 +11,7 @@
 #endif
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,7 +55,6 @@ SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200])
     }
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY);
     return ctx;
 }
 
@@ -82,7 +82,21 @@ static int tls_is_address(const char *name)
     return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
 }
 
-int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name)
+int ws_redis_tls_handshake(redisContext *c)
+{
+    SSL *ssl = tls_of(c);
+    int rv;
+    ERR_clear_error();
+    if ((rv = SSL_connect(ssl)) == 1) {
+        return 0;
+    }
+    rv = SSL_get_error(ssl, rv);
+    return rv == SSL_ERROR_WANT_READ    ? POLLIN
+           : rv == SSL_ERROR_WANT_WRITE ? POLLOUT
+                                        : tls_fail(c, ssl);
+}
+
+int ws_redis_tls_begin(SSL_CTX *ctx, redisContext *c, const char *name)
 {
     SSL *ssl = SSL_new(ctx);
     int address = tls_is_address(name);
@@ -91,10 +105,10 @@ int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name)
     if (!ssl
         || (address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) != 1
                     : SSL_set1_host(ssl, name) != 1 || SSL_set_tlsext_host_name(ssl, name) != 1)
-        || SSL_set_fd(ssl, c->fd) != 1 || SSL_connect(ssl) != 1) {
+        || SSL_set_fd(ssl, c->fd) != 1) {
         return tls_fail(c, ssl);
     }
-    return 0;
+    return ws_redis_tls_handshake(c);
 }
 
 static int tls_gone(redisContext *c, const char *why)
@@ -116,7 +130,9 @@ int ws_redis_read(redisContext *c)
     do { /* poll() does not report bytes that OpenSSL has already read */
         ERR_clear_error();
         if ((n = SSL_read(ssl, data, sizeof(data))) <= 0) {
-            return tls_gone(c, "the connection has ended");
+            return SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ
+                       ? REDIS_OK
+                       : tls_gone(c, "the connection has ended");
         }
         if (redisReaderFeed(c->reader, data, (size_t)n) != REDIS_OK) {
             return tls_gone(c, "out of memory");
@@ -134,7 +150,9 @@ int ws_redis_write(redisContext *c, int *done)
     }
     ERR_clear_error();
     if (len && SSL_write_ex(ssl, c->obuf, len, &sent) != 1) {
-        return tls_gone(c, "sending to the server failed");
+        return SSL_get_error(ssl, 0) == SSL_ERROR_WANT_WRITE
+                   ? REDIS_OK
+                   : tls_gone(c, "sending to the server failed");
     }
     sdsfree(c->obuf);
     if (!(c->obuf = sdsempty())) {

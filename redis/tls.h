@@ -19,11 +19,13 @@ typedef struct ws_redis_tls {
 /** Create a TLS context. @param why  set to the error text  @return NULL: an error occurred */
 SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200]);
 
-/** Do the TLS handshake. Blocks for at most the connection's timeout. @return 0; -1: c->err is
- *  set */
-int ws_redis_tls_connect(SSL_CTX *ctx, redisContext *c, const char *name);
+/** Begin or continue the TLS handshake. @return 0: finished; -1: c->err is set; otherwise POLLIN or
+ *  POLLOUT, the event after which to continue */
+int ws_redis_tls_begin(SSL_CTX *ctx, redisContext *c, const char *name);
+int ws_redis_tls_handshake(redisContext *c);
 
-/** Like redisBufferRead() and redisBufferWrite(), with TLS if the connection has it. */
+/** Like redisBufferRead() and redisBufferWrite(), with TLS if the connection has it. They do not
+ *  wait. */
 int ws_redis_read(redisContext *c);
 int ws_redis_write(redisContext *c, int *done);
 

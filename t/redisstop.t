@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# A child process stops while it connects to a Redis server that does not answer. It must not wait until the attempt to
-# connect times out.
+# A child process stops while it waits for a Redis server that does not answer. It must not wait until the connection
+# times out.
 
 use strict;
 use warnings;
@@ -14,29 +14,51 @@ use Redis ();
 
 plan skip_all => 'the module was built without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
 
-# A listening socket whose queue is full, so that the kernel drops further SYNs.
-my $redis = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
-my $port  = $redis->sockport;
-my @queue = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Blocking => 0) } 1 .. 4;
+# Start httpd, and stop it while it waits for Redis. Retry until httpd has started and stopped within 5 seconds, the
+# timeout of the first wait.
+sub stops {
+    my ($when, $bus, $waits) = @_;
+    my $httpd;
+    for (1 .. 5) {
+        my $since = time;
+        $httpd = Redis::bus_httpd($bus);
+        $waits->($httpd);
+        $httpd->stop;
+        last if time - $since < 4.5;
+    }
+    is($httpd->count_log(qr/redis: .*trying again/), 0, "$when: the child ends before the timeout");
+    is($httpd->count_log(qr/did not exit/),          0, "$when: httpd does not have to kill the child");
+    is_deeply([$httpd->complaints], [], "$when: no child has crashed");
+    return;
+}
 
-# Returns the number of sockets that are connecting to this port.
-sub connecting {
+# Returns the number of sockets that have connected to a port, or are connecting to it.
+sub sockets {
+    my ($port, $state) = @_;
     my $there = sprintf ':%04X', $port;
-    return scalar grep { /^\s*\d+: \S+ \S+\Q$there\E 02 / } split /\n/, Httpd::read_file('/proc/net/tcp');
+    return scalar grep { /^\s*\d+: \S+ \S+\Q$there\E $state / } split /\n/, Httpd::read_file('/proc/net/tcp');
 }
-Httpd::wait_for(sub { connecting() }, 'the queue to be full');
+my ($CONNECTED, $CONNECTING) = qw(01 02);
 
-my $others = connecting();
-my $httpd;
-for (1 .. 5) {    # retry until httpd has started and stopped within 5 seconds, the timeout of the first attempt to connect
-    my $since = time;
-    $httpd = Httpd->start(load => $Redis::LOAD, conf => "WebSocketBus redis://127.0.0.1:$port\n<Location /echo>\n    WebSocketHandler ws_echo.so\n</Location>");
-    Httpd::wait_for(sub { connecting() > $others }, 'an attempt to connect');
-    $httpd->stop;
-    last if time - $since < 4.5;
+# ---- Connects ----
+
+# A listening socket whose queue is full, so that the kernel drops further SYNs.
+my $full  = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die $!;
+my $port  = $full->sockport;
+my @queue = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Blocking => 0) } 1 .. 4;
+Httpd::wait_for(sub { sockets($port, $CONNECTING) }, 'the queue to be full');
+
+my $others = sockets($port, $CONNECTING);
+stops('an attempt to connect', "redis://127.0.0.1:$port",
+    sub { Httpd::wait_for(sub { sockets($port, $CONNECTING) > $others }, 'an attempt to connect') });
+
+# ---- Replies ----
+
+# The kernel accepts connections, and no program answers.
+my $silent = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1') or die $!;
+for my $scheme (qw(redis rediss)) {
+    stops($scheme eq 'redis' ? 'the first reply' : 'the TLS handshake', "$scheme://127.0.0.1:" . $silent->sockport,
+        sub { Httpd::wait_for(sub { sockets($silent->sockport, $CONNECTED) }, 'a connection') });
 }
-is($httpd->count_log(qr/redis: .*trying again/), 0, 'the child ends before its connect to Redis fails');
-is($httpd->count_log(qr/did not exit/),          0, 'httpd does not have to kill the child');
-is_deeply([$httpd->complaints], [], 'no child has crashed');
 
 done_testing();

@@ -8,6 +8,7 @@
 #include "redis/cluster.c"
 #include "redis/connect.c"
 #include "redis/history.c"
+#include "redis/io.c"
 #include "redis/jobs.c"
 #include "redis/once.c"
 #include "redis/peers.c"
