@@ -55,9 +55,13 @@ sub relay {
                 }
                 syswrite $s, '.';
             }
+            elsif (!$other{$s}) {
+                next;    # closed in this round, with the other side
+            }
             elsif (!sysread $s, my $bytes, 65536) {
-                my $o = delete $other{$s};
-                $all->remove($_), close $_ for grep {$_} $s, $o;
+                my @both = ($s, $other{$s});
+                delete @$_{@both} for \%other, \%server, \%kept;
+                $all->remove($_), close $_ for @both;
             }
             elsif ($server{$s} && ($kept{$s} || ($holds && $bytes =~ /SUBSCRIBE/))) {
                 $kept{$s} ||= [$other{$s}, ''];
