@@ -9,6 +9,7 @@
 #include <http_core.h>
 #include <http_log.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "httpd/accept.h"
 #include "httpd/access.h"
@@ -247,7 +248,12 @@ static void subsystems_stop_all(void)
             stopped &= table[i].child_stop();
         }
     }
-    for (unsigned i = started; stopped && i-- > 0;) {
+    if (!stopped) {
+        /* A thread still uses objects in the pool of the child and OpenSSL. If this function
+         * returned, httpd would destroy the pool, and exit() would free OpenSSL's globals. */
+        _exit(0);
+    }
+    for (unsigned i = started; i-- > 0;) {
         if (table[i].child_exit) {
             subsystems_trace(&table[i], "child_exit");
             table[i].child_exit();

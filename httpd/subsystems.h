@@ -28,8 +28,8 @@ typedef struct ws_subsystem {
     apr_status_t (*child_init)(apr_pool_t *pchild, server_rec *s, ws_engine_options *options);
     /**
      * Stop the threads, and start nothing new, because the child is stopping. @return 1; 0: a
-     * thread cannot be stopped. The process then exits without child_exit, because the thread may
-     * still use any object
+     * thread cannot be stopped. The process then ends with _exit(), because the thread may still
+     * use any object
      */
     int (*child_stop)(void);
     /** Release resources, after all handlers' callbacks have ended. */

@@ -145,6 +145,26 @@ sub ended {
     ok(ended($httpd), 'graceful stop: after the last connection, httpd ends');
 }
 
+# ---- A callback that does not return ----
+
+SKIP: {
+    skip 'the same in every MPM with threads', 1 if $Httpd::MPM ne 'event';
+    my $blocking = Httpd::compile('api', Httpd::read_file('t/handlers/api.c'), '-DBLOCKING');
+    my $httpd    = Httpd->start(conf => "WebSocketHandler $blocking");
+    my $c        = client($httpd, 'stuck');
+    my ($old)    = $httpd->children;
+    my $asleep   = $httpd->root . '/logs/asleep';
+    Httpd::write_file($asleep, '');
+    $c->text("sleep while $asleep");
+    $httpd->graceful;
+    kill 'TERM', $old;    # not to httpd, which would kill the child before it gives up
+    $httpd->wait_log(qr/a WS_BLOCKING handler does not return/);
+    Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
+    unlink $asleep;
+    unlike($httpd->error_log, qr/api: (?:stop|pool of the child destroyed)/,
+        'the child ends without destroying what a callback still uses');
+}
+
 # ---- Children that httpd ends on its own ----
 
 {

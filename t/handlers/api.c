@@ -91,9 +91,17 @@ static const char *configure(apr_pool_t *p, const char *key, const char *value, 
     return "unknown key; the keys are greeting and start";
 }
 
+static apr_status_t pool_of_child_ends(void *data)
+{
+    (void)data;
+    say("pool of the child destroyed", "");
+    return APR_SUCCESS;
+}
+
 static apr_status_t start(apr_pool_t *pchild, void *conf, ws_location *here)
 {
-    (void)pchild, (void)here;
+    (void)here;
+    apr_pool_cleanup_register(pchild, NULL, pool_of_child_ends, apr_pool_cleanup_null);
     say("start", ((config *)conf)->fail_start ? "fails" : "works");
     return ((config *)conf)->fail_start ? APR_EGENERAL : APR_SUCCESS;
 }
