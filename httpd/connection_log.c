@@ -262,6 +262,8 @@ typedef struct record {
     char data[];
 } record;
 
+/* Its APR objects have an unmanaged pool, which is never destroyed: when the pool of the child is
+ * destroyed, the thread may still be waiting for a target. */
 static struct {
     apr_thread_mutex_t *lock; /* protects the fields below; NULL: no log */
     apr_thread_cond_t *more;
@@ -431,6 +433,7 @@ apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
                                           ws_engine_options *options)
 {
     apr_thread_mutex_t *lock;
+    apr_pool_t *pool;
     apr_status_t rv;
     main_server = s;
     list.end = &list.first;
@@ -438,11 +441,12 @@ apr_status_t ws_connection_log_child_init(apr_pool_t *pchild, server_rec *s,
     if (!targets->nelts) {
         return APR_SUCCESS;
     }
-    if ((rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pchild)) == APR_SUCCESS
-        && (rv = apr_thread_cond_create(&list.more, pchild)) == APR_SUCCESS
-        && (rv = apr_thread_cond_create(&list.done, pchild)) == APR_SUCCESS) {
+    if ((rv = apr_pool_create_unmanaged(&pool)) == APR_SUCCESS
+        && (rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, pool)) == APR_SUCCESS
+        && (rv = apr_thread_cond_create(&list.more, pool)) == APR_SUCCESS
+        && (rv = apr_thread_cond_create(&list.done, pool)) == APR_SUCCESS) {
         list.lock = lock;
-        rv = ws_thread_create(&list.thread, run, NULL, pchild);
+        rv = ws_thread_create(&list.thread, run, NULL, pool);
     }
     if (rv != APR_SUCCESS) {
         list.lock = NULL;
