@@ -405,7 +405,6 @@ static void lookup_read(job *j)
     if (!lookup_is_cancelled(l)) {
         tls = ws_tls_context(&l->files, error);
     }
-    pthread_mutex_unlock(&in_tls);
     pthread_mutex_lock(&lock);
     cancelled = l->cancelled;
     if (!cancelled) {
@@ -416,6 +415,7 @@ static void lookup_read(job *j)
         SSL_CTX_free(tls);
         lookup_release(l);
     }
+    pthread_mutex_unlock(&in_tls);
 }
 
 /* ---- Called by the loop ---- */

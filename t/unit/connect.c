@@ -3,12 +3,14 @@
 /**
  * Tests ws_connect() on an engine: names and their addresses, connection attempts that are
  * cancelled at any time, and two connections of one loop that relay messages to each other. The
- * test replaces getaddrinfo().
+ * test replaces getaddrinfo(), SSL_CTX_new() and SSL_CTX_free().
  */
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <netdb.h>
 
+#include "client/lookup.h"
 #include "protocol/client_handshake.h"
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
@@ -123,6 +125,35 @@ void freeaddrinfo(struct addrinfo *a)
         free(a);
         a = next;
     }
+}
+
+/* ---- OpenSSL, which creates and frees contexts slowly if a test wants it ---- */
+
+static int slow_contexts; /* 1: SSL_CTX_new() waits for may_create */
+static sem_t creating, may_create, freeing;
+static int contexts_freed; /* atomic */
+
+SSL_CTX *SSL_CTX_new(const SSL_METHOD *method)
+{
+    SSL_CTX *(*real)(const SSL_METHOD *method);
+    *(void **)&real = dlsym(RTLD_NEXT, "SSL_CTX_new");
+    if (slow_contexts) {
+        sem_post(&creating);
+        sem_must(&may_create, "the test does not let SSL_CTX_new() continue");
+    }
+    return real(method);
+}
+
+void SSL_CTX_free(SSL_CTX *context)
+{
+    void (*real)(SSL_CTX * context);
+    *(void **)&real = dlsym(RTLD_NEXT, "SSL_CTX_free");
+    if (slow_contexts && context) {
+        sem_post(&freeing);
+        usleep(50 * 1000);
+    }
+    real(context);
+    __atomic_add_fetch(&contexts_freed, context != NULL, __ATOMIC_RELAXED);
 }
 
 /* ---- A server ---- */
@@ -608,6 +639,42 @@ static void one_speaks_for_the_other(rig *r)
     nobody_is_left(r);
 }
 
+/* ---- A lookup is cancelled while its TLS context is being created ---- */
+
+static void found_in_vain(void *arg, ws_found *f)
+{
+    (void)arg, (void)f;
+    bail_out("a cancelled lookup has a result");
+}
+
+static void start_lookup(ws_loop *loop, void *lookup)
+{
+    const ws_tls_files files = {.insecure = 1};
+    *(ws_lookup **)lookup = ws_lookup_start(loop, NULL, 0, &files, found_in_vain, NULL);
+}
+
+static void cancel_lookup(ws_loop *loop, void *lookup)
+{
+    (void)loop;
+    ws_lookup_cancel(*(ws_lookup **)lookup);
+}
+
+static void a_context_that_nobody_needs(rig *r)
+{
+    ws_lookup *lookup;
+    slow_contexts = 1;
+    on_loop_of(r, 0, start_lookup, &lookup);
+    sem_must(&creating, "no thread creates a TLS context");
+    on_loop_of(r, 0, cancel_lookup, &lookup);
+    sem_post(&may_create);
+    sem_must(&freeing, "the TLS context is not freed");
+    ws_lookup_settle();
+    is_int(__atomic_load_n(&contexts_freed, __ATOMIC_RELAXED), 1,
+           "ws_lookup_settle() waits until the context of a cancelled lookup has been freed");
+    slow_contexts = 0;
+    ws_tls_forget();
+}
+
 /* ---- The engine stops while attempts are in different stages ---- */
 
 static void the_end(void)
@@ -653,10 +720,14 @@ int main(void)
                                   given_up_at_once,
                                   a_delay,
                                   nothing_is_tried,
+                                  a_context_that_nobody_needs,
                                   NULL};
     static test *const pairs[] = {one_speaks_for_the_other, NULL};
     sem_init(&asked, 0, 0);
     sem_init(&answered_v6, 0, 0);
+    sem_init(&creating, 0, 0);
+    sem_init(&may_create, 0, 0);
+    sem_init(&freeing, 0, 0);
     listen_somewhere();
     rig_run((rig){0}, &handler, 2, tests);
     rig_run((rig){0}, &both, 1, pairs);
