@@ -123,7 +123,7 @@ static int end_free(ws_loop *loop, ws_deferred *d)
         if (o->ended) {
             o->ended(o, c);
         }
-        free(o);
+        ws_watchdog_free(loop->engine->watchdog, o);
     }
     ws_slab_give(&loop->slab, ws_id_slot(c->id));
     ws_loop_left(loop, outgoing);

@@ -5,6 +5,7 @@
 #include "engine/watchdog.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/handoff.h"
 #include "base/thread.h"
@@ -26,22 +27,23 @@ struct ws_watchdog {
     apr_size_t (*count)(ws_engine *engine);
     apr_uint32_t limit;
     apr_thread_t *thread;
-    apr_thread_mutex_t *lock;
+    apr_thread_mutex_t *lock; /**< the thread holds it, except while it waits */
     apr_thread_cond_t *wake;
     int asleep; /**< atomic; set while there are no connections */
     int stopping;
     seen seen[];
 };
 
-/* Log a call that takes too long. The call may return at any time, so the values are valid only if
- * the loop is still in the same call after they were read. */
+/* Log a call that takes too long. The call may return at any time, and another connection may then
+ * get the slot of c. So what was read from c is valid only if the loop is still in the same call
+ * afterwards. What it points to stays allocated: see ws_watchdog_free(). */
 static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t now)
 {
     const ws_conn *c = __atomic_load_n(&call->c, __ATOMIC_RELAXED);
     const char *what = __atomic_load_n(&call->what, __ATOMIC_ACQUIRE);
-    const ws_settings *settings = c->settings;
-    const char *handler = c->location->name;
-    ws_id id = c->id;
+    const ws_settings *settings = __atomic_load_n(&c->settings, __ATOMIC_ACQUIRE);
+    const ws_location *location = __atomic_load_n(&c->location, __ATOMIC_ACQUIRE);
+    ws_id id = __atomic_load_n(&c->id, __ATOMIC_ACQUIRE);
     char text[256];
 
     if (!what || __atomic_load_n(&call->number, __ATOMIC_ACQUIRE) != s->number) {
@@ -53,7 +55,7 @@ static void watchdog_tell(ws_watchdog *w, ws_call *call, seen *s, apr_uint32_t n
     snprintf(text, sizeof(text),
              "handler %s has not returned from %s for %u ms, connection %016" APR_UINT64_T_HEX_FMT
              ": its event loop is blocked (WebSocketWatchdog)",
-             handler, what, now - s->since, id);
+             location->name, what, now - s->since, id);
     if (w->engine->options.logs(WS_LOG_WARNING, settings)) {
         w->engine->options.log(WS_LOG_WARNING, settings, NULL, text);
     }
@@ -131,6 +133,17 @@ void ws_watchdog_wake(ws_watchdog *w)
     if (__atomic_load_n(&w->asleep, __ATOMIC_SEQ_CST)) {
         apr_thread_mutex_lock(w->lock);
         apr_thread_cond_signal(w->wake);
+        apr_thread_mutex_unlock(w->lock);
+    }
+}
+
+void ws_watchdog_free(ws_watchdog *w, void *memory)
+{
+    if (w) {
+        apr_thread_mutex_lock(w->lock);
+    }
+    free(memory);
+    if (w) {
         apr_thread_mutex_unlock(w->lock);
     }
 }

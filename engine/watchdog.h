@@ -53,6 +53,10 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 /** Start checking, because the first connection has been opened.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
+/** Free a location or settings that end with their connection, when the watchdog does not read them.
+ *  watchdog NULL: free them at once. */
+void ws_watchdog_free(ws_watchdog *watchdog, void *memory);
+
 /** End the thread. Later calls to ws_watchdog_wake() have no effect. NULL is ignored. */
 void ws_watchdog_stop(ws_watchdog *watchdog);
 

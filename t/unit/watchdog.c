@@ -2,6 +2,7 @@
 
 /** The watchdog logs callbacks that block their loop. */
 
+#include "engine/handoff.h"
 #include "t/unit/rig.h"
 
 static int lines(void)
@@ -101,9 +102,73 @@ static void many_short_callbacks_are_no_long_one(rig *r)
     leave(&w, "a");
 }
 
+/* ---- A callback of an outgoing connection returns while the watchdog logs it ---- */
+
+static sem_t may_return;
+static int gone; /* 1: the connection was freed while the watchdog was logging */
+
+static void open_slowly(ws_conn *c)
+{
+    rec_open(c);
+    sem_must(&may_return, "the watchdog logs nothing");
+    ws_abort(c);
+}
+
+static const ws_handler outgoing = {.on_open = open_slowly, .on_close = rec_close};
+
+static void log_slowly(ws_log_level level, const ws_settings *settings, const ws_conn *c,
+                       const char *text)
+{
+    rig_log(level, settings, c, text);
+    if (level == WS_LOG_WARNING && !c) {
+        const ws_loop *loop = settings->server;
+        sem_post(&may_return);
+        for (int i = 0; i < 100 && !gone; i++) {
+            usleep(1000);
+            gone = __atomic_load_n(&loop->outgoing, __ATOMIC_RELAXED) == 0;
+        }
+        note("log", "written");
+    }
+}
+
+static void connect_out(ws_loop *loop, void *arg)
+{
+    rig *r = arg;
+    int fd[2];
+    ws_outgoing *o = calloc(1, sizeof(*o) + 1);
+    ws_new_conn n;
+    unix_pair(fd);
+    n = rig_newcomer(r, fd[1], "out");
+    n.outgoing = o;
+    o->settings = r->settings;
+    o->settings.server = loop;
+    o->location = (ws_location){.handler = &outgoing,
+                                .name = "outgoing",
+                                .engine = r->engine,
+                                .index = r->engine->options.location_count};
+    r->engine->options.log = log_slowly;
+    ws_loop_entered(loop, 1);
+    if (ws_handoff_here(loop, &n) != APR_SUCCESS) {
+        bail_out("the connection cannot be added to the engine");
+    }
+    close(fd[0]);
+}
+
+static void what_is_logged_is_not_freed(rig *r)
+{
+    sem_init(&may_return, 0, 0);
+    on_loop_of(r, 0, connect_out, r);
+    told_is("out", "open", "an outgoing connection");
+    told_is("out", "close 1006 \"\"", "its callback returns while the watchdog logs it");
+    told_is("log", "written", "the watchdog logs it");
+    is_int(gone, 0, "the connection is not freed before that");
+    nobody_is_left(r);
+}
+
 int main(void)
 {
-    static test *const tests[] = {a_callback_is_named_while_it_runs, NULL};
+    static test *const tests[] = {a_callback_is_named_while_it_runs, what_is_logged_is_not_freed,
+                                  NULL};
     static test *const naps[] = {many_short_callbacks_are_no_long_one, NULL};
     rig_run((rig){.watchdog = 20}, &handler, 1, tests);
     rig_run((rig){.watchdog = 2000}, &napper, 1, naps);
