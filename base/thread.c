@@ -16,5 +16,8 @@ apr_status_t ws_thread_create(apr_thread_t **thread, apr_thread_start_t run, voi
     pthread_sigmask(SIG_SETMASK, &all, &before);
     rv = apr_thread_create(thread, NULL, run, arg, pool);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rv != APR_SUCCESS) {
+        *thread = NULL; /* APR has set it even so */
+    }
     return rv;
 }

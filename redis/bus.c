@@ -268,9 +268,12 @@ apr_status_t ws_redis_create(ws_redis **redis, const ws_redis_options *options, 
     }
     if ((rv = ws_wake_create(&r->wake)) != APR_SUCCESS
         || (rv = ws_wake_create(&r->ended)) != APR_SUCCESS
-        || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS
-        || (!options->send_only
-            && (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS)) {
+        || (rv = ws_thread_create(&r->sender, ws_redis_send_all, r, pool)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (!options->send_only
+        && (rv = ws_thread_create(&r->receiver, bus_receiver, r, pool)) != APR_SUCCESS) {
+        ws_redis_destroy(r); /* ends the sender's thread */
         return rv;
     }
     *redis = r;
