@@ -73,7 +73,8 @@ typedef struct hook_question {
 
 static apr_array_header_t *lines; /* array of hook_line *; NULL: the directive is not used */
 static server_rec *main_server;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the two variables below */
+/* Protects the two variables below, and the courier of each line. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static apr_pool_t *pool;
 static apr_hash_t *queues; /* maps the key of a queue to the hook_queue */
 
@@ -332,12 +333,23 @@ static int hook_admit(hook_line *line, apr_size_t len)
     return room;
 }
 
-/* Put a question into its queue. @return 0: out of memory */
+/* Whether the application may be asked: the child is not stopping, and the circuit breaker is
+ * closed. */
+static int hook_may_ask(const hook_line *line)
+{
+    int may;
+    pthread_mutex_lock(&lock);
+    may = line->courier && !courier_is_open(line->courier);
+    pthread_mutex_unlock(&lock);
+    return may;
+}
+
+/* Put a question into its queue. @return 0: out of memory, or the child is stopping */
 static int hook_take(hook_line *line, const ws_app_question *q, job *j, hook_question *h)
 {
     hook_queue *queue;
     pthread_mutex_lock(&lock);
-    if ((queue = h->queue = hook_queue_of(line, q))) {
+    if ((queue = h->queue = line->courier ? hook_queue_of(line, q) : NULL)) {
         queue->jobs++;
         j->session = queue->session;
         session_ref(j->session);
@@ -354,7 +366,7 @@ static ws_status hook_ask(const ws_app_question *q, ws_app_done done, void *arg)
     hook_question *h;
     job *j;
     form f;
-    if (!line || !line->courier || courier_is_open(line->courier)) {
+    if (!line || !hook_may_ask(line)) {
         return WS_FULL;
     }
     f = hook_form(q);
@@ -483,9 +495,13 @@ static void hook_child_stop(void)
 {
     for (int i = 0; lines && i < lines->nelts; i++) {
         hook_line *line = APR_ARRAY_IDX(lines, i, hook_line *);
-        if (line->courier) {
-            courier_stop(line->courier);
-            line->courier = NULL;
+        courier *c;
+        pthread_mutex_lock(&lock); /* the loops still run */
+        c = line->courier;
+        line->courier = NULL;
+        pthread_mutex_unlock(&lock);
+        if (c) {
+            courier_stop(c);
         }
     }
 }
