@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/wake.h"
 #include "tools/wsclient/input.h"
 #include "tools/wsclient/output.h"
 #include "tools/wsclient/record.h"
@@ -24,11 +25,14 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* Wakes this thread: the signal handlers, the session and the output use it. */
+static int wake_fd;
+
 static void client_on_signal(int sig)
 {
     (void)sig;
     interrupted = 1;
-    ws_session_wake();
+    ws_wake(wake_fd);
 }
 
 static void client_set_signals(void)
@@ -102,7 +106,7 @@ static void client_show(void)
 /* Wait for input, session events, or the end of --timeout. @return whether input is readable */
 static int client_wait_for_something(long until)
 {
-    struct pollfd fds[2] = {{.fd = ws_session_fd(), .events = POLLIN},
+    struct pollfd fds[2] = {{.fd = wake_fd, .events = POLLIN},
                             {.fd = client_input_wanted() ? STDIN_FILENO : -1, .events = POLLIN}};
     long left = until ? until - client_now_ms() : -1;
     if (until && left < 0) {
@@ -112,7 +116,7 @@ static int client_wait_for_something(long until)
         return 0;
     }
     if (fds[0].revents) {
-        ws_session_woken();
+        ws_woken(wake_fd);
     }
     return fds[1].revents != 0;
 }
@@ -196,13 +200,17 @@ int main(int argc, char *argv[])
     atexit(apr_terminate);
     apr_pool_create(&pool, NULL);
     ws_options_read(argc, argv, pool);
-    ws_output_init();
+    if (ws_wake_create(&wake_fd) != APR_SUCCESS) {
+        fprintf(stderr, "wsclient: %s\n", strerror(errno));
+        return WS_EXIT_NO_SERVER;
+    }
+    ws_output_init(wake_fd);
     if (ws_options.record && ws_record_open(ws_options.record) < 0) {
         fprintf(stderr, "wsclient: %s: %s\n", ws_options.record, strerror(errno));
         return WS_EXIT_IO;
     }
     client_set_signals();
-    if ((error = ws_session_start())) {
+    if ((error = ws_session_start(wake_fd))) {
         fprintf(stderr, "wsclient: %s\n", error);
         return WS_EXIT_NO_SERVER;
     }

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
+#include "base/wake.h"
 #include "protocol/printable.h"
 #include "tools/wsclient/options.h"
-#include "tools/wsclient/session.h"
 
 /* Maximum size of the output that is buffered for the terminal, bytes. If more is buffered, the
  * connection is paused. */
@@ -34,16 +34,18 @@ static int is_file;     /* 1: standard output is a file, so writes do not block 
 static int is_terminal; /* 1: standard output is a terminal, so replace control characters */
 static char half[4];    /* the first bytes of an incomplete UTF-8 character */
 static apr_size_t half_len;
-static int error; /* atomic; errno of the first failed write */
+static int error;   /* atomic; errno of the first failed write */
+static int wake_fd; /* wakes the main thread */
 
 /* Protects the terminal's buffer. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static ws_strbuf shown;
 static ws_id paused; /* the paused connection, or 0 */
 
-void ws_output_init(void)
+void ws_output_init(int fd)
 {
     struct stat st;
+    wake_fd = fd;
     is_file = fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode);
     is_terminal = isatty(STDOUT_FILENO);
 }
@@ -72,7 +74,7 @@ static apr_size_t output_write_some(const char *data, apr_size_t len)
         ssize_t n = write(STDOUT_FILENO, data + done, len - done < most ? len - done : most);
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
             __atomic_store_n(&error, errno, __ATOMIC_RELEASE);
-            ws_session_wake();
+            ws_wake(wake_fd);
             return len; /* after an error, discard the output */
         }
         done += n > 0 ? (apr_size_t)n : 0;
@@ -194,7 +196,7 @@ void ws_output_show(ws_conn *c, ws_tone tone, const char *mark, const char *data
     }
     pthread_mutex_unlock(&lock);
     free(text);
-    ws_session_wake();
+    ws_wake(wake_fd);
 }
 
 static void output_go_on(ws_conn *c, void *arg)

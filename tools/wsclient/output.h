@@ -20,8 +20,11 @@ typedef enum {
     WS_TONE_BAD
 } ws_tone;
 
-/** Initialize the output. Must be called before connecting. */
-void ws_output_init(void);
+/**
+ * Initialize the output. Must be called before connecting.
+ * @param wake_fd  wakes the main thread: base/wake.h
+ */
+void ws_output_init(int wake_fd);
 
 /**
  * Write to standard output. Bytes that standard output does not accept are buffered, and the

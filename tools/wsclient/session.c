@@ -7,11 +7,9 @@
 
 #include "tools/wsclient/session.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/wake.h"
 #include "engine/conn.h"
@@ -34,7 +32,7 @@
 #define OVERHEAD 64
 
 static ws_client *client;
-static int wake_fd = -1;
+static int wake_fd; /* wakes the main thread */
 
 /* Atomic. */
 static int state;
@@ -64,25 +62,10 @@ ws_exit ws_session_exit(void)
     return (ws_exit)exit_code;
 }
 
-int ws_session_fd(void)
-{
-    return wake_fd;
-}
-
-void ws_session_wake(void)
-{
-    ws_wake(wake_fd);
-}
-
-void ws_session_woken(void)
-{
-    ws_woken(wake_fd);
-}
-
 static void session_set_state(ws_session_state s)
 {
     __atomic_store_n(&state, s, __ATOMIC_RELEASE);
-    ws_session_wake();
+    ws_wake(wake_fd);
 }
 
 /* ---- Receiving ---- */
@@ -197,7 +180,7 @@ static void session_watch_close(ws_conn *c, void *arg)
     }
     else if (c->loop->event.now - since >= ws_options.close_timeout && !ws_session_stuck()) {
         __atomic_store_n(&stuck, 1, __ATOMIC_RELEASE);
-        ws_session_wake();
+        ws_wake(wake_fd);
     }
 }
 
@@ -232,7 +215,7 @@ static void session_give_back(apr_size_t bytes)
 {
     apr_size_t before = __atomic_fetch_sub(&in_flight, bytes, __ATOMIC_ACQ_REL);
     if (before >= IN_FLIGHT_MAX && before - bytes < IN_FLIGHT_MAX) {
-        ws_session_wake();
+        ws_wake(wake_fd);
     }
 }
 
@@ -379,7 +362,7 @@ static void session_on_log(ws_log_level level, const ws_conn *c, const char *tex
     }
 }
 
-const char *ws_session_start(void)
+const char *ws_session_start(int fd)
 {
     static const ws_handler streaming = {.flags = WS_ANY_SIZE | WS_HEAR_OUT,
                                          .on_open = session_on_open,
@@ -399,9 +382,7 @@ const char *ws_session_start(void)
                                        .log = session_on_log,
                                        .log_level = o->frames ? WS_LOG_TRACE : WS_LOG_WARNING};
     int streams = !o->json && !o->record && !o->terminal && o->form != WS_FORM_HEX;
-    if (ws_wake_create(&wake_fd) != APR_SUCCESS) {
-        return strerror(errno);
-    }
+    wake_fd = fd;
     if (ws_client_create(&client, &options) != APR_SUCCESS) {
         return "no event loop";
     }
@@ -519,7 +500,4 @@ void ws_session_leave(void)
         ws_client_wait(client, ws_session_stuck() ? 0 : GOODBYE);
     }
     ws_client_free(client);
-    if (wake_fd >= 0) {
-        close(wake_fd);
-    }
 }

@@ -14,8 +14,12 @@ typedef enum {
     WS_SESSION_OVER /**< the connection has ended or was never established, see ws_session_exit() */
 } ws_session_state;
 
-/** Start to connect. @return NULL, or an error text */
-const char *ws_session_start(void);
+/**
+ * Start to connect.
+ * @param wake_fd  wakes the main thread after an event: base/wake.h
+ * @return NULL, or an error text
+ */
+const char *ws_session_start(int wake_fd);
 
 ws_session_state ws_session_now(void);
 
@@ -24,15 +28,6 @@ ws_exit ws_session_exit(void);
 
 /** Whether the server has not replied to the client's Close frame in time. */
 int ws_session_stuck(void);
-
-/** Get the wake-up descriptor, which becomes readable after an event for the main thread. */
-int ws_session_fd(void);
-
-/** Make the wake-up descriptor readable.  [any thread, signal handlers] */
-void ws_session_wake(void);
-
-/** Make the wake-up descriptor unreadable again. */
-void ws_session_woken(void);
 
 /** Whether the queues accept more data. */
 int ws_session_takes(void);
