@@ -90,7 +90,7 @@ void peer_due(worker *w, peer *p, uint64_t then)
             while (size < opt.in_flight) {
                 size *= 2;
             }
-            times = peer_must(malloc(size * sizeof(*times)));
+            times = memory_must(malloc(size * sizeof(*times)));
             for (uint64_t i = p->got; i < p->due; i++) {
                 times[i & (size - 1)] = p->times[i & (p->times_size - 1)];
             }
@@ -110,7 +110,7 @@ static const unsigned char *connection_pack(peer *p, size_t *len)
     peer_windows *x = p->windows;
     if (p->sent_bytes == 0) {
         x->packed_size = opt.size + opt.size / 1000 + 64;
-        x->packed = x->packed ? x->packed : peer_must(malloc(x->packed_size));
+        x->packed = x->packed ? x->packed : memory_must(malloc(x->packed_size));
         x->out.next_in = (unsigned char *)payload_of(p->number, p->sent);
         x->out.avail_in = (uInt)opt.size;
         x->out.next_out = x->packed;
@@ -335,7 +335,7 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
             break;
         case WS_PARSE_MORE:
             if (len > 0) {
-                p->rest = peer_must(realloc(p->rest, len));
+                p->rest = memory_must(realloc(p->rest, len));
                 memmove(p->rest, data, len);
             }
             p->rest_len = len;
@@ -351,9 +351,9 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
 static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
-        p->windows = peer_must(calloc(1, sizeof(*p->windows)));
-        peer_must_zlib(inflateInit2(&p->windows->in, -15));
-        peer_must_zlib(deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY));
+        p->windows = memory_must(calloc(1, sizeof(*p->windows)));
+        memory_must_zlib(inflateInit2(&p->windows->in, -15));
+        memory_must_zlib(deflateInit2(&p->windows->out, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY));
     }
     ws_parser_init(&p->parser, opt.raw ? WS_SERVER : WS_CLIENT, UINT64_MAX >> 1, UINT64_MAX >> 1);
     p->parser.rsv_ok = p->deflate ? WS_RSV1 : 0;
@@ -371,13 +371,13 @@ static int connection_begin(worker *w, peer *p)
 static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_t len)
 {
     const char *wrong = NULL;
-    size_t head = greeting_check(p, (char *)data, len, &wrong);
+    size_t head = handshake_check(p, (char *)data, len, &wrong);
     if (wrong) {
         peer_fail(w, p, "handshake: %s", wrong);
         return -1;
     }
     if (!head) {
-        p->rest = peer_must(realloc(p->rest, len + 1));
+        p->rest = memory_must(realloc(p->rest, len + 1));
         memcpy(p->rest, data, len);
         p->rest_len = len;
         return 0;
@@ -451,7 +451,7 @@ static void connection_start_tls(worker *w, peer *p)
         connection_start_handshake(w, p);
         return;
     }
-    p->ssl = peer_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
+    p->ssl = memory_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
     p->state = PEER_TLS;
 }
 

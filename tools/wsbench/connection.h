@@ -117,12 +117,6 @@ void peer_try_others(worker *w, peer *p, const char *what);
 
 /* ---- The socket ---- */
 
-/** Exit if memory is NULL. @return memory */
-void *peer_must(void *memory);
-
-/** Exit if inflateInit2() or deflateInit2() has returned an error. */
-void peer_must_zlib(int result);
-
 /** Describe the last TLS or socket error. */
 const char *peer_reason(const peer *p);
 

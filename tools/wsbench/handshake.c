@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Parses targets, and performs the opening handshake with the functions of protocol/. */
+/** Performs the opening handshake with the functions of protocol/. */
 
 #include "tools/wsbench/handshake.h"
 
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "client/idn.h"
 #include "protocol/client_handshake.h"
 #include "protocol/deflate.h"
 #include "protocol/extension_header.h"
@@ -59,62 +58,24 @@ static ws_client_request handshake_request_of(const target *t, char host[WS_AUTH
                                .headers = opt.headers};
 }
 
-/* Build Basic credentials from the URL's user and password. */
-static char *handshake_credentials(const ws_url *url)
+static void handshake_write_request(target *t)
 {
-    char *text, *coded;
-    int len;
-    if (!url->user) {
-        return NULL;
-    }
-    len = asprintf(&text, "%s:%s", url->user, url->password);
-    coded = len < 0 ? NULL : malloc((size_t)apr_base64_encode_len(len) + 6);
-    if (coded) {
-        strcpy(coded, "Basic ");
-        apr_base64_encode_binary(coded + 6, (unsigned char *)text, len);
-    }
-    free(len < 0 ? NULL : text);
-    return coded;
+    char host[WS_AUTHORITY_SIZE];
+    ws_client_request ask = handshake_request_of(t, host);
+    t->request_len = ws_client_request_write(&ask, NULL, 0);
+    t->request = memory_must(malloc(t->request_len + 1));
+    ws_client_request_write(&ask, t->request, t->request_len + 1);
 }
 
-const char *greeting_target(target *t, const char *text)
+void handshake_prepare(void)
 {
-    static char error[WS_TLS_ERROR];
-    static char name[WS_IDN_SIZE];
-    char host[WS_AUTHORITY_SIZE], *room = malloc(WS_URL_ROOM(strlen(text)));
-    const char *wrong;
-    ws_client_request ask;
-
-    memset(t, 0, sizeof(*t));
-    if (!room) {
-        return "out of memory";
+    handshake_make_key();
+    for (unsigned i = 0; i < opt.target_count; i++) {
+        handshake_write_request(&opt.targets[i]);
     }
-    if (ws_url_parse(&t->url, text, room, &wrong) < 0) {
-        return wrong;
+    if (opt.mode == MODE_FAN) {
+        handshake_write_request(&opt.publisher);
     }
-    if (t->url.http || t->url.socks) {
-        return "the URL does not start with ws:// or wss://";
-    }
-    if (t->url.international) {
-        if ((wrong = ws_idn_to_ascii(t->url.host, name))) {
-            return wrong;
-        }
-        t->url.host = strdup(name);
-    }
-    if (!(t->addresses = ws_lookup_now(t->url.host, t->url.port, error))) {
-        return error;
-    }
-    if (!*key) {
-        handshake_make_key();
-    }
-    t->authorization = handshake_credentials(&t->url);
-    ask = handshake_request_of(t, host);
-    t->request_len = ws_client_request_write(&ask, NULL, 0);
-    if (!(t->request = malloc(t->request_len + 1))) {
-        return "out of memory";
-    }
-    ws_client_request_write(&ask, t->request, t->request_len + 1);
-    return NULL;
 }
 
 /* Check one extension of the response against the offer. @return NULL, or an error text */
@@ -177,9 +138,9 @@ static const char *handshake_check_answer(peer *p, const ws_client_response *a)
                : handshake_check_extensions(p, a);
 }
 
-size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
+size_t handshake_check(peer *p, char *data, size_t len, const char **wrong)
 {
-    char head[GREETING_MAX];
+    char head[HANDSHAKE_MAX];
     size_t at = 0, head_len;
     ws_client_response answer;
 
@@ -198,7 +159,7 @@ size_t greeting_check(peer *p, char *data, size_t len, const char **wrong)
             return *wrong ? 0 : at;
         }
     }
-    if (len > GREETING_MAX) {
+    if (len > HANDSHAKE_MAX) {
         *wrong = "the server's answer is too long";
     }
     return 0;

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/wake.h"
-#include "tools/wsbench/wsbench.h"
+#include "tools/wsbench/handshake.h"
 
 /* Time without progress after which the run is aborted, seconds. */
 #define PATIENCE 10
@@ -362,6 +362,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     bench_allow_files();
     bench_prepare_tls();
+    handshake_prepare();
     payload_make();
     bench_fork_workers();
     r->server_cpu = r->memory_before = r->memory = -1;

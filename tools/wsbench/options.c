@@ -15,7 +15,7 @@
 
 #include "base/parse.h"
 #include "protocol/handshake.h"
-#include "tools/wsbench/handshake.h"
+#include "tools/wsbench/wsbench.h"
 
 options opt = {.connections = 64,
                .in_flight = 1,
@@ -208,7 +208,7 @@ static void options_read_pid_file(const char *name)
 
 static void options_read_target(target *t, const char *url)
 {
-    const char *problem = greeting_target(t, url);
+    const char *problem = target_read(t, url);
     if (problem) {
         options_wrong("%s: %s", url, problem);
     }

@@ -132,11 +132,8 @@ static void payload_deflate_stretch(unsigned i)
 {
     z_stream z = {0};
     size_t size = opt.size + opt.size / 1000 + 64;
-    if (deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK
-        || !(deflated[i].data = malloc(size))) {
-        fputs("wsbench: out of memory\n", stderr);
-        exit(1);
-    }
+    memory_must_zlib(deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY));
+    deflated[i].data = memory_must(malloc(size));
     z.next_in = pattern + (size_t)i * CELL;
     z.avail_in = (uInt)opt.size;
     z.next_out = deflated[i].data;
@@ -154,10 +151,7 @@ static unsigned payload_stretches(void)
 void payload_make(void)
 {
     size_t len = CELL * (size_t)STRETCHES + opt.size + CELL, tail = opt.size % CELL;
-    if (!(pattern = malloc(len))) {
-        fputs("wsbench: out of memory\n", stderr);
-        exit(1);
-    }
+    pattern = memory_must(malloc(len));
     if (opt.content == CONTENT_UTF8) {
         for (size_t at = 0; at + CELL <= len; at += CELL) {
             payload_fill_utf8(pattern + at, tail);

@@ -12,20 +12,6 @@
 
 #include "tools/wsbench/connection.h"
 
-void *peer_must(void *memory)
-{
-    if (!memory) {
-        fputs("wsbench: out of memory\n", stderr);
-        _exit(1);
-    }
-    return memory;
-}
-
-void peer_must_zlib(int result)
-{
-    peer_must(result == Z_OK ? &result : NULL);
-}
-
 const char *peer_reason(const peer *p)
 {
     unsigned long error = p->ssl ? ERR_peek_last_error() : 0;
@@ -113,7 +99,7 @@ int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
     }
     if (len > 0) {
         /* this keeps the order of bytes, and repeats an incomplete write of OpenSSL */
-        p->pending = peer_must(realloc(p->pending, p->pending_len + len));
+        p->pending = memory_must(realloc(p->pending, p->pending_len + len));
         memcpy(p->pending + p->pending_len, data, len);
         p->pending_len += len;
     }

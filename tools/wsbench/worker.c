@@ -364,7 +364,7 @@ static void worker_watch(worker *w, int fd, void *event)
 
 static void *worker_some(size_t n, size_t size)
 {
-    return peer_must(calloc(n, size));
+    return memory_must(calloc(n, size));
 }
 
 /* Distribute connections round-robin. The publisher belongs to the first worker. */
@@ -391,7 +391,7 @@ static void worker_prepare(worker *w, unsigned number)
     w->out = worker_some(1, WORKER_BUFFER);
     if (opt.deflate) {
         w->inflated = worker_some(1, WORKER_BUFFER);
-        peer_must_zlib(inflateInit2(&w->inflater, -15));
+        memory_must_zlib(inflateInit2(&w->inflater, -15));
     }
     w->epoll = worker_must(epoll_create1(EPOLL_CLOEXEC), "epoll");
     this.timer = worker_must(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), "timer");

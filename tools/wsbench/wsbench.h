@@ -77,6 +77,19 @@ extern options opt;
 /** Parse the command line. Exits for --help and for an invalid command line. */
 void options_read(int argc, char **argv);
 
+/* ---- memory.c ---- */
+
+/** Exit if memory is NULL. @return memory */
+void *memory_must(void *memory);
+
+/** Exit if inflateInit2() or deflateInit2() has returned an error. */
+void memory_must_zlib(int result);
+
+/* ---- target.c ---- */
+
+/** Parse a URL, and look up its host. @return NULL, or an error text */
+const char *target_read(target *t, const char *url);
+
 /* ---- payload.c ---- */
 
 /** Generate all payloads. Must be called before forking, so that all workers have the same
