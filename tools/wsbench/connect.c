@@ -6,15 +6,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tools/wsbench/connection.h"
-
-/* Time limit for an address if other addresses can be tried, nanoseconds. */
-#define ADDRESS_TIME SECOND
 
 static const ws_address *connect_address_of(const peer *p)
 {
@@ -37,7 +33,7 @@ static int connect_bind_source(const peer *p)
 
 /* Start to connect to the current address. @return NULL; or the name of the failed operation, with
  * errno set */
-static const char *connect_connect_peer(worker *w, peer *p)
+static const char *connect_once(const worker *w, peer *p)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = p};
     const ws_address *to = connect_address_of(p);
@@ -58,46 +54,27 @@ static const char *connect_connect_peer(worker *w, peer *p)
                : NULL;
 }
 
-/* Try the other addresses after one has failed. */
-void peer_try_others(worker *w, peer *p, const char *what)
+int connect_has_others(const peer *p)
 {
-    while (what && p->tries + 1 < p->to->addresses->count) {
+    return p->tries + 1 < p->to->addresses->count;
+}
+
+const char *connect_others(const worker *w, peer *p, const char *failed)
+{
+    while (failed && connect_has_others(p)) {
         p->tries++;
         p->address = (p->address + 1) % p->to->addresses->count;
         if (p->fd >= 0) {
             close(p->fd);
         }
-        what = connect_connect_peer(w, p);
+        failed = connect_once(w, p);
     }
-    if (what) {
-        peer_fail(w, p, "%s: %s", what, strerror(errno));
-    }
+    return failed;
 }
 
-int peer_next_address(worker *w, peer *p)
+const char *connect_start(const worker *w, peer *p)
 {
-    if (p->state != PEER_CONNECTING || p->tries + 1 >= p->to->addresses->count) {
-        return 0;
-    }
-    if (w->now - p->tried_at > ADDRESS_TIME) {
-        errno = ETIMEDOUT;
-        peer_try_others(w, p, "connect");
-    }
-    return p->state == PEER_CONNECTING;
-}
-
-void peer_open(worker *w, peer *p)
-{
-    const char *what;
-    p->state = PEER_CONNECTING;
-    p->deflate = DEFLATE_OFF;
-    p->bad = p->ended = 0;
-    p->due = p->sent = p->got = 0;
-    p->sent_bytes = p->got_bytes = 0;
-    p->started = nanoseconds();
     p->address = p->to->best;
     p->tries = 0;
-    if ((what = connect_connect_peer(w, p))) {
-        peer_try_others(w, p, what);
-    }
+    return connect_others(w, p, connect_once(w, p));
 }

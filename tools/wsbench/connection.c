@@ -7,10 +7,7 @@
 
 #include "tools/wsbench/connection.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,10 +49,13 @@ static void connection_release(worker *w, peer *p)
     p->times_size = 0;
     p->pending_len = p->pending_at = p->rest_len = 0;
     p->state = PEER_GONE;
-    worker_gone(w, p, was_open);
+    measure_gone(w, p, was_open);
 }
 
-void peer_fail(worker *w, peer *p, const char *format, ...)
+/* Count a failed connection, and report the first one. */
+static void connection_fail(worker *w, peer *p, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void connection_fail(worker *w, peer *p, const char *format, ...)
 {
     if (!w->board->problem[0]) {
         char text[sizeof(w->board->problem)];
@@ -77,31 +77,14 @@ void peer_fail(worker *w, peer *p, const char *format, ...)
 
 /* ---- Sending messages ---- */
 
-void peer_due(worker *w, peer *p, uint64_t then)
+/* @return 0, or -1: the connection has been released */
+static int connection_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
 {
-    uint64_t waiting = p->due - p->got;
-    if (opt.mode == MODE_FAN) {
-        __atomic_store_n(&shared->published_at[p->due % FAN_RING], then, __ATOMIC_RELAXED);
+    if (socket_send(p, data, len) < 0) {
+        connection_fail(w, p, "write: %s", socket_reason(p));
+        return -1;
     }
-    else {
-        if (waiting >= p->times_size) {
-            uint32_t size = p->times_size ? 2 * p->times_size : 1;
-            uint64_t *times;
-            while (size < opt.in_flight) {
-                size *= 2;
-            }
-            times = memory_must(malloc(size * sizeof(*times)));
-            for (uint64_t i = p->got; i < p->due; i++) {
-                times[i & (size - 1)] = p->times[i & (p->times_size - 1)];
-            }
-            free(p->times);
-            p->times = times;
-            p->times_size = size;
-        }
-        p->times[p->due & (p->times_size - 1)] = then;
-    }
-    p->due++;
-    (void)w;
+    return 0;
 }
 
 /* Compress the next message with the connection's window. */
@@ -164,18 +147,19 @@ static size_t connection_compose(worker *w, peer *p)
 
 void peer_write(worker *w, peer *p)
 {
-    if (peer_flush_pending(w, p) < 0) {
+    if (socket_flush(p) < 0) {
+        connection_fail(w, p, "write: %s", socket_reason(p));
         return;
     }
     while (!p->pending && p->sent < p->due && p->state == PEER_OPEN) {
-        if (peer_send_bytes(w, p, w->out, connection_compose(w, p)) < 0) {
+        if (connection_send_bytes(w, p, w->out, connection_compose(w, p)) < 0) {
             return;
         }
     }
 }
 
 /* Send a control frame. If a pong would interrupt a frame, it is dropped, since a later pong
- * replaces it (RFC 6455, section 5.5.3). @return as peer_flush_pending() */
+ * replaces it (RFC 6455, section 5.5.3). @return as connection_send_bytes() */
 static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void *data, size_t len)
 {
     unsigned char key[4];
@@ -187,7 +171,7 @@ static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void
     size = ws_frame_header(w->out, WS_FIN | opcode, len, key);
     memcpy(w->out + size, data, len);
     ws_mask(w->out + size, len, key);
-    return peer_send_bytes(w, p, w->out, size + len);
+    return connection_send_bytes(w, p, w->out, size + len);
 }
 
 void peer_close(worker *w, peer *p)
@@ -261,11 +245,11 @@ static void connection_end_message(worker *w, peer *p, unsigned opcode)
     }
     p->bad = 0;
     p->got_bytes = 0;
-    worker_message(w, p);
+    measure_message(w, p);
     p->got++;
 }
 
-/* @return as peer_flush_pending() */
+/* @return as connection_send_bytes() */
 static int connection_take_data(worker *w, peer *p, const ws_piece *piece)
 {
     static const unsigned char tail[4] = {0, 0, 0xFF, 0xFF};
@@ -275,7 +259,7 @@ static int connection_take_data(worker *w, peer *p, const ws_piece *piece)
         p->ended = ended > 0 && !last;
         if (ended < 0
             || (last && !ended && connection_inflate_piece(w, p, tail, sizeof(tail)) < 0)) {
-            peer_fail(w, p, "the server's compressed data is invalid");
+            connection_fail(w, p, "the server's compressed data is invalid");
             return -1;
         }
         if (last && !p->windows) {
@@ -305,10 +289,11 @@ static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
             return 0;
         }
         if (ws_close_parse(piece->data, piece->len, &code, &why, &why_len) == 0) {
-            peer_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len, why);
+            connection_fail(w, p, "the server closed a connection: %d %.*s", code, (int)why_len,
+                            why);
         }
         else {
-            peer_fail(w, p, "the server sent an invalid Close frame");
+            connection_fail(w, p, "the server sent an invalid Close frame");
         }
         return -1;
     default:
@@ -316,7 +301,7 @@ static int connection_take_control(worker *w, peer *p, const ws_piece *piece)
     }
 }
 
-/* @return as peer_flush_pending() */
+/* @return as connection_send_bytes() */
 static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
 {
     ws_parse_error error;
@@ -341,13 +326,13 @@ static int connection_parse(worker *w, peer *p, unsigned char *data, size_t len)
             p->rest_len = len;
             return 0;
         default:
-            peer_fail(w, p, "the server violated the protocol: %s", error.text);
+            connection_fail(w, p, "the server violated the protocol: %s", error.text);
             return -1;
         }
     }
 }
 
-/* Continue after the handshake. @return as peer_flush_pending() */
+/* Continue after the handshake. @return as connection_send_bytes() */
 static int connection_begin(worker *w, peer *p)
 {
     if (p->deflate == DEFLATE_TAKEOVER) {
@@ -363,17 +348,20 @@ static int connection_begin(worker *w, peer *p)
         && connection_send_frame(w, p, WS_OP_TEXT, opt.hello, strlen(opt.hello)) < 0) {
         return -1;
     }
-    worker_opened(w, p);
+    measure_opened(w, p);
+    if (opt.mode == MODE_CONNECT) {
+        peer_close(w, p);
+    }
     return p->state == PEER_GONE ? -1 : 0;
 }
 
-/* Read the response to the handshake, and data after it. @return as peer_flush_pending() */
+/* Read the response to the handshake, and data after it. @return as connection_send_bytes() */
 static int connection_take_answer(worker *w, peer *p, unsigned char *data, size_t len)
 {
     const char *wrong = NULL;
     size_t head = handshake_check(p, (char *)data, len, &wrong);
     if (wrong) {
-        peer_fail(w, p, "handshake: %s", wrong);
+        connection_fail(w, p, "handshake: %s", wrong);
         return -1;
     }
     if (!head) {
@@ -393,10 +381,10 @@ static void connection_ended(worker *w, peer *p)
         connection_release(w, p);
     }
     else if (p->state == PEER_OPEN) {
-        peer_fail(w, p, "a connection was lost: %s", peer_reason(p));
+        connection_fail(w, p, "a connection was lost: %s", socket_reason(p));
     }
     else {
-        peer_fail(w, p, "handshake: %s", peer_reason(p));
+        connection_fail(w, p, "handshake: %s", socket_reason(p));
     }
 }
 
@@ -412,7 +400,7 @@ static void connection_read_all(worker *w, peer *p, int end)
         if (rest > 0) {
             memcpy(w->in, p->rest, rest);
         }
-        n = peer_take(p, w->in + rest, room);
+        n = socket_read(p, w->in + rest, room);
         if (n < 0) {
             connection_ended(w, p);
             return;
@@ -435,6 +423,44 @@ static void connection_read_all(worker *w, peer *p, int end)
 
 /* ---- Connecting ---- */
 
+/* Time limit for an address if other addresses can be tried, nanoseconds. */
+#define ADDRESS_TIME SECOND
+
+void peer_open(worker *w, peer *p)
+{
+    const char *failed;
+    p->state = PEER_CONNECTING;
+    p->deflate = DEFLATE_OFF;
+    p->bad = p->ended = 0;
+    p->due = p->sent = p->got = 0;
+    p->sent_bytes = p->got_bytes = 0;
+    p->started = nanoseconds();
+    if ((failed = connect_start(w, p))) {
+        connection_fail(w, p, "%s: %s", failed, strerror(errno));
+    }
+}
+
+/* Continue after a failed connect(), with errno set. */
+static void connection_try_others(worker *w, peer *p)
+{
+    const char *failed = connect_others(w, p, "connect");
+    if (failed) {
+        connection_fail(w, p, "%s: %s", failed, strerror(errno));
+    }
+}
+
+int peer_next_address(worker *w, peer *p)
+{
+    if (p->state != PEER_CONNECTING || !connect_has_others(p)) {
+        return 0;
+    }
+    if (w->now - p->tried_at > ADDRESS_TIME) {
+        errno = ETIMEDOUT;
+        connection_try_others(w, p);
+    }
+    return p->state == PEER_CONNECTING;
+}
+
 static void connection_start_handshake(worker *w, peer *p)
 {
     if (opt.raw) {
@@ -442,7 +468,7 @@ static void connection_start_handshake(worker *w, peer *p)
         return;
     }
     p->state = PEER_HANDSHAKE;
-    peer_send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
+    connection_send_bytes(w, p, (const unsigned char *)p->to->request, p->to->request_len);
 }
 
 static void connection_start_tls(worker *w, peer *p)
@@ -451,22 +477,18 @@ static void connection_start_tls(worker *w, peer *p)
         connection_start_handshake(w, p);
         return;
     }
-    p->ssl = memory_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
+    socket_start_tls(p);
     p->state = PEER_TLS;
 }
 
-static void connection_shake_hands(worker *w, peer *p)
+static void connection_continue_tls(worker *w, peer *p)
 {
-    int result, error;
-    ERR_clear_error();
-    errno = 0;
-    result = SSL_connect(p->ssl);
-    error = SSL_get_error(p->ssl, result);
-    if (result == 1) {
+    int done = socket_continue_tls(p);
+    if (done > 0) {
         connection_start_handshake(w, p);
     }
-    else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
-        peer_fail(w, p, "TLS handshake: %s", peer_reason(p));
+    else if (done < 0) {
+        connection_fail(w, p, "TLS handshake: %s", socket_reason(p));
     }
 }
 
@@ -478,7 +500,7 @@ void peer_event(worker *w, peer *p, unsigned events)
         getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size);
         if (error) {
             errno = error;
-            peer_try_others(w, p, "connect");
+            connection_try_others(w, p);
             return;
         }
         if (!(events & EPOLLOUT)) {
@@ -488,7 +510,7 @@ void peer_event(worker *w, peer *p, unsigned events)
         connection_start_tls(w, p);
     }
     if (p->state == PEER_TLS) {
-        connection_shake_hands(w, p);
+        connection_continue_tls(w, p);
     }
     if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
         connection_read_all(w, p, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));

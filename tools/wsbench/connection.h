@@ -9,6 +9,7 @@
 #ifndef WSBENCH_PEER_H
 #define WSBENCH_PEER_H
 
+#include <openssl/ssl.h>
 #include <zlib.h>
 
 #include "protocol/frame.h"
@@ -67,6 +68,7 @@ typedef struct peer {
 typedef struct worker {
     unsigned number;
     worker_board *board;
+    bench_phase phase;
     int epoll;
     peer *peers;
     unsigned count;
@@ -74,7 +76,6 @@ typedef struct worker {
     int several;  /**< 1: a target has more than one address */
     unsigned opening;
     unsigned open;
-    int measuring;
     /* Used in MODE_FAN without a rate, where messages are published in batches of opt.in_flight. */
     unsigned subscribers, at_target;
     /** Number of messages that each subscriber has received at the end of the batch. */
@@ -98,51 +99,64 @@ int peer_next_address(worker *w, peer *p);
 /** Handle epoll events of the socket. */
 void peer_event(worker *w, peer *p, unsigned events);
 
-/** Add a message that peer_write() will send. Its latency is measured from `then`, a time in
- *  nanoseconds. */
-void peer_due(worker *w, peer *p, uint64_t then);
-
 /** Send due messages until the socket is full. */
 void peer_write(worker *w, peer *p);
 
 /** Start the closing handshake. */
 void peer_close(worker *w, peer *p);
 
-/** Count a failed connection, and report the first one. */
-void peer_fail(worker *w, peer *p, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* ---- connect.c ---- */
 
-/** Try the other addresses after an address has failed during the operation `what`, with errno
- *  set. */
-void peer_try_others(worker *w, peer *p, const char *what);
+/**
+ * Start to connect to the target's addresses in turn, beginning with the address that worked last.
+ * @return NULL; or the operation that failed for the last address, with errno set
+ */
+const char *connect_start(const worker *w, peer *p);
 
-/* ---- The socket ---- */
+/** Try the other addresses after an operation has failed, with errno set.
+ *  @return as connect_start() */
+const char *connect_others(const worker *w, peer *p, const char *failed);
+
+/** Whether there is another address to try. */
+int connect_has_others(const peer *p);
+
+/* ---- socket.c ---- */
+
+/** Load the certificates. Must be called before fork(). @return NULL, or an error text */
+const char *socket_prepare_tls(void);
+
+void socket_start_tls(peer *p);
+
+/** Continue the TLS handshake. @return 1: done; 0: no data yet; -1: failed */
+int socket_continue_tls(peer *p);
 
 /** Describe the last TLS or socket error. */
-const char *peer_reason(const peer *p);
+const char *socket_reason(const peer *p);
 
 /** Read from the socket. @return number of bytes; 0: no data yet; -1: end of stream (errno is 0),
  *  or an error */
-ssize_t peer_take(peer *p, void *buf, size_t size);
+ssize_t socket_read(peer *p, void *buf, size_t size);
 
-/**
- * Send bytes that the socket has not accepted.
- * @return 0, or -1: the connection has been released
- */
-int peer_flush_pending(worker *w, peer *p);
+/** Send bytes that the socket has not accepted. @return 0, or -1: an error */
+int socket_flush(peer *p);
 
 /** Send new bytes after the pending ones. Bytes that the socket does not accept become pending.
- *  @return as peer_flush_pending() */
-int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len);
+ *  @return as socket_flush() */
+int socket_send(peer *p, const unsigned char *data, size_t len);
 
-/* ---- Callbacks into worker.c ---- */
+/* ---- measure.c ---- */
+
+/** Add a message that peer_write() will send. Its latency is measured from `then`, a time in
+ *  nanoseconds. */
+void measure_due(peer *p, uint64_t then);
 
 /** Called when a connection is open. */
-void worker_opened(worker *w, peer *p);
+void measure_opened(worker *w, peer *p);
 
 /** Called when a connection has ended. @param was_open  1: it had been established */
-void worker_gone(worker *w, peer *p, int was_open);
+void measure_gone(worker *w, peer *p, int was_open);
 
-/** Called when a complete message has arrived. */
-void worker_message(worker *w, peer *p);
+/** Called when a complete message has arrived. In a closed loop, it makes the next one due. */
+void measure_message(worker *w, peer *p);
 
 #endif

@@ -10,7 +10,7 @@
 /** Maximum size of a response to a handshake, bytes. */
 #define HANDSHAKE_MAX 16384u
 
-/** Write the handshake requests of all targets. Call before forking. */
+/** Write the handshake requests of all targets. Must be called before fork(). */
 void handshake_prepare(void);
 
 /**

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,9 +23,6 @@
 
 /* Number of a worker's descriptors that are not connections. */
 #define OTHER_FILES 32u
-
-board *shared;
-SSL_CTX *tls;
 
 static volatile sig_atomic_t interrupted;
 
@@ -68,30 +64,10 @@ static void bench_allow_files(void)
     }
 }
 
-static void bench_prepare_tls(void)
-{
-    const ws_tls_files files = {.ca_file = opt.ca_file,
-                                .insecure = opt.insecure,
-                                .key_log = secure_getenv("SSLKEYLOGFILE")};
-    char error[WS_TLS_ERROR];
-    if (!(tls = ws_tls_context(&files, error))) {
-        bench_fail(error);
-    }
-    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
-}
-
 static void bench_fork_workers(void)
 {
-    size_t size = sizeof(board) + opt.workers * sizeof(worker_board);
-    shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
-        bench_fail("out of memory");
-    }
-    shared->workers = opt.workers;
-    for (unsigned i = 0; i < opt.workers; i++) {
-        if (ws_wake_create(&shared->worker[i].wake) != APR_SUCCESS) {
-            bench_fail(strerror(errno));
-        }
+    if (board_create(opt.workers) < 0) {
+        bench_fail(strerror(errno));
     }
     fflush(NULL);
     for (unsigned i = 0; i < opt.workers; i++) {
@@ -351,6 +327,7 @@ int main(int argc, char **argv)
 {
     static result whole;
     result *r = &whole;
+    const char *error;
     options_read(argc, argv);
     /* a second signal terminates the program */
     sigaction(SIGINT,
@@ -361,7 +338,9 @@ int main(int argc, char **argv)
               NULL);
     signal(SIGPIPE, SIG_IGN);
     bench_allow_files();
-    bench_prepare_tls();
+    if ((error = socket_prepare_tls())) {
+        bench_fail(error);
+    }
     handshake_prepare();
     payload_make();
     bench_fork_workers();

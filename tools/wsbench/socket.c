@@ -5,14 +5,46 @@
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "tools/wsbench/connection.h"
 
-const char *peer_reason(const peer *p)
+static SSL_CTX *tls;
+
+const char *socket_prepare_tls(void)
+{
+    static char error[WS_TLS_ERROR];
+    const ws_tls_files files = {.ca_file = opt.ca_file,
+                                .insecure = opt.insecure,
+                                .key_log = secure_getenv("SSLKEYLOGFILE")};
+    if (!(tls = ws_tls_context(&files, error))) {
+        return error;
+    }
+    SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
+    return NULL;
+}
+
+void socket_start_tls(peer *p)
+{
+    p->ssl = memory_must(ws_tls_connect(tls, p->fd, p->to->url.host, opt.insecure));
+}
+
+int socket_continue_tls(peer *p)
+{
+    int result, error;
+    ERR_clear_error();
+    errno = 0;
+    result = SSL_connect(p->ssl);
+    error = SSL_get_error(p->ssl, result);
+    if (result == 1) {
+        return 1;
+    }
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+const char *socket_reason(const peer *p)
 {
     unsigned long error = p->ssl ? ERR_peek_last_error() : 0;
     long verified = p->ssl ? SSL_get_verify_result(p->ssl) : X509_V_OK;
@@ -24,7 +56,7 @@ const char *peer_reason(const peer *p)
                                                    : "the server closed the connection";
 }
 
-ssize_t peer_take(peer *p, void *buf, size_t size)
+ssize_t socket_read(peer *p, void *buf, size_t size)
 {
     ssize_t n;
     int error;
@@ -44,7 +76,7 @@ ssize_t peer_take(peer *p, void *buf, size_t size)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-static ssize_t socket_give(peer *p, const void *buf, size_t size)
+static ssize_t socket_write(peer *p, const void *buf, size_t size)
 {
     ssize_t n;
     int error;
@@ -64,12 +96,11 @@ static ssize_t socket_give(peer *p, const void *buf, size_t size)
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -1;
 }
 
-int peer_flush_pending(worker *w, peer *p)
+int socket_flush(peer *p)
 {
     while (p->pending_at < p->pending_len) {
-        ssize_t n = socket_give(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
+        ssize_t n = socket_write(p, p->pending + p->pending_at, p->pending_len - p->pending_at);
         if (n < 0) {
-            peer_fail(w, p, "write: %s", peer_reason(p));
             return -1;
         }
         if (n == 0) {
@@ -83,12 +114,11 @@ int peer_flush_pending(worker *w, peer *p)
     return 0;
 }
 
-int peer_send_bytes(worker *w, peer *p, const unsigned char *data, size_t len)
+int socket_send(peer *p, const unsigned char *data, size_t len)
 {
     while (len > 0 && !p->pending) {
-        ssize_t n = socket_give(p, data, len);
+        ssize_t n = socket_write(p, data, len);
         if (n < 0) {
-            peer_fail(w, p, "write: %s", peer_reason(p));
             return -1;
         }
         if (n == 0) {

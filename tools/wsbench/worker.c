@@ -1,6 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements a worker process: its event loop, the schedule of messages, and its counters. */
+/** Implements a worker process: its event loop, and the schedule of messages. */
 
 #include <errno.h>
 #include <signal.h>
@@ -25,15 +25,7 @@ static struct {
     uint64_t scheduled;    /* number of messages that are due so far at the given rate */
     double interval;       /* nanoseconds between messages; 0: no rate is set */
     int timer;
-    bench_phase phase;
 } this;
-
-uint64_t nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* ---- Fan-out in batches ---- */
 
@@ -53,130 +45,9 @@ static void worker_publish_batch(worker *w)
     __atomic_store_n(&shared->waiting, __atomic_load_n(&shared->participants, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
     for (unsigned i = 0; i < opt.in_flight; i++) {
-        peer_due(w, p, then);
+        measure_due(p, then);
     }
     peer_write(w, p);
-}
-
-static void worker_wake(unsigned worker_number)
-{
-    ws_wake(shared->worker[worker_number].wake);
-}
-
-/* Handle the end of a batch in this worker, after all subscribers of this worker have received the
- * batch. */
-static void worker_batch_over_here(worker *w)
-{
-    uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],
-                                     __ATOMIC_RELAXED);
-    w->target += opt.in_flight;
-    w->at_target = 0;
-    if (__atomic_sub_fetch(&shared->waiting, 1, __ATOMIC_ACQ_REL) == 0) {
-        uint64_t first = __atomic_load_n(&shared->first, __ATOMIC_RELAXED), now = nanoseconds();
-        if (w->measuring && first) {
-            histogram_add(&shared->complete, now - begun);
-            histogram_add(&shared->spread, now > first ? now - first : 0);
-        }
-        __atomic_store_n(&shared->batch_over, 1, __ATOMIC_RELEASE);
-        worker_wake(0);
-    }
-}
-
-static void worker_delivered(worker *w, peer *p)
-{
-    uint64_t none = 0;
-    if (opt.rate > 0) {
-        return;
-    }
-    if (!__atomic_load_n(&shared->first, __ATOMIC_RELAXED)) {
-        __atomic_compare_exchange_n(&shared->first, &none, w->now, 0, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED);
-    }
-    if (p->got + 1 == w->target && ++w->at_target == w->subscribers) {
-        worker_batch_over_here(w);
-    }
-}
-
-static void worker_subscriber_lost(worker *w, const peer *p)
-{
-    w->subscribers--;
-    if (p->got == w->target) {
-        w->at_target--;
-    }
-    if (opt.rate > 0 || this.phase < PHASE_RUN) {
-        return;
-    }
-    if (w->subscribers == 0) {
-        __atomic_sub_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
-    }
-    if (w->at_target == w->subscribers) {
-        worker_batch_over_here(w);
-    }
-}
-
-/* ---- Callbacks of connections ---- */
-
-void worker_opened(worker *w, peer *p)
-{
-    w->opening--;
-    w->open++;
-    w->board->opened++;
-    if (opt.mode == MODE_CONNECT) {
-        if (w->measuring) {
-            histogram_add(&w->board->latency, nanoseconds() - p->started);
-        }
-        peer_close(w, p);
-    }
-    else if (opt.mode == MODE_FAN && !p->publisher) {
-        w->subscribers++;
-    }
-}
-
-void worker_gone(worker *w, peer *p, int was_open)
-{
-    if (!was_open) {
-        w->opening--;
-        return;
-    }
-    w->open--;
-    if (opt.mode == MODE_FAN && !p->publisher) {
-        worker_subscriber_lost(w, p);
-    }
-}
-
-/* Whether each echo triggers the next message. */
-static int worker_closed_loop(void)
-{
-    return opt.mode == MODE_ECHO && opt.rate == 0
-           && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE);
-}
-
-void worker_message(worker *w, peer *p)
-{
-    uint64_t then;
-    if (opt.mode == MODE_FAN) {
-        then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
-    }
-    else if (p->got >= p->due) { /* more echoes than messages, which is counted as wrong */
-        w->board->wrong++;
-        p->due++;
-        p->sent++;
-        return;
-    }
-    else {
-        then = p->times[p->got & (p->times_size - 1)];
-    }
-    w->board->messages++;
-    w->board->bytes += opt.size;
-    if (w->measuring) {
-        histogram_add(&w->board->latency, w->now > then ? w->now - then : 0);
-    }
-    if (opt.mode == MODE_FAN) {
-        worker_delivered(w, p);
-    }
-    else if (worker_closed_loop()) {
-        peer_due(w, p, w->now);
-    }
 }
 
 /* ---- Phases ---- */
@@ -189,7 +60,7 @@ static void worker_start_all(worker *w, unsigned messages)
         peer *p = &w->peers[i];
         if (p->state == PEER_OPEN && !p->publisher) {
             for (unsigned m = 0; m < messages; m++) {
-                peer_due(w, p, nanoseconds());
+                measure_due(p, nanoseconds());
             }
             peer_write(w, p);
         }
@@ -220,10 +91,9 @@ static void worker_begin_run(worker *w)
 static void worker_follow_phase(worker *w)
 {
     bench_phase phase = phase_now();
-    while (this.phase < phase) {
-        this.phase++;
-        w->measuring = this.phase == PHASE_MEASURE;
-        switch (this.phase) {
+    while (w->phase < phase) {
+        w->phase++;
+        switch (w->phase) {
         case PHASE_GREET:
             if (opt.mode == MODE_IDLE) {
                 worker_start_all(w, 1);
@@ -241,7 +111,7 @@ static void worker_follow_phase(worker *w)
         default:
             break;
         }
-        __atomic_store_n(&w->board->phase, this.phase, __ATOMIC_RELEASE);
+        __atomic_store_n(&w->board->phase, w->phase, __ATOMIC_RELEASE);
     }
 }
 
@@ -258,7 +128,7 @@ static void worker_open_some(worker *w)
 /* Reopen connections that have closed, in MODE_CONNECT. */
 static void worker_open_again(worker *w)
 {
-    for (unsigned i = 0; i < w->count && this.phase < PHASE_DRAIN; i++) {
+    for (unsigned i = 0; i < w->count && w->phase < PHASE_DRAIN; i++) {
         if (w->peers[i].state == PEER_GONE) {
             w->opening++;
             peer_open(w, &w->peers[i]);
@@ -301,7 +171,7 @@ static uint64_t worker_send_due(worker *w)
         }
         this.scheduled++;
         if ((p = p ? p : worker_next_open(w)) && p->state == PEER_OPEN) {
-            peer_due(w, p, due);
+            measure_due(p, due);
         }
     }
     if (worker_publisher(w)) {
@@ -340,7 +210,7 @@ static void worker_woken(worker *w)
 {
     ws_woken(w->board->wake);
     if (w->number == 0 && __atomic_exchange_n(&shared->batch_over, 0, __ATOMIC_ACQUIRE)
-        && (this.phase == PHASE_RUN || this.phase == PHASE_MEASURE)) {
+        && (w->phase == PHASE_RUN || w->phase == PHASE_MEASURE)) {
         worker_publish_batch(w);
     }
 }
@@ -406,7 +276,7 @@ void worker_run(unsigned number)
     struct epoll_event events[256];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     worker_prepare(&w, number);
-    while (this.phase < PHASE_STOP) {
+    while (w.phase < PHASE_STOP) {
         uint64_t due;
         int n;
         worker_open_some(&w);
@@ -436,7 +306,7 @@ void worker_run(unsigned number)
         if (opt.mode == MODE_CONNECT) {
             worker_open_again(&w);
         }
-        w.board->idle = this.phase == PHASE_DRAIN && worker_all_back(&w);
+        w.board->idle = w.phase == PHASE_DRAIN && worker_all_back(&w);
     }
     _exit(0);
 }

@@ -11,16 +11,24 @@
 #define WSBENCH_H
 
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "client/lookup.h"
 #include "protocol/url.h"
 #include "tools/wsbench/histogram.h"
 
 #define SECOND 1000000000u /**< nanoseconds */
+
+/** Time, by a clock that all processes share. */
+static inline uint64_t nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
 
 typedef enum {
     MODE_ECHO,   /**< each message is echoed */
@@ -111,7 +119,7 @@ void payload_mask(unsigned char key[4]);
 /** Discard the inherited random bytes. Must be called after fork(). */
 void payload_forked(void);
 
-/* ---- Shared by the workers and the main process ---- */
+/* ---- board.c: shared by the workers and the main process ---- */
 
 typedef enum {
     PHASE_OPEN,    /**< opening connections */
@@ -161,14 +169,16 @@ typedef struct board {
 } board;
 
 extern board *shared;
-extern SSL_CTX *tls;
 
-uint64_t nanoseconds(void);
+/** Must be called before fork(). @return 0, or -1 with errno set */
+int board_create(unsigned workers);
 
 static inline bench_phase phase_now(void)
 {
     return (bench_phase)__atomic_load_n(&shared->phase, __ATOMIC_ACQUIRE);
 }
+
+/* ---- worker.c ---- */
 
 /** Run a worker. Does not return. */
 void worker_run(unsigned number) __attribute__((noreturn));
