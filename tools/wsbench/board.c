@@ -7,7 +7,7 @@
 #include "base/wake.h"
 #include "tools/wsbench/wsbench.h"
 
-board *shared;
+board *board_shared;
 
 int board_create(unsigned workers)
 {
@@ -16,10 +16,10 @@ int board_create(unsigned workers)
     if (memory == MAP_FAILED) {
         return -1;
     }
-    shared = memory;
-    shared->workers = workers;
+    board_shared = memory;
+    board_shared->workers = workers;
     for (unsigned i = 0; i < workers; i++) {
-        if (ws_wake_create(&shared->worker[i].wake) != APR_SUCCESS) {
+        if (ws_wake_create(&board_shared->worker[i].wake) != APR_SUCCESS) {
             return -1;
         }
     }

@@ -145,7 +145,7 @@ static size_t connection_compose(worker *w, peer *p)
     return len;
 }
 
-void peer_write(worker *w, peer *p)
+void connection_write(worker *w, peer *p)
 {
     if (socket_flush(p) < 0) {
         connection_fail(w, p, "write: %s", socket_reason(p));
@@ -174,7 +174,7 @@ static int connection_send_frame(worker *w, peer *p, unsigned opcode, const void
     return connection_send_bytes(w, p, w->out, size + len);
 }
 
-void peer_close(worker *w, peer *p)
+void connection_close(worker *w, peer *p)
 {
     static const unsigned char normal[2] = {1000 >> 8, 1000 & 0xFF};
     if (p->state == PEER_OPEN) {
@@ -350,7 +350,7 @@ static int connection_begin(worker *w, peer *p)
     }
     measure_opened(w, p);
     if (opt.mode == MODE_CONNECT) {
-        peer_close(w, p);
+        connection_close(w, p);
     }
     return p->state == PEER_GONE ? -1 : 0;
 }
@@ -426,7 +426,7 @@ static void connection_read_all(worker *w, peer *p, int end)
 /* Time limit for an address if other addresses can be tried, nanoseconds. */
 #define ADDRESS_TIME SECOND
 
-void peer_open(worker *w, peer *p)
+void connection_open(worker *w, peer *p)
 {
     const char *failed;
     p->state = PEER_CONNECTING;
@@ -449,7 +449,7 @@ static void connection_try_others(worker *w, peer *p)
     }
 }
 
-int peer_next_address(worker *w, peer *p)
+int connection_next_address(worker *w, peer *p)
 {
     if (p->state != PEER_CONNECTING || !connect_has_others(p)) {
         return 0;
@@ -492,7 +492,7 @@ static void connection_continue_tls(worker *w, peer *p)
     }
 }
 
-void peer_event(worker *w, peer *p, unsigned events)
+void connection_event(worker *w, peer *p, unsigned events)
 {
     if (p->state == PEER_CONNECTING) {
         socklen_t size = sizeof(errno);
@@ -516,6 +516,6 @@ void peer_event(worker *w, peer *p, unsigned events)
         connection_read_all(w, p, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
     }
     if (p->state >= PEER_HANDSHAKE && p->state <= PEER_CLOSING) {
-        peer_write(w, p);
+        connection_write(w, p);
     }
 }

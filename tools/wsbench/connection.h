@@ -6,8 +6,8 @@
  * frame is incomplete or the socket is full.
  */
 
-#ifndef WSBENCH_PEER_H
-#define WSBENCH_PEER_H
+#ifndef WSBENCH_CONNECTION_H
+#define WSBENCH_CONNECTION_H
 
 #include <openssl/ssl.h>
 #include <zlib.h>
@@ -88,22 +88,22 @@ typedef struct worker {
 #define WORKER_BUFFER ((size_t)256 * 1024)
 
 /** Start to connect. */
-void peer_open(worker *w, peer *p);
+void connection_open(worker *w, peer *p);
 
 /**
  * Give up the current address, which has timed out. @return whether more addresses follow the next
  * one
  */
-int peer_next_address(worker *w, peer *p);
+int connection_next_address(worker *w, peer *p);
 
 /** Handle epoll events of the socket. */
-void peer_event(worker *w, peer *p, unsigned events);
+void connection_event(worker *w, peer *p, unsigned events);
 
 /** Send due messages until the socket is full. */
-void peer_write(worker *w, peer *p);
+void connection_write(worker *w, peer *p);
 
 /** Start the closing handshake. */
-void peer_close(worker *w, peer *p);
+void connection_close(worker *w, peer *p);
 
 /* ---- connect.c ---- */
 
@@ -146,8 +146,7 @@ int socket_send(peer *p, const unsigned char *data, size_t len);
 
 /* ---- measure.c ---- */
 
-/** Add a message that peer_write() will send. Its latency is measured from `then`, a time in
- *  nanoseconds. */
+/** Add a message to send. Its latency is measured from `then`, a time in nanoseconds. */
 void measure_due(peer *p, uint64_t then);
 
 /** Called when a connection is open. */

@@ -80,7 +80,7 @@ static void bench_fork_workers(void)
             signal(SIGTERM, SIG_DFL);
             worker_run(i);
         }
-        shared->worker[i].pid = pid;
+        board_shared->worker[i].pid = pid;
     }
 }
 
@@ -90,7 +90,7 @@ static uint64_t bench_sum(size_t field)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < opt.workers; i++) {
-        n += *(volatile uint64_t *)((char *)&shared->worker[i] + field);
+        n += *(volatile uint64_t *)((char *)&board_shared->worker[i] + field);
     }
     return n;
 }
@@ -100,8 +100,8 @@ static uint64_t bench_sum(size_t field)
 static int bench_workers_live(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (waitpid(shared->worker[i].pid, NULL, WNOHANG) == shared->worker[i].pid) {
-            shared->worker[i].pid = 0;
+        if (waitpid(board_shared->worker[i].pid, NULL, WNOHANG) == board_shared->worker[i].pid) {
+            board_shared->worker[i].pid = 0;
             return 0;
         }
     }
@@ -162,7 +162,7 @@ static bench_phase wanted_phase;
 static int bench_all_there(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (__atomic_load_n(&shared->worker[i].phase, __ATOMIC_ACQUIRE) < (int)wanted_phase) {
+        if (__atomic_load_n(&board_shared->worker[i].phase, __ATOMIC_ACQUIRE) < (int)wanted_phase) {
             return 0;
         }
     }
@@ -172,9 +172,9 @@ static int bench_all_there(void)
 static void bench_enter(bench_phase phase)
 {
     wanted_phase = phase;
-    __atomic_store_n(&shared->phase, phase, __ATOMIC_RELEASE);
+    __atomic_store_n(&board_shared->phase, phase, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < opt.workers; i++) {
-        ws_wake(shared->worker[i].wake);
+        ws_wake(board_shared->worker[i].wake);
     }
 }
 
@@ -192,7 +192,7 @@ static int bench_all_greeted(void)
 static int bench_all_idle(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (!*(volatile int *)&shared->worker[i].idle) {
+        if (!*(volatile int *)&board_shared->worker[i].idle) {
             return 0;
         }
     }
@@ -227,12 +227,12 @@ static void bench_run_for(double seconds, const char *what)
     }
 }
 
-/* Get the CPU time of each worker. @return the largest of them */
+/* Get the CPU time of each worker. @return their sum */
 static double bench_workers_cpu(double *each)
 {
     double all = 0;
     for (unsigned i = 0; i < opt.workers; i++) {
-        each[i] = shared->worker[i].pid ? server_cpu(shared->worker[i].pid) : 0;
+        each[i] = board_shared->worker[i].pid ? server_cpu(board_shared->worker[i].pid) : 0;
         all += each[i];
     }
     return all;
@@ -286,7 +286,7 @@ static void bench_run(result *r)
             /* Wait, because a subscription may take effect after its handshake. */
             bench_pause_for(0.3);
         }
-        shared->start = nanoseconds();
+        board_shared->start = nanoseconds();
         bench_enter(PHASE_RUN);
         bench_run_for(opt.warm_up, "warming up");
         bench_measure(r);
@@ -304,8 +304,8 @@ static void bench_run(result *r)
     }
     bench_enter(PHASE_STOP);
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (shared->worker[i].pid) {
-            waitpid(shared->worker[i].pid, NULL, 0);
+        if (board_shared->worker[i].pid) {
+            waitpid(board_shared->worker[i].pid, NULL, 0);
         }
     }
 }
@@ -313,10 +313,10 @@ static void bench_run(result *r)
 static const char *bench_problem_of(void)
 {
     for (unsigned i = 0; i < opt.workers; i++) {
-        if (shared->worker[i].problem[0]) {
-            return shared->worker[i].problem;
+        if (board_shared->worker[i].problem[0]) {
+            return board_shared->worker[i].problem;
         }
-        if (!shared->worker[i].pid) {
+        if (!board_shared->worker[i].pid) {
             return "a worker has ended too early";
         }
     }
@@ -351,11 +351,11 @@ int main(int argc, char **argv)
     r->lost = SUM(lost);
     r->wrong = SUM(wrong);
     for (unsigned i = 0; i < opt.workers; i++) {
-        histogram_merge(&r->latency, &shared->worker[i].latency);
+        histogram_merge(&r->latency, &board_shared->worker[i].latency);
     }
     r->problem = bench_problem_of();
     r->interrupted = interrupted;
-    report(r);
+    report_print(r);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         bench_fail("cannot write the report");
     }

@@ -14,7 +14,7 @@ void measure_due(peer *p, uint64_t then)
 {
     uint64_t waiting = p->due - p->got;
     if (opt.mode == MODE_FAN) {
-        __atomic_store_n(&shared->published_at[p->due % FAN_RING], then, __ATOMIC_RELAXED);
+        __atomic_store_n(&board_shared->published_at[p->due % FAN_RING], then, __ATOMIC_RELAXED);
     }
     else {
         if (waiting >= p->times_size) {
@@ -42,18 +42,19 @@ void measure_due(peer *p, uint64_t then)
  * batch. */
 static void measure_batch_over_here(worker *w)
 {
-    uint64_t begun = __atomic_load_n(&shared->published_at[(w->target - opt.in_flight) % FAN_RING],
-                                     __ATOMIC_RELAXED);
+    uint64_t begun = __atomic_load_n(
+        &board_shared->published_at[(w->target - opt.in_flight) % FAN_RING], __ATOMIC_RELAXED);
     w->target += opt.in_flight;
     w->at_target = 0;
-    if (__atomic_sub_fetch(&shared->waiting, 1, __ATOMIC_ACQ_REL) == 0) {
-        uint64_t first = __atomic_load_n(&shared->first, __ATOMIC_RELAXED), now = nanoseconds();
+    if (__atomic_sub_fetch(&board_shared->waiting, 1, __ATOMIC_ACQ_REL) == 0) {
+        uint64_t first = __atomic_load_n(&board_shared->first, __ATOMIC_RELAXED);
+        uint64_t now = nanoseconds();
         if (w->phase == PHASE_MEASURE && first) {
-            histogram_add(&shared->complete, now - begun);
-            histogram_add(&shared->spread, now > first ? now - first : 0);
+            histogram_add(&board_shared->complete, now - begun);
+            histogram_add(&board_shared->spread, now > first ? now - first : 0);
         }
-        __atomic_store_n(&shared->batch_over, 1, __ATOMIC_RELEASE);
-        ws_wake(shared->worker[0].wake);
+        __atomic_store_n(&board_shared->batch_over, 1, __ATOMIC_RELEASE);
+        ws_wake(board_shared->worker[0].wake);
     }
 }
 
@@ -63,8 +64,8 @@ static void measure_delivered(worker *w, peer *p)
     if (opt.rate > 0) {
         return;
     }
-    if (!__atomic_load_n(&shared->first, __ATOMIC_RELAXED)) {
-        __atomic_compare_exchange_n(&shared->first, &none, w->now, 0, __ATOMIC_RELAXED,
+    if (!__atomic_load_n(&board_shared->first, __ATOMIC_RELAXED)) {
+        __atomic_compare_exchange_n(&board_shared->first, &none, w->now, 0, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
     }
     if (p->got + 1 == w->target && ++w->at_target == w->subscribers) {
@@ -82,7 +83,7 @@ static void measure_subscriber_lost(worker *w, const peer *p)
         return;
     }
     if (w->subscribers == 0) {
-        __atomic_sub_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
+        __atomic_sub_fetch(&board_shared->participants, 1, __ATOMIC_ACQ_REL);
     }
     if (w->at_target == w->subscribers) {
         measure_batch_over_here(w);
@@ -127,7 +128,7 @@ void measure_message(worker *w, peer *p)
 {
     uint64_t then;
     if (opt.mode == MODE_FAN) {
-        then = __atomic_load_n(&shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
+        then = __atomic_load_n(&board_shared->published_at[p->got % FAN_RING], __ATOMIC_RELAXED);
     }
     else if (p->got >= p->due) { /* more echoes than messages, which is counted as wrong */
         w->board->wrong++;

@@ -96,8 +96,8 @@ static void report_as_text(const result *r)
         printf("\n");
     }
     report_text_latency("latency", &r->latency);
-    report_text_latency("to the last", &shared->complete);
-    report_text_latency("first-last", &shared->spread);
+    report_text_latency("to the last", &board_shared->complete);
+    report_text_latency("first-last", &board_shared->spread);
     if (r->server_cpu >= 0) {
         printf("%-12s %.2f of a processor", "server", report_per(r->server_cpu, r->seconds));
         if (n > 0 && opt.mode != MODE_IDLE) {
@@ -191,8 +191,8 @@ static void report_as_json(const result *r)
     report_json_number("rate", report_per(n, r->seconds));
     report_json_number("bytes_per_second", report_per((double)r->bytes, r->seconds));
     report_json_latency("latency_us", &r->latency);
-    report_json_latency("to_last_us", &shared->complete);
-    report_json_latency("first_to_last_us", &shared->spread);
+    report_json_latency("to_last_us", &board_shared->complete);
+    report_json_latency("first_to_last_us", &board_shared->spread);
     report_json_number("server_cpu",
                        r->server_cpu < 0 ? -1 : report_per(r->server_cpu, r->seconds));
     report_json_number("server_cpu_us_each",
@@ -208,7 +208,7 @@ static void report_as_json(const result *r)
     printf("}\n");
 }
 
-void report(const result *r)
+void report_print(const result *r)
 {
     opt.json ? report_as_json(r) : report_as_text(r);
 }

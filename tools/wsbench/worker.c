@@ -41,13 +41,14 @@ static void worker_publish_batch(worker *w)
     if (p->state != PEER_OPEN) {
         return;
     }
-    __atomic_store_n(&shared->first, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&shared->waiting, __atomic_load_n(&shared->participants, __ATOMIC_ACQUIRE),
+    __atomic_store_n(&board_shared->first, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&board_shared->waiting,
+                     __atomic_load_n(&board_shared->participants, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
     for (unsigned i = 0; i < opt.in_flight; i++) {
         measure_due(p, then);
     }
-    peer_write(w, p);
+    connection_write(w, p);
 }
 
 /* ---- Phases ---- */
@@ -62,7 +63,7 @@ static void worker_start_all(worker *w, unsigned messages)
             for (unsigned m = 0; m < messages; m++) {
                 measure_due(p, nanoseconds());
             }
-            peer_write(w, p);
+            connection_write(w, p);
         }
     }
 }
@@ -90,7 +91,7 @@ static void worker_begin_run(worker *w)
 
 static void worker_follow_phase(worker *w)
 {
-    bench_phase phase = phase_now();
+    bench_phase phase = board_phase();
     while (w->phase < phase) {
         w->phase++;
         switch (w->phase) {
@@ -99,7 +100,7 @@ static void worker_follow_phase(worker *w)
                 worker_start_all(w, 1);
             }
             if (w->subscribers > 0) {
-                __atomic_add_fetch(&shared->participants, 1, __ATOMIC_ACQ_REL);
+                __atomic_add_fetch(&board_shared->participants, 1, __ATOMIC_ACQ_REL);
             }
             break;
         case PHASE_RUN:
@@ -121,7 +122,7 @@ static void worker_open_some(worker *w)
 {
     while (this.next_to_open < w->count && w->opening < opt.opening) {
         w->opening++;
-        peer_open(w, &w->peers[this.next_to_open++]);
+        connection_open(w, &w->peers[this.next_to_open++]);
     }
 }
 
@@ -131,7 +132,7 @@ static void worker_open_again(worker *w)
     for (unsigned i = 0; i < w->count && w->phase < PHASE_DRAIN; i++) {
         if (w->peers[i].state == PEER_GONE) {
             w->opening++;
-            peer_open(w, &w->peers[i]);
+            connection_open(w, &w->peers[i]);
         }
     }
 }
@@ -141,7 +142,7 @@ static int worker_change_addresses(worker *w)
 {
     int more = 0;
     for (unsigned i = 0; w->opening > 0 && i < w->count; i++) {
-        more |= peer_next_address(w, &w->peers[i]);
+        more |= connection_next_address(w, &w->peers[i]);
     }
     return more;
 }
@@ -165,7 +166,7 @@ static uint64_t worker_send_due(worker *w)
     unsigned from = this.next_to_send, n;
     while (this.interval > 0) {
         peer *p = worker_publisher(w);
-        due = shared->start + (uint64_t)((double)this.scheduled * this.interval);
+        due = board_shared->start + (uint64_t)((double)this.scheduled * this.interval);
         if (due > now) {
             break;
         }
@@ -182,7 +183,7 @@ static uint64_t worker_send_due(worker *w)
     for (unsigned i = 0; i < n; i++) {
         peer *p = &w->peers[(from + i) % w->count];
         if (p->state == PEER_OPEN && p->sent < p->due && !p->pending) {
-            peer_write(w, p);
+            connection_write(w, p);
         }
     }
     return due;
@@ -209,7 +210,7 @@ static void worker_set_timer(uint64_t due)
 static void worker_woken(worker *w)
 {
     ws_woken(w->board->wake);
-    if (w->number == 0 && __atomic_exchange_n(&shared->batch_over, 0, __ATOMIC_ACQUIRE)
+    if (w->number == 0 && __atomic_exchange_n(&board_shared->batch_over, 0, __ATOMIC_ACQUIRE)
         && (w->phase == PHASE_RUN || w->phase == PHASE_MEASURE)) {
         worker_publish_batch(w);
     }
@@ -242,7 +243,7 @@ static void worker_prepare(worker *w, unsigned number)
 {
     unsigned share = opt.connections / opt.workers + (number < opt.connections % opt.workers);
     w->number = number;
-    w->board = &shared->worker[number];
+    w->board = &board_shared->worker[number];
     w->count = share + (opt.mode == MODE_FAN && number == 0);
     w->peers = worker_some(w->count ? w->count : 1, sizeof(*w->peers));
     for (unsigned i = 0; i < share; i++) {
@@ -298,7 +299,7 @@ void worker_run(unsigned number)
                     w.now = nanoseconds();
                 }
                 if (p->state != PEER_GONE) {
-                    peer_event(&w, p, events[i].events);
+                    connection_event(&w, p, events[i].events);
                 }
             }
         }

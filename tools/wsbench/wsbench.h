@@ -168,14 +168,14 @@ typedef struct board {
     worker_board worker[];
 } board;
 
-extern board *shared;
+extern board *board_shared;
 
 /** Must be called before fork(). @return 0, or -1 with errno set */
 int board_create(unsigned workers);
 
-static inline bench_phase phase_now(void)
+static inline bench_phase board_phase(void)
 {
-    return (bench_phase)__atomic_load_n(&shared->phase, __ATOMIC_ACQUIRE);
+    return (bench_phase)__atomic_load_n(&board_shared->phase, __ATOMIC_ACQUIRE);
 }
 
 /* ---- worker.c ---- */
@@ -206,6 +206,6 @@ typedef struct result {
 } result;
 
 /** Print the result, as text or JSON. */
-void report(const result *r);
+void report_print(const result *r);
 
 #endif
