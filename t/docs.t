@@ -218,12 +218,11 @@ for my $file (glob 'base/*.[ch] handlers/*.[ch] handlers/*/*.[ch]') {
     is("@httpd", '', "$file includes no header of httpd") if $room eq 'base';
 }
 
-# A page may show the layers of its folder in a block marked calls, one layer on each line. A file may call files of its own
-# layer and of lower layers.
+# A page may show the layers of its folder in a block marked calls, one layer on each line. The name of another folder follows
+# the mark. A file may call files of its own layer and of lower layers.
 
-for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
-    my ($room) = $page =~ m{(\w+)\.md$};
-    my ($picture) = slurp($page) =~ /^```calls\n(.*?)^```$/ms;
+sub check_layers {
+    my ($page, $room, $picture) = @_;
     my ($depth, %depth, %defined, %called) = (0);
     for my $line (split /\n/, $picture) {
         $depth{$_} = $depth for $line =~ /\b(\w+)\b/g;
@@ -232,6 +231,7 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
     my @files = map { m{([^/]+)\.c$} } glob "$room/*.c";
     is(join(' ', sort keys %depth), join(' ', sort @files), "the layers in $page show each file of $room/");
     for my $file (@files) {
+        next if !-e "$ENV{WS_TEST_BUILD}/$room/$file.o";    # an alternative that this build leaves out
         for (qx{nm $ENV{WS_TEST_BUILD}/$room/$file.o}) {
             $defined{$2} = $file if /([TDBR]) (\w+)$/;
             push @{ $called{$file} }, $1 if /U (\w+)$/;
@@ -244,6 +244,13 @@ for my $page (grep { slurp($_) =~ /^```calls$/m } glob 'docs/internals/*.md') {
         }
     }
     is(join(', ', sort keys %up), '', "no file of $room/ calls a higher layer of $page");
+}
+
+for my $page (glob 'docs/internals/*.md') {
+    my @pictures = slurp($page) =~ /^```calls ?(\S*)\n(.*?)^```$/msg;
+    while (my ($room, $picture) = splice @pictures, 0, 2) {
+        check_layers($page, $room || $page =~ s{.*/(\w+)\.md$}{$1}r, $picture);
+    }
 }
 
 # ---- The extensions' API ----
