@@ -6,8 +6,8 @@
 
 enum { COUNTER, GAUGE };
 
-#define RECEIVED_HELP "Close frames received, by code; 1005: frames without a code"
-#define SENT_HELP "Close frames sent, by code; 1005: frames without a code"
+#define RECEIVED_HELP "Close frames received, by code. 1005: frames without a code"
+#define SENT_HELP "Close frames sent, by code. 1005: frames without a code"
 
 const ws_counter_info ws_counter_table[WS_COUNTER_COUNT] = {
 #define INFO(id, type, metric, label, value, help) {metric, label, value, help, type == GAUGE},
