@@ -95,45 +95,47 @@ sub fragments {
     return join '', @frames;
 }
 
-# The third and the fourth value are the limits for the payload of a frame and for a message, bytes.
+# Each entry has a host, a path, the expected maximum payload of a frame, the expected maximum size of a message (both in
+# bytes), and the directives that set these limits.
 for (
-    ['localhost',   '/',                3000,    4000,    'the server sets both sizes'],
-    ['one.example', '/',                2000,    4000,    'a virtual host sets the frame size'],
-    ['one.example', '/inner',           1000,    1000,    'a Location sets both sizes'],
-    ['one.example', '/inner?if',        500,     500,     'an <If> inside of a Location sets both sizes'],
-    ['one.example', '/inner/deeper',    700,     1000,    'a Location below another Location sets the frame size'],
-    ['one.example', '/inner/deeper?if', 500,     500,     'an <If> of the outer Location sets both sizes'],
-    ['two.example', '/large',           1 << 20, 2 << 20, 'a size has the suffix K or M'],
-    ['localhost',   '/everywhere',      10,      10,      "a Location of the server sets both sizes"],
-    ['one.example', '/everywhere',      10,      10,      "a Location of the server sets both sizes in a virtual host"],
+    ['localhost',   '/',                3000,    4000,    'the server configuration sets both limits'],
+    ['one.example', '/',                2000,    4000,    'a virtual host sets the limit for frames'],
+    ['one.example', '/inner',           1000,    1000,    'a Location sets both limits'],
+    ['one.example', '/inner?if',        500,     500,     'an <If> inside a Location sets both limits'],
+    ['one.example', '/inner/deeper',    700,     1000,    'a Location below another Location sets the limit for frames'],
+    ['one.example', '/inner/deeper?if', 500,     500,     'an <If> inside the outer Location sets both limits'],
+    ['two.example', '/large',           1 << 20, 2 << 20, 'the limits have the suffix K or M'],
+    ['localhost',   '/everywhere',      10,      10,      'a Location in the server configuration sets both limits'],
+    ['one.example', '/everywhere',      10,      10,      'a Location in the server configuration sets both limits in a virtual host'],
     )
 {
     my ($host, $path, $frame, $message, $name) = @$_;
     my $c = client($host, $path);
     $c->raw(fragments($message, $frame));
     is(length(($c->message)[1]), $message,
-        "$name: a message of $message bytes in frames of $frame, at $host$path");
+        "$name: at $host$path, a message of $message bytes in frames of $frame bytes is accepted");
     $c->send(BINARY, '', length => $frame + 1);
-    $c->expect_close(1009, "$name: a frame of one byte more is refused");
+    $c->expect_close(1009, "$name: at $host$path, a frame of one byte more is refused");
     $c = client($host, $path);
     $c->raw(fragments($message, $frame, more => 1) . frame_bytes(CONTINUATION, '', length => 1));
-    $c->expect_close(1009, "$name: a message of one byte more is refused");
+    $c->expect_close(1009, "$name: at $host$path, a message of one byte more is refused");
 }
 
-# Handlers, versions and origins are lists, and each is replaced as a whole.
+# WebSocketHandler, WebSocketVersions and WebSocketOrigin set lists. A list in an inner section replaces the whole list of the
+# outer section.
 sub answer {
     my ($c) = @_;
     $c->text('?');
     return ($c->message)[1];
 }
-is(answer(client('two.example', '/')), 'second at two.example', 'a virtual host has its own handler');
-is(answer(client('one.example', '/inner/off/on', version => 7)), 'deep at one.example', 'a Location below WebSocketHandler off has its own handler');
-is(client('one.example', '/inner/off')->status,          404, 'WebSocketHandler off: a handshake is an ordinary request');
-is(client('one.example', '/', version => 7)->status,     426, 'WebSocketVersions of the server refuses version 7');
-is(client('one.example', '/', version => 8)->status,     101, 'WebSocketVersions of the server accepts version 8');
-is(client('one.example', '/inner/off/on')->status,       426, "WebSocketVersions of a Location replaces the server's");
-is(client('one.example', '/', origin => 'http://evil.example')->status, 101, 'WebSocketOrigin of the server accepts any origin');
+is(answer(client('two.example', '/')), 'second at two.example', 'the handler of a virtual host serves connections to this virtual host');
+is(answer(client('one.example', '/inner/off/on', version => 7)), 'deep at one.example', 'a handler in a Location below WebSocketHandler off serves connections to this Location');
+is(client('one.example', '/inner/off')->status,          404, 'with WebSocketHandler off, httpd serves a handshake as an ordinary request');
+is(client('one.example', '/', version => 7)->status,     426, 'a version that is not in WebSocketVersions of the server configuration is refused');
+is(client('one.example', '/', version => 8)->status,     101, 'a version in WebSocketVersions of the server configuration is accepted');
+is(client('one.example', '/inner/off/on')->status,       426, 'WebSocketVersions in a Location replaces the list of the server configuration: version 13 is refused');
+is(client('one.example', '/', origin => 'http://evil.example')->status, 101, 'with WebSocketOrigin any in the server configuration, any origin is accepted');
 is(client('one.example', '/inner/off/on', version => 7, origin => 'http://evil.example')->status,
-    403, "WebSocketOrigin of a Location replaces the server's");
+    403, 'WebSocketOrigin in a Location replaces that of the server configuration: another origin is refused');
 
 done_testing;
