@@ -26,27 +26,23 @@
  */
 #define WS_COUNTERS(X, CODE_RECEIVED, CODE_SENT)                                                   \
     X(OPEN_DIRECT, GAUGE, "connections", "way", "direct",                                          \
-      "Open connections. direct: taken over from httpd, without TLS; tls: taken over "             \
-      "from httpd, with TLS; relay: relayed by an httpd thread; sockjs: SockJS sessions; "         \
-      "outgoing: connections that handlers have made")                                             \
+      "Open connections. direct: taken over from httpd, without TLS; tls: taken over with TLS; "   \
+      "relay: relayed by an httpd thread; sockjs: SockJS sessions; outgoing: made by handlers")    \
     X(OPEN_TLS, GAUGE, "connections", "way", "tls", "")                                            \
     X(OPEN_RELAY, GAUGE, "connections", "way", "relay", "")                                        \
     X(OPEN_SOCKJS, GAUGE, "connections", "way", "sockjs", "")                                      \
     X(OPEN_OUTGOING, GAUGE, "connections", "way", "outgoing", "")                                  \
-    X(TOTAL_DIRECT, COUNTER, "connections_total", "way", "direct",                                 \
-      "Connections opened since the start of httpd, including ended ones")                         \
+    X(TOTAL_DIRECT, COUNTER, "connections_total", "way", "direct", "Connections ever opened")      \
     X(TOTAL_TLS, COUNTER, "connections_total", "way", "tls", "")                                   \
     X(TOTAL_RELAY, COUNTER, "connections_total", "way", "relay", "")                               \
     X(TOTAL_SOCKJS, COUNTER, "connections_total", "way", "sockjs", "")                             \
     X(TOTAL_OUTGOING, COUNTER, "connections_total", "way", "outgoing", "")                         \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
-      "Refused handshakes. request: the request or its path is not valid; version: the "           \
-      "protocol version is not accepted; origin: the origin may not connect; "                     \
-      "subprotocol: no handler has an offered subprotocol; token: the token is missing "           \
-      "or not accepted; handler: the handler has refused; limit: a limit is reached; "             \
-      "server: the child process has no event loop or no memory for the connection; "              \
-      "descriptors: too few file descriptors are free; lost: the client disconnected "             \
-      "before it got the 101")                                                                     \
+      "Refused handshakes. request: invalid request or path; version: protocol version "           \
+      "not accepted; origin: the origin may not connect; subprotocol: no handler has an "          \
+      "offered subprotocol; token: missing or not accepted; handler: the handler refused; "        \
+      "limit: a limit is reached; server: no event loop or memory in the child process; "          \
+      "descriptors: too few are free; lost: the client disconnected before it got the 101")        \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
     X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
     X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
@@ -56,24 +52,19 @@
     X(REFUSED_SERVER, COUNTER, "handshakes_refused_total", "reason", "server", "")                 \
     X(REFUSED_DESCRIPTORS, COUNTER, "handshakes_refused_total", "reason", "descriptors", "")       \
     X(REFUSED_LOST, COUNTER, "handshakes_refused_total", "reason", "lost", "")                     \
-    X(MESSAGES_IN, COUNTER, "messages_total", "direction", "in",                                   \
-      "Complete messages received (in) and sent (out)")                                            \
+    X(MESSAGES_IN, COUNTER, "messages_total", "direction", "in", "Messages received or sent")      \
     X(MESSAGES_OUT, COUNTER, "messages_total", "direction", "out", "")                             \
     X(BYTES_IN, COUNTER, "message_bytes_total", "direction", "in",                                 \
-      "Payload bytes of messages, uncompressed, as handlers receive (in) and send (out) "          \
-      "them")                                                                                      \
+      "Payload bytes of messages, uncompressed, as handlers receive and send them")                \
     X(BYTES_OUT, COUNTER, "message_bytes_total", "direction", "out", "")                           \
     X(WIRE_IN, COUNTER, "wire_bytes_total", "direction", "in",                                     \
-      "Bytes of all frames as transmitted, including headers and control frames, but "             \
-      "without the overhead of TLS")                                                               \
+      "Bytes of all frames as transmitted, with headers and control frames, without TLS")          \
     X(WIRE_OUT, COUNTER, "wire_bytes_total", "direction", "out", "")                               \
     X(COMPRESSED_IN, COUNTER, "compressed_bytes_total", "direction", "in",                         \
-      "Payload bytes of messages that an extension has compressed or transformed, in "             \
-      "this form")                                                                                 \
+      "Payload bytes of messages that an extension compresses or transforms, as transmitted")      \
     X(COMPRESSED_OUT, COUNTER, "compressed_bytes_total", "direction", "out", "")                   \
     X(DECOMPRESSED_IN, COUNTER, "decompressed_bytes_total", "direction", "in",                     \
-      "Payload bytes of messages that an extension has compressed or transformed, in the "         \
-      "original form")                                                                             \
+      "Payload bytes of the messages in compressed_bytes_total, as handlers see them")             \
     X(DECOMPRESSED_OUT, COUNTER, "decompressed_bytes_total", "direction", "out", "")               \
     WS_COUNTED_CODES(CODE_RECEIVED)                                                                \
     CODE_RECEIVED(other)                                                                           \
@@ -83,35 +74,25 @@
       "Connections that ended without a Close frame from either side")                             \
     X(PINGS_SENT, COUNTER, "pings_sent_total", "", "", "Pings sent to silent clients")             \
     X(PINGS_MISSED, COUNTER, "pings_missed_total", "", "",                                         \
-      "Pings that the client did not answer in time. The server then closes the "                  \
-      "connection, unless GRACE in WebSocketPing is off")                                          \
-    X(QUEUED, GAUGE, "send_queue_bytes", "", "",                                                   \
-      "Bytes that wait in send queues because clients do not read")                                \
+      "Pings that clients did not answer within the time GRACE in WebSocketPing")                  \
+    X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes that wait for clients that do not read")   \
     X(SLOW_QUEUE, COUNTER, "slow_clients_total", "reason", "queue",                                \
       "Connections closed because the client read too slowly. queue: too many bytes were "         \
-      "waiting, or they were waiting for too long; stalled: the client read nothing for "          \
-      "a whole ping interval")                                                                     \
+      "waiting, or for too long; stalled: the client read nothing for a ping interval")            \
     X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
-      "Messages that slow clients did not get because the server dropped them or "                 \
-      "replaced them with newer ones")                                                             \
+      "Messages that slow clients did not get, because the server dropped or replaced them")       \
     X(CHANNELS, GAUGE, "channels", "", "",                                                         \
-      "Channels with subscribers. A channel counts once for each child process that has "          \
-      "subscribers of it")                                                                         \
-    X(SUBSCRIPTIONS, GAUGE, "subscriptions", "", "",                                               \
-      "Subscriptions. A connection that is subscribed to three channels counts three "             \
-      "times")                                                                                     \
-    X(PUBLISHED, COUNTER, "published_total", "", "",                                               \
-      "Messages that this server has published to channels")                                       \
+      "Channels with subscribers. Each child process counts its own channels")                     \
+    X(SUBSCRIPTIONS, GAUGE, "subscriptions", "", "", "Subscriptions of connections to channels")   \
+    X(PUBLISHED, COUNTER, "published_total", "", "", "Messages published by this server")          \
     X(PUBLISH_REFUSED, COUNTER, "publish_refused_total", "", "",                                   \
-      "Messages that were not published because a queue was full (WebSocketBusQueue). "            \
-      "The publisher can try again later")                                                         \
+      "Messages that were not published because a queue was full "                                 \
+      "(WebSocketBusQueue). The publisher can try again later")                                    \
     X(DELIVERED, COUNTER, "delivered_total", "", "",                                               \
-      "Channel messages sent to clients. A message to three connections counts three "             \
-      "times")                                                                                     \
+      "Channel messages sent to clients. A message counts once for each connection")               \
     X(BUS_MISSED, COUNTER, "bus_missed_total", "", "",                                             \
-      "Channel messages that a child process did not get because it did not read for too "         \
-      "long")                                                                                      \
+      "Channel messages that a child process missed because it did not read for too long")         \
     X(GAPS, COUNTER, "channel_gaps_total", "", "",                                                 \
       "Notifications to connections that messages of a channel are missing")                       \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
