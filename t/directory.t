@@ -146,7 +146,7 @@ is(($httpd->get('/ws/nosuch'))[2], 'a file', 'an ordinary request gets a file wh
 is(($httpd->get('/ws/test'))[0], 301, 'an ordinary request for a folder is redirected to its path with a slash');
 
 # ---- Merging ----
-Client->new($httpd, '/ws/deep')->echoes('hello', 'an inner WebSocketHandler replaces the directory');
+Client->new($httpd, '/ws/deep')->echoes('hello', 'WebSocketHandler in an inner section replaces WebSocketHandlerDirectory of the outer section');
 is(status('/ws/off/test'), 404, 'an inner WebSocketHandler off removes the directory');
 unlike($httpd->error_log, qr/no handler "off"/, 'below WebSocketHandler off, the log does not mention a missing handler');
 is(told('/echo/sub/test', protocol => 'its-own'), 'test /echo/sub/test', 'an inner directory replaces WebSocketHandler');

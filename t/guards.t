@@ -189,6 +189,6 @@ like(who('', $host->('chat.example', '/chat')), qr/vhost=chat\.example/, 'a Loca
 is(status('', $host->('other.example', '/chat')), 404, 'a Location of a virtual host does not apply to another host');
 is(status('/chat'), 404, 'a Location of a virtual host does not apply to the first host');
 is(status('/only-tls'), 404, 'a Location of the TLS host does not apply to the plain host');
-like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'Locations of the server apply to all hosts');
+like(who('', $host->('other.example', '/open')), qr/vhost=other\.example/, 'a Location in the server configuration applies to all virtual hosts');
 
 done_testing;

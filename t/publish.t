@@ -208,7 +208,7 @@ for (
 is((curl('/closed/a', '-d', 'x'))[0], 403, "Require refuses a publication");
 is((curl('/user/a', '-d', 'x'))[0], 401, 'AuthType refuses a publication without a password');
 like($httpd->error_log, qr/channels: refused with 413/, 'the log has a line for a refused publication');
-is(($httpd->get('/index.html'))[0], 200, 'other URLs of the server are not affected');
+is(($httpd->get('/index.html'))[0], 200, 'a request for another URL gets the page at that URL');
 
 # ---- The examples of docs/channels.md ----
 
