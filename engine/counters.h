@@ -38,11 +38,11 @@
     X(TOTAL_SOCKJS, COUNTER, "connections_total", "way", "sockjs", "")                             \
     X(TOTAL_OUTGOING, COUNTER, "connections_total", "way", "outgoing", "")                         \
     X(REFUSED_REQUEST, COUNTER, "handshakes_refused_total", "reason", "request",                   \
-      "Refused handshakes. request: invalid request or path; version: protocol version "           \
-      "not accepted; origin: the origin may not connect; subprotocol: no handler has an "          \
-      "offered subprotocol; token: missing or not accepted; handler: the handler refused; "        \
-      "limit: a limit is reached; server: no event loop or memory in the child process; "          \
-      "descriptors: too few are free; lost: the client disconnected before it got the 101")        \
+      "Refused handshakes. request: invalid request or path; version: the version is not "         \
+      "accepted; origin: the origin may not connect; subprotocol: no handler has an offered "      \
+      "subprotocol; token: it is missing or not accepted; handler: the handler refused; limit: "   \
+      "a limit is reached; server: no event loop or memory in the child process; descriptors: "    \
+      "too few descriptors are free; lost: the client disconnected before it got the 101")         \
     X(REFUSED_VERSION, COUNTER, "handshakes_refused_total", "reason", "version", "")               \
     X(REFUSED_ORIGIN, COUNTER, "handshakes_refused_total", "reason", "origin", "")                 \
     X(REFUSED_SUBPROTOCOL, COUNTER, "handshakes_refused_total", "reason", "subprotocol", "")       \
@@ -77,8 +77,8 @@
       "Pings that clients did not answer within the time GRACE in WebSocketPing")                  \
     X(QUEUED, GAUGE, "send_queue_bytes", "", "", "Bytes that wait for clients that do not read")   \
     X(SLOW_QUEUE, COUNTER, "slow_clients_total", "reason", "queue",                                \
-      "Connections closed because the client read too slowly. queue: too many bytes were "         \
-      "waiting, or for too long; stalled: the client read nothing for a ping interval")            \
+      "Connections closed because the client read too slowly. queue: too many bytes waited, or "   \
+      "bytes waited too long; stalled: the client read nothing for a ping interval")               \
     X(SLOW_STALLED, COUNTER, "slow_clients_total", "reason", "stalled", "")                        \
     X(DROPPED, COUNTER, "messages_dropped_total", "", "",                                          \
       "Messages that slow clients did not get, because the server dropped or replaced them")       \
@@ -94,7 +94,7 @@
     X(BUS_MISSED, COUNTER, "bus_missed_total", "", "",                                             \
       "Channel messages that a child process missed because it did not read for too long")         \
     X(GAPS, COUNTER, "channel_gaps_total", "", "",                                                 \
-      "Notifications to connections that messages of a channel are missing")                       \
+      "Notifications to connections that have missed messages of a channel")                       \
     X(LOG_LOST, COUNTER, "log_lost_total", "", "",                                                 \
       "Records of WebSocketLog that were lost because the log could not be written")
 
