@@ -5,9 +5,10 @@
  * a damaged file. history_records.c defines its contents.
  *
  * Killing a process at any moment does not damage the file. LMDB never overwrites pages that the
- * last commit refers to. Its lock is a robust mutex, which the next process takes over. The reader
- * slots of dead processes are released. The file survives crashes of the processes, but not of the
- * machine, because nothing is synced to disk, and a runtime directory is usually in memory.
+ * last commit refers to. LMDB's lock is a robust mutex: if its owner is killed, the next process
+ * takes it over. Readers occupy slots in LMDB's lock file, and the slots of killed processes are
+ * released. The file survives crashes of the processes, but not of the machine, because nothing is
+ * synced to disk, and a runtime directory is usually in memory.
  */
 
 #ifndef WS_CHANNELS_LMDB_H
@@ -71,7 +72,7 @@ MDB_dbi ws_history_env_base(const ws_history_env *lmdb, unsigned i);
  */
 int ws_history_env_end(ws_history_env *lmdb, MDB_txn *txn, int rc);
 
-/** Release the reader slots of killed processes, which prevent the reuse of old pages. */
+/** Release the reader slots of killed processes. Such slots prevent the reuse of old pages. */
 void ws_history_env_forget_the_dead(ws_history_env *lmdb);
 
 #endif

@@ -74,7 +74,8 @@ static int packet_has_message(const ws_packet *p)
     return p->len <= WS_PUBLISH_MAX && ws_message_valid(p->type, p->data, p->len);
 }
 
-/* Whether a packet's contents are valid for its kind. presence.c checks each member in HERE. */
+/* Whether a packet's contents are valid for its kind. presence.c checks the members in a packet of
+ * the kind WS_PACKET_HERE. */
 static int packet_makes_sense(const ws_packet *p)
 {
     apr_size_t member_len;

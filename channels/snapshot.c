@@ -58,7 +58,7 @@ static void snapshot_deliver(ws_loop *loop, ws_task *task)
 
 static ws_message *snapshot_message(const char *channel, const ws_member *member)
 {
-    /* An encoded member ends with its user, see ws_member_split(). */
+    /* The user's name follows the member's data and a NUL, see ws_member_split(). */
     apr_size_t whole = member->len + 1 + strlen(member->data + member->len + 1);
     ws_message *m = ws_message_about(channel, member->data, whole);
     if (m) {

@@ -75,9 +75,10 @@ static void conn_ready(ws_source *s, const ws_ready *r)
     }
 }
 
-/* Initialize c from h. The loop allocates the strings, like the connection itself. If the thread of
- * the handshake allocated them, the heap of that thread could not shrink, because each block of
- * strings would follow a handoff, which is freed early. @return 0: out of memory */
+/* Initialize c from h. The loop's thread allocates c->strings, as it does the connection. If the
+ * handshake's thread allocated the strings, they would follow handoffs in the heap of that thread.
+ * Handoffs are freed early, but the strings would prevent that heap from shrinking.
+ * @return 0: out of memory */
 static int conn_init(ws_conn *c, const ws_handoff *h)
 {
     const ws_new_conn *n = &h->from;

@@ -18,7 +18,7 @@ typedef struct ws_engine ws_engine;
 typedef struct ws_watchdog ws_watchdog;
 
 /** The callback that a loop is running. The loop writes this struct and the watchdog reads it, so
- *  all fields are atomic. The watchdog also writes late and since. */
+ *  all fields are atomic. The watchdog also writes the fields `late` and `since`. */
 typedef struct ws_call {
     const char *what;    /**< name of the callback, NULL: none runs */
     const ws_conn *c;    /**< valid to read: slab memory stays allocated while loops are running */
@@ -53,8 +53,8 @@ apr_status_t ws_watchdog_start(ws_watchdog **watchdog, ws_engine *engine, apr_ui
 /** Start checking, because the first connection has been opened.  [any thread] */
 void ws_watchdog_wake(ws_watchdog *watchdog);
 
-/** Free a location or settings that end with their connection, when the watchdog does not read them.
- *  watchdog NULL: free them at once. */
+/** Free the memory of a location or of settings that only one connection uses. Waits until the
+ *  watchdog does not read this memory. @param watchdog  NULL: do not wait */
 void ws_watchdog_free(ws_watchdog *watchdog, void *memory);
 
 /** End the thread. Later calls to ws_watchdog_wake() have no effect. NULL is ignored. */

@@ -100,8 +100,9 @@ static const char *lines_message(const cJSON *o, const char *channel, const ws_p
     return s < 0 ? ws_channel_problem(s) : NULL;
 }
 
-/* Parse a line. @param fallback  the channel for a line that names none, or NULL @return NULL, or
- * the error */
+/* Parse a line.
+ * @param fallback  the channel for a line that names none, or NULL
+ * @return NULL, or the error */
 static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
                               const char *fallback, line *l)
 {
@@ -179,8 +180,9 @@ int ws_channel_publish_lines(request_rec *r, const apr_array_header_t *names)
         return why ? ws_json_refuse(r, "channels", status, why) : status;
     }
     if (names->nelts > 1) {
-        return ws_json_refuse(r, "channels", HTTP_BAD_REQUEST,
-                              "the URL names several channels: name one, or one in each line");
+        return ws_json_refuse(
+            r, "channels", HTTP_BAD_REQUEST,
+            "the URL names several channels; name one channel, or one in each line");
     }
     why = lines_read(r, data, len, names->nelts ? APR_ARRAY_IDX(names, 0, const char *) : NULL,
                      lines);

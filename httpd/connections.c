@@ -25,8 +25,8 @@
 #define ANSWER_TIMEOUT 1000
 #define LIST_TIMEOUT 5000
 
-/* Number of entries of its connection table (slab) that a loop examines per question. This limits
- * how long the loop is blocked. */
+/* Maximum number of entries of the loop's connection table (slab) that the loop examines for one
+ * question. This limits how long the loop is blocked. */
 #define SLOTS 1024
 
 /* Longest text in a listing, bytes. Longer texts are cut. */
@@ -385,7 +385,7 @@ void ws_connections_make(apr_pool_t *p, const ws_connections_query *query, ws_co
         if (ws_shm_owner_of(s, &owner) && ws_counters_open(s)
             && !connections_ask(s, query, &l, list, bytes, until) && ws_shm_owner_of(s, &now)
             && now.process == owner.process
-            && ws_counters_open(s)) { /* the child still runs, so report it as missing */
+            && ws_counters_open(s)) { /* the child runs, but has not answered */
             if (list->missing_count < sizeof(list->missing) / sizeof(*list->missing)) {
                 list->missing[list->missing_count++] = (unsigned)owner.pid;
             }

@@ -115,8 +115,9 @@ const command_rec ws_directives[] = {
                   "on or off: whether the status page can close connections"),
     AP_INIT_TAKE1("WebSocketControlOpen", ws_set_flag, FIELD(control_open), WHERE,
                   "on or off: whether the control API may be open to everyone"),
-    WS_INIT_ARGUMENTS("WebSocketHtaccess", ws_htaccess_allow, WHERE,
-                      "ws_http.so and its keys except to=, for .htaccess files; or off"),
+    WS_INIT_ARGUMENTS(
+        "WebSocketHtaccess", ws_htaccess_allow, WHERE,
+        "the handler for .htaccess files: ws_http.so, then its keys except to=; or off"),
     WS_INIT_ARGUMENTS("WebSocketHandler", ws_set_handler, WHERE | OR_FILEINFO,
                       "a handler's file or name, then [protocol=a,b] [key=value ...]; or off"),
     AP_INIT_TAKE1("WebSocketHandlerDirectory", ws_set_handler_directory, NULL, WHERE,
@@ -146,14 +147,14 @@ const command_rec ws_directives[] = {
         "the time without input after which a ping is sent, then the time to answer it; or off"),
     AP_INIT_TAKE12(
         "WebSocketMessageTimeout", ws_set_message_timeout, NULL, WHERE,
-        "the time in which an incomplete message must grow, then its minimum rate in bytes per "
-        "second"),
+        "the time within which more of an incomplete message must arrive, then its minimum rate in "
+        "bytes per second; or off"),
     AP_INIT_TAKE1("WebSocketCloseTimeout", ws_set_interval, FIELD(close_timeout), WHERE,
                   "the timeout of the closing handshake"),
     WS_INIT_ARGUMENTS("WebSocketOrigin", ws_set_origins, WHERE,
                       "same, any, or the origins whose pages may connect"),
     WS_INIT_ARGUMENTS("WebSocketVersions", ws_set_versions, WHERE,
-                      "the accepted protocol versions, of 13, 8, 7, 76 and 75"),
+                      "one or more protocol versions to accept: 13, 8, 7, 76, 75"),
     AP_INIT_TAKE1(
         "WebSocketRelay", ws_set_flag, FIELD(relay), WHERE,
         "on: relay all connections through httpd's filters, each with a worker thread; off: only "
@@ -162,9 +163,9 @@ const command_rec ws_directives[] = {
                   "off, on, or the maximum payload of a sent frame, in bytes or with K, M or G"),
     AP_INIT_TAKE1("WebSocketSendQueue", ws_set_size, FIELD(send_queue), WHERE,
                   "the maximum length of a client's send queue, in bytes or with K, M or G"),
-    AP_INIT_TAKE12(
-        "WebSocketSlowReader", ws_set_slow_reader, NULL, WHERE,
-        "close, drop-newest, drop-oldest or keep-latest, then how long a message may wait, or off"),
+    AP_INIT_TAKE12("WebSocketSlowReader", ws_set_slow_reader, NULL, WHERE,
+                   "close, drop-newest, drop-oldest or keep-latest; then the maximum time a "
+                   "message waits, or off"),
     AP_INIT_TAKE1("WebSocketReauthorize", ws_reauthorize_set, NULL, WHERE,
                   "how often access to an open connection is checked again, or off"),
     AP_INIT_TAKE1("WebSocketSubscribe", ws_channelrule_set, (void *)WS_MAY_SUBSCRIBE, WHERE,
@@ -191,10 +192,10 @@ const command_rec ws_directives[] = {
                   "is refused, in bytes or with K, M or G"),
     WS_INIT_ARGUMENTS("WebSocketLimit", ws_limit_set, WHERE,
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
-                      "burst=, key= and dry-run; or off"),
+                      "optionally burst=, key= and dry-run; or off"),
     WS_INIT_ARGUMENTS("WebSocketLog", ws_connection_log_set, WHERE,
-                      "a file, | and a program, or the URL of a Redis server, for the records of "
-                      "ended connections, then json or a format; or off"),
+                      "where to record ended connections: a file, | and a program, or the URL of a "
+                      "Redis server; then json or a format; or off"),
     WS_INIT_ARGUMENTS("WebSocketPolicyFile", ws_policy_file_set, PER_HOST,
                       "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
     WS_INIT_ARGUMENTS("WebSocketExtension", ws_set_extension, WHERE,

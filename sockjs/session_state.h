@@ -20,8 +20,8 @@ typedef struct ws_sockjs_decoder {
 
 typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
-    ws_handle handle;        /**< must be first; the session's end of the socket pair */
-    ws_alarm alarm;          /**< the next heartbeat; without a response, the session's end */
+    ws_handle handle; /**< must be first; the session's end of the socket pair */
+    ws_alarm alarm;   /**< the next heartbeat; if no response is open, the session's expiry */
     ws_sockjs_session *next; /**< next session in the same bucket of the loop's table */
     ws_sockjs_key key;
     ws_sockjs_options options;
@@ -51,8 +51,8 @@ void ws_sockjs_session_attach(ws_sockjs_session *s, ws_sockjs_response *r);
 /** Read from the handler's connection as long as the response accepts bytes. */
 void ws_sockjs_session_pump(ws_sockjs_session *s);
 
-/** Pass frames to the handler. Takes ownership of them. @return the result for `done` of
- *  ws_sockjs_input() */
+/** Pass frames to the handler. Takes ownership of them. @return a WS_SOCKJS_* result, which
+ *  ws_sockjs_input() passes to its callback `done` */
 int ws_sockjs_session_input(ws_sockjs_session *s, ws_strbuf *frames);
 
 /** Whether frames for the handler are queued. */

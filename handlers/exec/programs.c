@@ -39,9 +39,9 @@ static const char *programs_add(apr_pool_t *pool, apr_array_header_t *programs,
     }
     if (!programs_name_valid(name)) {
         return apr_psprintf(pool,
-                            "%s: the name of a program must be _default, or have 1 to %d letters, "
-                            "digits, - _ and . and start with a letter or digit: rename it, or "
-                            "chmod -x",
+                            "%s: the name of a program must be _default, or have 1 to %d "
+                            "characters (letters, digits and - _ .) and start with a letter or "
+                            "digit; rename the file, or make it not executable (chmod -x)",
                             file, EXEC_NAME_MAX);
     }
     APR_ARRAY_PUSH(programs, const char *) = apr_pstrdup(pool, name);
@@ -68,7 +68,7 @@ const char *exec_programs_list(apr_pool_t *pool, const char *directory,
     apr_dir_close(dir);
     return error || (*programs)->nelts
                ? error
-               : apr_psprintf(pool, "no program in %s: chmod +x", directory);
+               : apr_psprintf(pool, "no program in %s; make one executable (chmod +x)", directory);
 }
 
 int exec_programs_choose(apr_pool_t *pool, const apr_array_header_t *programs,

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Implements the table `ws` of scripts, and handles the arguments and results of its functions and
- *  of the methods of connections. */
+/** Implements the table `ws` of scripts. The functions in this table, and the methods of
+ *  connections, read their arguments and return their results with functions of this file. */
 
 #include <string.h>
 
@@ -14,6 +14,8 @@
 
 int script_push_status(lua_State *L, ws_status status)
 {
+    /* "uncertain": it is unknown whether the message was published. "misplaced" is here only for
+     * completeness, because scripts cannot send messages in parts or read histories. */
     static const char *const names[] = {
         [-WS_FULL] = "full",           [-WS_GONE] = "gone",
         [-WS_TOO_BIG] = "too big",     [-WS_MISPLACED] = "misplaced",

@@ -107,7 +107,8 @@ void payload_make(void);
 /** Get the payload of a connection's message, which has opt.size bytes. */
 const unsigned char *payload_of(unsigned connection, uint64_t message);
 
-/** Get the same payload, compressed without a window. *len is set to its length. */
+/** Get the same payload, compressed independently of earlier messages. Sets *len to the compressed
+ *  length. */
 const unsigned char *payload_deflated(unsigned connection, uint64_t message, size_t *len);
 
 /** Get the opcode of all messages. */
@@ -154,15 +155,17 @@ typedef struct worker_board {
 
 typedef struct board {
     int phase;      /**< atomic; the bench_phase of all workers */
-    uint64_t start; /**< start of PHASE_RUN and of the rate's schedule, nanoseconds */
-    /* Used in MODE_FAN: */
+    uint64_t start; /**< start of PHASE_RUN and of the schedule for opt.rate, nanoseconds */
+    /* Used in MODE_FAN. Without a rate, the publisher sends a batch of opt.in_flight messages, and
+     * sends the next batch after all subscribers have received this one. */
     unsigned participants; /**< atomic; number of workers that have subscribers */
     unsigned waiting;      /**< atomic; number of participants whose batch is incomplete */
     int batch_over;        /**< atomic; 1: all participants have received the batch */
     /** Atomic; time of the batch's first delivery; 0: nothing was delivered yet. */
     uint64_t first;
-    histogram complete; /**< time from publication to last delivery; the last worker writes it */
-    histogram spread;   /**< time from first to last delivery */
+    /* The worker that is the last to receive the batch adds to both histograms. */
+    histogram complete; /**< time from a batch's publication to its last delivery */
+    histogram spread;   /**< time from a batch's first to its last delivery */
     uint64_t published_at[FAN_RING];
     unsigned workers;
     worker_board worker[];
