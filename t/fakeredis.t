@@ -29,7 +29,7 @@ sub http { return (channel_http(@_))[0] // 0 }
 my $deep = ("*1\r\n" x 6) . ":1\r\n";
 my %wrong = (
     'an integer'        => ":7\r\n",
-    'a negative one'    => ":-7\r\n",
+    'a negative integer' => ":-7\r\n",
     'nil'               => "\$-1\r\n",
     'a nil array'       => "*-1\r\n",
     'an empty array'    => "*0\r\n",
@@ -61,7 +61,7 @@ my %breaks = map { $_ => 1 } 'two answers', 'text that is not RESP', 'a huge arr
 
 my $httpd = httpd('redis://:secret@127.0.0.1:' . $fake->port);
 
-# Returns a packet as from another server, in the format of channels/packet.h.
+# Returns a packet in the format of channels/packet.h, as another server would send it.
 sub packet {
     my ($kind, $type, $channel, $data, %o) = @_;
     my $p = pack('CCCCNQ>NNQ>Q>Q>C', 1, $kind, $type, 0, 49 + length($channel) + length $data,
@@ -171,10 +171,10 @@ my %packets = (
     'an invalid channel'   => packet(1, 1, "new\xff", 'bad name'),
     'no channel'               => packet(1, 1, '', 'bad no name'),
     'a long name'              => packet(1, 1, $long, 'bad long'),
-    'a long key of a location' => packet(7, 1, $long, 'bad key'),
+    'a key of a location that is too long' => packet(7, 1, $long, 'bad key'),
     'a broadcast that is not UTF-8'   => packet(7, 1, 'x', "bad \xff"),
-    'text to a connection that is not UTF-8' => packet(6, 1, '', "bad \xff", id => 1 << 48),
-    'a message to no connection'         => packet(6, 1, '', 'bad none'),
+    'a message for one connection whose text is not UTF-8' => packet(6, 1, '', "bad \xff", id => 1 << 48),
+    'a message without the id of a connection' => packet(6, 1, '', 'bad none'),
     'a member that is not UTF-8' => packet(9, 0, 'news', "bad \xff\0", id => 5),
     'a member without id'      => packet(9, 0, 'news', "bad\0"),
     'a member that is too long' => packet(9, 0, 'news', 'bad' . 'b' x 1022 . "\0", id => 5),

@@ -97,11 +97,11 @@ sub grown {
     undef $tls;
     ok(grown($before, close_received_total_1000 => 1, close_received_total_other => 1,
         close_sent_total_1000 => 1, close_sent_total_other => 1, abnormal_total => 1),
-        'Close frames are counted by code, and connections that end without one');
+        'the server counts Close frames by code, and connections that end without a Close frame');
     undef @plain;
     undef $relayed;
     ok(grown($before, connections_direct => 0, connections_tls => 0, connections_relay => 0,
-        connections_total_direct => 2), 'when connections end, the open ones decrease, and the totals do not');
+        connections_total_direct => 2), 'when connections end, the number of open connections decreases, and the totals stay the same');
 }
 {
     my $before = values_at_rest();
@@ -147,7 +147,8 @@ sub grown {
         'connections of a killed child remain in the total');
 }
 
-# Returns the number of sockets of a process. The process with the largest increase has most connections.
+# Returns the number of sockets of a process. The test kills the process whose number of sockets has increased most, because that
+# process has connections.
 sub sockets { return Httpd::descriptors($_[0], qr/^socket:/) }
 
 sub ping_answered {
