@@ -538,11 +538,36 @@ sub asleep {
     return !grep { $_ ne 'S' } @state;
 }
 
+# Returns the number of workers that serve requests, including this one. undef: there is no answer within a second.
+sub busy_workers {
+    my ($self) = @_;
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port, Timeout => 1) or return undef;
+    my ($answer, $select) = ('', IO::Select->new($socket));
+    syswrite $socket, "GET /server-status?auto HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    while ($select->can_read(1)) {
+        sysread $socket, $answer, 65536, length $answer or last;
+    }
+    return $answer =~ /^BusyWorkers: (\d+)/m ? $1 : undef;
+}
+
+# A worker that waits for a CGI program sleeps, but may end its connection at the moment at which httpd stops (see
+# wait_asleep()). Therefore also wait until no worker serves a request. Relayed connections occupy workers, so the wait
+# has a time limit.
+sub wait_idle {
+    my ($self) = @_;
+    return if $MPM eq 'prefork';
+    for (1 .. 20) {
+        return if ($self->busy_workers // 0) <= 1;
+        sleep 0.1;
+    }
+}
+
 # Send httpd a signal that ends all its children: TERM, or HUP for a restart. Tests must use this function instead of
-# kill(), because the MPMs can crash at that moment (see wait_asleep() and httpd_s_own_crash()). Such a crash would
-# count as a crash of the module.
+# kill(), because the MPMs can crash at that moment (see wait_idle(), wait_asleep() and httpd_s_own_crash()). Such a
+# crash would count as a crash of the module.
 sub terminate {
     my ($self, $signal) = @_;
+    $self->wait_idle;
     $self->wait_asleep;
     $self->{ends_at} //= length $self->error_log;
     kill $signal // 'TERM', $self->{pid};
