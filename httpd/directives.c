@@ -28,8 +28,8 @@ void *ws_create_dir_config(apr_pool_t *p, char *dir)
 {
     ws_dir_config *d = apr_pcalloc(p, sizeof(*d));
     (void)dir;
-    d->site_handlers = d->relay = d->slow = d->status_close = d->control_open = -1;
-    d->relay = d->slow = d->status_close = d->control_open = d->token_required = -1;
+    d->site_handlers = d->relay = d->slow = -1;
+    d->status_close = d->control_open = d->token_required = -1;
     d->max_delay = d->reauthorize = -1;
     d->max_frame = d->max_message = d->send_queue = -1;
     d->sockjs = (ws_sockjs_config)WS_SOCKJS_UNSET;
