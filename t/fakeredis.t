@@ -212,7 +212,7 @@ for my $b (@beginnings) {
     $b->{fake}->answer($b->{command}, $wrong{nil});
     $b->{httpd} = httpd($b->{command} =~ /SENTINEL|ROLE/ ? "sentinel://$at/mymaster" : "redis://:secret\@$at");
 }
-for my $what ('a negative one', 'a status', 'an error', 'an empty array', 'nested arrays', 'three integers', 'two nils',
+for my $what ('a negative integer', 'a status', 'an error', 'an empty array', 'nested arrays', 'three integers', 'two nils',
     'a huge array')
 {
     for my $b (@beginnings) {

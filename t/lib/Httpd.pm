@@ -555,7 +555,7 @@ sub busy_workers {
 # has a time limit.
 sub wait_idle {
     my ($self) = @_;
-    return if $MPM eq 'prefork';
+    return if $MPM eq 'prefork' || ${^GLOBAL_PHASE} eq 'DESTRUCT';
     for (1 .. 20) {
         return if ($self->busy_workers // 0) <= 1;
         sleep 0.1;
@@ -600,6 +600,7 @@ END {
     if ($? || !Test::More->builder->is_passing) {
         diag($_) for map { $_->tails } grep {$_} @started;
     }
+    $_->wait_idle for grep { $_ && $_->{pid} && $_->{owner} == $$ } @started;
 }
 
 # A prefork child that gets SIGTERM before the modules have initialized may crash: the signal
