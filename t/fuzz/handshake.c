@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** This target checks handshake requests. A request is accepted, or refused with a reason. An
- *  accepted request conforms to RFC 6455, section 4.1. The results for lists and tokens are compared
- *  with a simple reference, those for origins with each other. */
+ *  accepted request conforms to RFC 6455, section 4.1. The results for lists and tokens are
+ *  compared with a simple reference, those for origins with each other. */
 
 #include "protocol/handshake.h"
 

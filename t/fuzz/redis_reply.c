@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** This target reads replies of a Redis server. The first byte of the input chooses the request, and
- *  the rest is the reply in Redis's protocol. The callback of a request about a history is called
+/** This target reads replies of a Redis server. The first byte of the input chooses the request,
+ *  and the rest is the reply in Redis's protocol. The callback of a request about a history is called
  *  exactly once. Messages from a history are valid, and their positions increase. */
 
 #include "redis/bus.c"

@@ -16,7 +16,7 @@ static void is(ws_utf8_state got, int reference)
     MUST((got == WS_UTF8_START) == (reference > 0));
 }
 
-/* Check that ws_utf8_prefix() returns the length of the longest prefix of the text that is valid. */
+/* Check that ws_utf8_prefix() returns the length of the longest valid prefix of the text. */
 static void whole_characters(const unsigned char *text, size_t len)
 {
     size_t n = ws_utf8_prefix(text, len, len);

@@ -15,7 +15,7 @@
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
 
-/* ---- A name service, which answers names that start with "slow" only while the gate is open ---- */
+/* ---- A name service: it answers names that start with "slow" only while the gate is open ---- */
 
 static sem_t asked;       /* posted for each lookup of a slow name for both families */
 static sem_t answered_v6; /* posted after each lookup for IPv6 only */
