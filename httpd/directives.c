@@ -194,8 +194,8 @@ const command_rec ws_directives[] = {
                       "connections=, handshakes=, messages=, bytes=, lifetime= or idle=, then "
                       "optionally burst=, key= and dry-run; or off"),
     WS_INIT_ARGUMENTS("WebSocketLog", ws_connection_log_set, WHERE,
-                      "where to record ended connections: a file, | and a program, or the URL of a "
-                      "Redis server; then json or a format; or off"),
+                      "a file, | and a program, or the URL of a Redis server, to record ended "
+                      "connections; then json or a format; or off"),
     WS_INIT_ARGUMENTS("WebSocketPolicyFile", ws_policy_file_set, PER_HOST,
                       "domains with ports, as \"*.example.org:80,443\"; or a file; or off"),
     WS_INIT_ARGUMENTS("WebSocketExtension", ws_set_extension, WHERE,
