@@ -8,9 +8,9 @@
  * Subscribers and publishers are distributed over the ports, which belong to servers that share the
  * channel. Each publisher is also subscribed, and publishes its next message when it has received
  * its previous one. The program prints "ready" when all members (subscribers and publishers) are
- * subscribed, and "at N" each time that publishers have received 50 more of their own messages. A
- * publisher whose connection breaks reconnects. A subscriber whose connection breaks is counted as
- * lost.
+ * subscribed, and "at N" each time that publishers have received another 50 of the messages they
+ * sent. A publisher whose connection breaks reconnects. A subscriber whose connection breaks is
+ * counted as lost.
  *
  * A line on standard input stops the publishers. The program then checks the remaining subscribers.
  * Each subscriber must have received all messages that their publishers have received, each exactly

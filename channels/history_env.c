@@ -384,7 +384,7 @@ static int env_inspect(ws_history_env *m)
     }
     status = env_in_a_process(env_verdict, m);
     /* A crash does not always end the process with a signal, because a sanitizer catches the signal
-     * and exits with a status of its own. */
+     * and exits with a special status. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
         env_set_aside(m, there.st_ino, "it cannot be read");
         return SET_ASIDE;

@@ -1,11 +1,11 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Lists the channels of all processes. A process only knows the channels of its own connections, so
- * the asking process sends the packet LIST (WS_PACKET_LIST) to all processes. Each process answers
- * (LISTED) with the first of its names that follow `after` in byte order: at most one name more
- * than the limit. The first names of the merged answers are then the first names of all processes,
- * with complete counts. The additional name shows that the list continues.
+ * Lists the channels of all processes. A process knows only the channels to which its connections
+ * are subscribed, so the asking process sends the packet LIST (WS_PACKET_LIST) to all processes.
+ * Each process answers (LISTED) with the first of its names that follow `after` in byte order: at
+ * most one name more than the limit. The first names of the merged answers are then the first names
+ * of all processes, with complete counts. The additional name shows that the list continues.
  *
  * Data of LIST: the limit (2 bytes), the length of the prefix (1), the prefix, and `after`. Data of
  * LISTED: for each channel the number of subscribers (4), the length of its name (1), and the name.

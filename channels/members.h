@@ -75,7 +75,7 @@ void ws_view_take_out(const ws_channels *h, ws_member_view *v, ws_member_entry *
 ws_member_entry *ws_view_put(const ws_channels *h, ws_member_view *v, const ws_node *node, ws_id id,
                              const char *data, apr_size_t len, apr_uint32_t seen);
 
-/** Remove what is no longer needed from a view. If no subscription watches the members and no
+/** Remove entries that a view no longer needs. If no subscription watches the members and no
  *  answers are pending, the view does not need the members of other processes. If the view then has
  *  no members, free it. */
 void ws_view_tidy(ws_channels *h, ws_member_view *v);

@@ -60,12 +60,12 @@ int ws_send_queue_push_control(ws_send_queue *q, ws_frames *f, apr_uint32_t now)
 /** Get an entry of the queue. i: its index; the entry with index 0 is sent first */
 const ws_send_entry *ws_send_queue_at(const ws_send_queue *q, apr_uint32_t i);
 
-/** Find the first entry of which no byte has been sent. @return its index; the number of entries if
- *  there is none */
+/** Find the first entry of which no byte has been sent. @return its index, or the number of entries
+ *  if the queue has no such entry */
 apr_uint32_t ws_send_queue_untouched(const ws_send_queue *q);
 
-/** Find the entry with this key of which no byte has been sent. @return its index; the number of
- *  entries if there is none */
+/** Find the entry with this key of which no byte has been sent. @return its index, or the number of
+ *  entries if the queue has no such entry */
 apr_uint32_t ws_send_queue_find(const ws_send_queue *q, apr_uint64_t key);
 
 /** Replace the buffer of an entry of which nothing has been sent. Takes over the reference. */

@@ -28,7 +28,8 @@
 APLOG_USE_MODULE(websocket);
 
 /* Period over which the child closes the remaining connections after WebSocketDrainTimeout,
- * milliseconds. If it closed them at once, all clients would reconnect at the same time. */
+ * milliseconds. If it closed all of them immediately, all clients would reconnect at the same
+ * time. */
 #define DRAIN_SPREAD (10 * 1000)
 
 /* How long a child waits for its clients' Close frames in an ungraceful stop, milliseconds. httpd

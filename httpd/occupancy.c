@@ -102,8 +102,8 @@ static int occupancy_is(const occupancy_entry *p, apr_uint64_t hash, const char 
     return p->hash == hash && p->len == len && !memcmp(p->name, channel, len);
 }
 
-/* Find a channel's entry. If make is set and there is none, create the entry. @return NULL: not
- * found, or the bucket is full */
+/* Find a channel's entry. If make is set, create a missing entry. @return NULL: not found, or the
+ * bucket is full */
 static occupancy_entry *occupancy_find(apr_uint64_t hash, const char *channel, int make)
 {
     occupancy_entry *bucket = occupancy_entries + hash % BUCKETS * BUCKET, *entry = NULL;

@@ -147,6 +147,6 @@ apr_time_t exec_server_started(const exec_server *s)
 void exec_server_set_started(exec_server *s, apr_time_t when)
 {
     if (pwrite(s->lock, &when, sizeof(when), 0) < 0) {
-        return; /* if the time cannot be stored, there is no pause before the next start */
+        return; /* without a stored time, the next start follows without a pause */
     }
 }
