@@ -37,7 +37,7 @@ WS_API const char *ws_check_repeated(cmd_parms *cmd, int argc, char *const argv[
                                      int (*compare)(const char *, const char *));
 
 /** Compare the keys of two arguments key=value, ignoring case. An argument without "=" is a key.
- *  @return 0: the keys are the same */
+ *  @return 0: the keys are the same; otherwise their order, as strcmp() */
 WS_API int ws_compare_keys(const char *a, const char *b);
 
 #endif

@@ -26,6 +26,7 @@
 #include "httpd/channel_read.h"
 #include "httpd/channel_wait.h"
 #include "httpd/channel_request.h"
+#include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/json_answer.h"
 #include "httpd/origin.h"
@@ -264,7 +265,7 @@ static void subscriptions_ask(request_rec *r, subscriptions *s, const ws_applica
 static ws_status channel_application_allows(request_rec *r, const apr_array_header_t *names)
 {
     const ws_application *app = ws_channels_options_of(ws_channels_current())->application;
-    apr_time_t until = apr_time_now() + APPLICATION_TIME, left;
+    apr_time_t until = apr_time_now() + APPLICATION_TIME;
     subscriptions *s = app ? subscriptions_new() : NULL;
     ws_status worst;
     if (!s) {
@@ -274,8 +275,7 @@ static ws_status channel_application_allows(request_rec *r, const apr_array_head
         subscriptions_ask(r, s, app, APR_ARRAY_IDX(names, i, const char *));
     }
     apr_thread_mutex_lock(s->lock);
-    while (s->open && (left = until - apr_time_now()) > 0) {
-        apr_thread_cond_timedwait(s->told, s->lock, left);
+    while (s->open && ws_child_wait(s->told, s->lock, until)) {
     }
     worst = s->open ? WS_FULL : s->worst;
     apr_thread_mutex_unlock(s->lock);

@@ -21,6 +21,7 @@
 #include "httpd/channel_acl.h"
 #include "httpd/channel_publish.h"
 #include "httpd/channel_request.h"
+#include "httpd/child.h"
 #include "httpd/json_answer.h"
 #include "httpd/query.h"
 
@@ -82,8 +83,7 @@ static int read_answer_wait(answer *a)
     apr_time_t until = apr_time_now() + PATIENCE;
     int done;
     apr_thread_mutex_lock(a->lock);
-    while (!a->done && apr_time_now() < until) {
-        apr_thread_cond_timedwait(a->told, a->lock, until - apr_time_now());
+    while (!a->done && ws_child_wait(a->told, a->lock, until)) {
     }
     done = a->done && !a->failed && !a->text.broken;
     apr_thread_mutex_unlock(a->lock);

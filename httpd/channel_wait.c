@@ -2,7 +2,8 @@
 
 /**
  * Blocks an httpd thread until other threads have reported on each channel of a request. After
- * ten seconds, or when the client disconnects, it withdraws the messages that have no report yet.
+ * ten seconds, or when the client disconnects or httpd stops, it withdraws the messages that have no
+ * report yet.
  */
 
 #include "httpd/channel_wait.h"
@@ -17,12 +18,10 @@
 #include <string.h>
 
 #include "engine/json.h"
+#include "httpd/child.h"
 
 /* Maximum time that a request waits for its reports. */
 #define PATIENCE apr_time_from_sec(10)
-
-/* How often to check whether the client is still connected. */
-#define LOOK apr_time_from_msec(250)
 
 #define LATER "try again later"
 
@@ -187,8 +186,7 @@ int ws_channel_wait_end(request_rec *r, ws_channel_wait *w, ws_strbuf *text)
     apr_time_t until = apr_time_now() + PATIENCE;
     int status;
     apr_thread_mutex_lock(w->lock);
-    while (w->open && apr_time_now() < until && !wait_client_is_gone(r)) {
-        apr_thread_cond_timedwait(w->told, w->lock, LOOK);
+    while (w->open && !wait_client_is_gone(r) && ws_child_wait(w->told, w->lock, until)) {
     }
     wait_give_up(w);
     status = wait_status(r, w);

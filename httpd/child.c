@@ -36,6 +36,9 @@ APLOG_USE_MODULE(websocket);
  * kills children that take longer. */
 #define STOP_GRACE 1500
 
+/* How often ws_child_wait() checks whether the child must end. */
+#define LOOK apr_time_from_msec(250)
+
 /* How long a child waits for Close frames after the drain and DRAIN_SPREAD, milliseconds. */
 #define CLOSE_GRACE 5000
 
@@ -110,6 +113,16 @@ static apr_time_t child_set_once(apr_time_t *when, apr_int64_t ms)
                : set;
 }
 
+/* Close all connections. @return the time when to stop waiting for the clients' Close frames */
+static apr_time_t child_close_all(ws_engine *e)
+{
+    static int said;
+    if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
+        ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
+    }
+    return child_set_once(&stop_end, STOP_GRACE);
+}
+
 static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)context;
@@ -125,6 +138,11 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
     stop_at_once = ws_mpm_threaded() ? !graceful : terminated;
     if (!stop_at_once) {
         child_set_once(&drain_end, drain_timeout);
+    }
+    if (ws_mpm_threaded() && !graceful && ws_child_engine()) {
+        /* Close now, because a thread of the MPM may be waiting for a slow backend. httpd kills the
+         * child if that takes too long. */
+        child_close_all(ws_child_engine());
     }
     if (ws_mpm_threaded() && graceful) {
         /* From now on the MPM only waits for its threads and no longer handles SIGTERM, so the
@@ -170,16 +188,6 @@ static apr_time_t child_start_drain(ws_engine *e)
     return child_set_once(&drain_end, drain_timeout);
 }
 
-/* Close all connections. @return the time when to stop waiting for the clients' Close frames */
-static apr_time_t child_close_all(ws_engine *e)
-{
-    static int said;
-    if (!__atomic_exchange_n(&said, 1, __ATOMIC_RELAXED)) {
-        ws_engine_close_all(e, WS_CLOSE_GOING_AWAY, "server stops", 0);
-    }
-    return child_set_once(&stop_end, STOP_GRACE);
-}
-
 /* Whether the MPM is stopping this child, gracefully or not. */
 static int child_told_to_go(void)
 {
@@ -211,6 +219,20 @@ int ws_child_check(void)
         ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
     }
     return 0;
+}
+
+int ws_child_wait(apr_thread_cond_t *signal, apr_thread_mutex_t *lock, apr_time_t until)
+{
+    apr_time_t left, end = until;
+    if (stop_at_once || terminated) {
+        apr_time_t stop = child_set_once(&stop_end, STOP_GRACE);
+        end = stop < until ? stop : until;
+    }
+    if ((left = end - apr_time_now()) <= 0) {
+        return 0;
+    }
+    apr_thread_cond_timedwait(signal, lock, left < LOOK ? left : LOOK);
+    return 1;
 }
 
 void ws_child_drain(void)

@@ -5,6 +5,7 @@
 #ifndef WS_HTTPD_CHILD_H
 #define WS_HTTPD_CHILD_H
 
+#include <apr_thread_cond.h>
 #include <httpd.h>
 
 #include "engine/engine.h"
@@ -38,6 +39,17 @@ void ws_child_engine_exit(void);
  * @return 1: the relay must end now, even if data remains to be sent
  */
 int ws_child_check(void);
+
+/**
+ * Wait for a signal on a condition variable, as apr_thread_cond_timedwait(). A thread of the MPM that
+ * waits for anything but its client calls this function in a loop: an ungraceful stop ends the wait
+ * after 1.5 seconds, since the MPM cannot stop the child before its threads end.
+ * @param lock  locked by the caller
+ * @param until  end of the wait
+ * @return 1: signalled, or 250 ms have passed; 0: the wait is over, because the time `until` has come
+ *         or the child must end
+ */
+int ws_child_wait(apr_thread_cond_t *signal, apr_thread_mutex_t *lock, apr_time_t until);
 
 /** Get this child's engine; NULL if the child has none, or after the engine has stopped. */
 ws_engine *ws_child_engine(void);

@@ -134,6 +134,15 @@ const char *ws_plugin_find(apr_pool_t *p, const ws_plugin_kind *kind, const char
                            const char **file, const ws_plugin_descriptor **d, const void **table);
 
 /**
+ * Find a key that is repeated in arguments key=value.
+ * @param repeatable  list of keys that may be repeated with different values; NULL: all may
+ * @param own  list of more such keys
+ * @return NULL, or the error
+ */
+const char *ws_plugin_find_repeated(apr_pool_t *p, const char *repeatable, const char *own,
+                                    int argc, char *const argv[]);
+
+/**
  * All WebSocketHandler lines of the configuration, as ws_handler_line *. ws_plugins_reset() clears
  * the array.
  */

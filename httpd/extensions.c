@@ -159,7 +159,10 @@ static const char *extensions_configure(cmd_parms *cmd, ws_extension_use *use, i
                                         char *const argv[])
 {
     const ws_extension *e = use->extension;
-    const char *error = NULL;
+    const char *error = ws_plugin_find_repeated(cmd->pool, e->repeatable_keys, "", argc, argv);
+    if (error) {
+        return apr_psprintf(cmd->pool, "extension %s: %s", use->name, error);
+    }
     for (int i = 0; i < argc; i++) {
         const char *equals = strchr(argv[i], '=');
         if (!equals || equals == argv[i]) {

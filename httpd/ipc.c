@@ -21,6 +21,7 @@
 
 #include "base/wake.h"
 #include "base/thread.h"
+#include "httpd/child.h"
 #include "httpd/shm.h"
 
 APLOG_USE_MODULE(websocket);
@@ -233,7 +234,7 @@ apr_ssize_t ws_ipc_ask(unsigned slot, ws_ipc_kind kind, const void *data, apr_si
 apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *iov, int n, int fd,
                            void *answer, apr_size_t size, apr_uint32_t timeout)
 {
-    apr_time_t until = apr_time_now() + apr_time_from_msec(timeout), left;
+    apr_time_t until = apr_time_now() + apr_time_from_msec(timeout);
     waiter w = {.answer = answer, .size = size, .got = -1}, **link;
     head h = {.layout = ws_shm_layout_id(),
               .kind = (apr_uint16_t)kind,
@@ -257,8 +258,7 @@ apr_ssize_t ws_ipc_ask_iov(unsigned slot, ws_ipc_kind kind, const struct iovec *
         until = 0;
     }
     apr_thread_mutex_lock(lock);
-    while (w.got < 0 && (left = until - apr_time_now()) > 0) {
-        apr_thread_cond_timedwait(answered, lock, left);
+    while (w.got < 0 && ws_child_wait(answered, lock, until)) {
     }
     for (link = &waiters; *link != &w; link = &(*link)->next) {
     }

@@ -141,34 +141,34 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
     return error ? apr_pstrcat(cmd->pool, "protocol=: ", error, NULL) : NULL;
 }
 
-/* Check that no key is repeated. Keys in repeatable_keys may be repeated with different values.
- * plugins_set_protocols() checks protocol=. */
-static const char *plugins_check_repeated(cmd_parms *cmd, const ws_handler *h, int argc,
-                                          char *const argv[])
+const char *ws_plugin_find_repeated(apr_pool_t *p, const char *repeatable, const char *own,
+                                    int argc, char *const argv[])
 {
-    char **once = apr_palloc(cmd->pool, sizeof(*once) * ((apr_size_t)argc + 1));
+    char **once = apr_palloc(p, sizeof(*once) * ((apr_size_t)argc + 1));
     const char *error;
     int n = 0;
-    /* The handler was built before this field existed, or checks repeated keys itself. */
-    if (!h->repeatable_keys) {
+    /* The plugin was built before this field existed, or checks repeated keys itself. */
+    if (!repeatable) {
         return NULL;
     }
     for (int i = 0; i < argc; i++) {
         size_t len = strcspn(argv[i], "=");
-        if (!ws_header_list_has("protocol", argv[i], len, 1)
-            && !ws_header_list_has(h->repeatable_keys, argv[i], len, 1)) {
+        if (!ws_header_list_has(own, argv[i], len, 1)
+            && !ws_header_list_has(repeatable, argv[i], len, 1)) {
             once[n++] = argv[i];
         }
     }
-    error = ws_find_repeated(cmd->pool, n, once, ws_compare_keys);
-    return error ? error : ws_find_repeated(cmd->pool, argc, argv, strcmp);
+    error = ws_find_repeated(p, n, once, ws_compare_keys);
+    return error ? error : ws_find_repeated(p, argc, argv, strcmp);
 }
 
 static const char *plugins_configure(cmd_parms *cmd, ws_handler_line *reg, int argc,
                                      char *const argv[])
 {
     const ws_handler *h = reg->location.handler;
-    const char *error = plugins_check_repeated(cmd, h, argc, argv);
+    /* plugins_set_protocols() checks protocol=. */
+    const char *error =
+        ws_plugin_find_repeated(cmd->pool, h->repeatable_keys, "protocol", argc, argv);
     if (error) {
         return apr_psprintf(cmd->pool, "handler %s: %s", reg->location.name, error);
     }

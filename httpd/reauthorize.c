@@ -60,8 +60,9 @@ typedef struct check {
     saved *handshake;
 } check;
 
-static apr_thread_mutex_t *lock; /* protects `threads` */
+static apr_thread_mutex_t *lock; /* protects the two below */
 static ws_thread_pool *threads;  /* created by the first check */
+static int stopped;              /* 1: no more checks; loops may still run if a callback hangs */
 
 static int used;           /* 1: the configuration has WebSocketReauthorize */
 static int of_subscribers; /* 1: a GET without Upgrade can open a connection */
@@ -391,18 +392,23 @@ static void reauthorize_do_check(ws_work *work)
     free(k);
 }
 
-static ws_thread_pool *reauthorize_pool(void)
+/* Queue a check for the threads. @return 0; -1: there are no threads */
+static int reauthorize_queue(check *k)
 {
-    int threaded = 0;
+    int threaded = 0, rv = -1;
     apr_thread_mutex_lock(lock);
-    if (!threads) {
+    if (!threads && !stopped) {
         ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
         if (ws_thread_pool_create(&threads, threaded ? THREADS_MAX : 1) != APR_SUCCESS) {
             threads = NULL;
         }
     }
+    if (threads) {
+        ws_thread_pool_push(threads, &k->work);
+        rv = 0;
+    }
     apr_thread_mutex_unlock(lock);
-    return threads;
+    return rv;
 }
 
 void ws_reauthorize(ws_conn *c)
@@ -413,7 +419,7 @@ void ws_reauthorize(ws_conn *c)
     if (!s || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE)) {
         return; /* the previous check is still queued or running */
     }
-    if (!reauthorize_pool() || !(k = calloc(1, sizeof(*k)))) {
+    if (!(k = calloc(1, sizeof(*k)))) {
         __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
         return;
     }
@@ -421,14 +427,23 @@ void ws_reauthorize(ws_conn *c)
     k->work.fn = reauthorize_do_check;
     k->id = ws_conn_id(c);
     k->handshake = s;
-    ws_thread_pool_push(threads, &k->work);
+    if (reauthorize_queue(k) < 0) {
+        __atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
+        reauthorize_unref(s);
+        free(k);
+    }
 }
 
 int ws_reauthorize_child_stop(void)
 {
-    if (threads) {
-        ws_thread_pool_destroy(threads);
-        threads = NULL;
+    ws_thread_pool *last;
+    apr_thread_mutex_lock(lock);
+    last = threads;
+    threads = NULL;
+    stopped = 1;
+    apr_thread_mutex_unlock(lock);
+    if (last) {
+        ws_thread_pool_destroy(last);
     }
     return 1;
 }

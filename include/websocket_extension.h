@@ -124,6 +124,10 @@ typedef struct ws_extension {
     /** An event loop and all its connections have ended: release the data that *x->shared pointed
      *  to. Not called if *x->shared is NULL. */
     void (*end)(void *shared);
+
+    /** The keys of WebSocketExtension that may occur more than once, as in
+     *  ws_handler.repeatable_keys. "": each key may occur only once. NULL: configure decides. */
+    const char *repeatable_keys;
 } ws_extension;
 
 /**

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** The bus. Queues publications for the thread that sends commands to Redis (the sender,
- *  connection.c). Another thread, the receiver, receives messages from other machines. */
+ *  sender.c). Another thread, the receiver, receives messages from other machines. */
 
 #include "redis/bus.h"
 

@@ -12,6 +12,9 @@
 
 #define TIMEOUT 5 /* timeout of connects and replies, seconds */
 
+/* Time after the stop when all waits end, even if replies still trickle in, seconds. */
+#define STOP_TIMEOUT 4
+
 void ws_redis_blame(redisContext *c, const char *format, const char *detail)
 {
     c->err = REDIS_ERR_OTHER;
@@ -25,7 +28,9 @@ static int io_patience(const ws_redis *r, apr_time_t since)
     apr_time_t until = since + apr_time_from_sec(TIMEOUT), now = apr_time_now();
     if (stopped) {
         apr_time_t last = (since > stopped ? since : stopped) + apr_time_from_msec(WS_REDIS_LAST);
+        apr_time_t end = stopped + apr_time_from_sec(STOP_TIMEOUT);
         until = last < until ? last : until;
+        until = end < until ? end : until;
     }
     return until > now ? (int)((until - now + 999) / 1000) : 0;
 }

@@ -109,7 +109,8 @@ WS_EXTENSION("x-stamp") = {.configure = configure,
                            .receive = receive,
                            .send = out,
                            .close = close_it,
-                           .end = end};
+                           .end = end,
+                           .repeatable_keys = ""};
 END
 
 my $httpd = Httpd->start(conf => <<"END");
@@ -265,6 +266,7 @@ for (
     ["WebSocketExtension $shift a=b", 'extension x-shift has no keys: remove "a=b"'],
     ["WebSocketExtension $stamp", 'extension x-stamp: mark= is missing'],
     ["WebSocketExtension $stamp a=b", 'extension x-stamp, a=b: mark= is all there is'],
+    ["WebSocketExtension $stamp mark=a MARK=b", 'extension x-stamp: MARK= is given twice: remove one'],
     ["WebSocketExtension $stamp mark", '"mark": expected key=value after the extension\'s name'],
     ["WebSocketExtension off\nWebSocketExtension $shift", 'WebSocketExtension off and another extension are in the same section'],
     ["WebSocketExtension $shift\nWebSocketExtension off", 'WebSocketExtension off and another extension are in the same section'],

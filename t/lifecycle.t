@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use IO::Socket::INET;
 use Test::More;
 use Httpd;
 use Client qw(TEXT CLOSE);
@@ -70,6 +71,22 @@ sub ended {
         for keys %open;
     like($httpd->error_log, qr/api: stop/, "stop: the handler's function stop is called");
     unlike($httpd->error_log, qr/did not exit/, 'stop: no child had to be killed');
+}
+
+# A thread of the MPM waits for a server that does not answer. The MPM joins its threads before it stops the child, so the
+# other connections must be closed before that.
+{
+    my $server = IO::Socket::INET->new(Listen => 10, LocalAddr => '127.0.0.1') or die $!;
+    my $httpd  = server("<Location /slow>\nWebSocketHandler ws_proxy.so timeout=60s to=ws://127.0.0.1:" . $server->sockport . "\n</Location>");
+    my $open   = client($httpd, 'open');
+    my $slow   = $httpd->connect;
+    print $slow "GET /slow HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    my $waits  = $server->accept or die $!;
+    $httpd->terminate;
+    closed($open, 1001, 'stop, while a thread waits for a server: the connections of others are closed with 1001');
+    close $waits;
+    ok(ended($httpd), 'stop, while a thread waits for a server: httpd ends when the wait ends');
 }
 
 # ---- Reload ----

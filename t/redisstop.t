@@ -7,6 +7,8 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Test::More;
+use Client;
+use FakeRedis;
 use IO::Socket::INET;
 use Time::HiRes 'time';
 use Httpd;
@@ -59,6 +61,33 @@ my $silent = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1') or d
 for my $scheme (qw(redis rediss)) {
     stops($scheme eq 'redis' ? 'the first reply' : 'the TLS handshake', "$scheme://127.0.0.1:" . $silent->sockport,
         sub { Httpd::wait_for(sub { sockets($silent->sockport, $CONNECTED) }, 'a connection') });
+}
+
+# ---- Appends ----
+
+# The server replies to all commands, except to those that store a message.
+my $fake = FakeRedis->start;
+my (@publishers, $before);
+my %publish  = (
+    'HTTP' => sub {
+        my ($httpd) = @_;
+        push @publishers, $httpd->connect;
+        print { $publishers[-1] } "POST /channels/kept/a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx";
+    },
+    'WebSocket' => sub {
+        my ($httpd) = @_;
+        push @publishers, Client->new($httpd, '/ws?channel=kept/a');
+        $publishers[-1]->text('x');
+    },
+);
+for my $how (sort keys %publish) {
+    $fake->answer('APPEND', '');
+    stops("an append for a publisher over $how", 'redis://127.0.0.1:' . $fake->port, sub {
+        $before = $fake->seen('APPEND');
+        $publish{$how}->($_[0]);
+        Httpd::wait_for(sub { $fake->seen('APPEND') > $before }, 'the append');
+    });
+    @publishers = ();
 }
 
 done_testing();
