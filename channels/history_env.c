@@ -12,10 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,8 +29,20 @@
 #define FLAGS (MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD)
 #define MODE 0600
 
+/* Maximum time to wait for the lock of the directory, and maximum time for the inspection of a
+ * file, seconds. Any process of httpd's user can hold the lock or block the inspection. */
+#define LOCK_TIME 10
+#define INSPECTION_TIME 15
+
+/* Pause between two attempts to take the lock or to find out that a process has ended,
+ * microseconds. */
+#define PAUSE 1000
+
 /* Exit status of the process that inspects a file. */
 enum { IN_ORDER = 0, SET_ASIDE = 1, HOPELESS = 2 };
+
+/* Results of env_in_a_process() that are not a status of waitpid(2). */
+enum { FAILED = -1, TIMED_OUT = -2 };
 
 struct ws_history_env {
     ws_history_env_options options;
@@ -95,13 +109,21 @@ static void env_close_env(ws_history_env *m)
 
 /* Lock the directory. The data file and LMDB's lock file belong together. The lock prevents a
  * process from opening one of them while another process replaces both.
- * @return a descriptor, which the caller closes to unlock the directory; -1: an error */
+ * @return a descriptor, which the caller closes to unlock the directory; -1: an error, in errno */
 static int env_lock_directory(const ws_history_env *m)
 {
     int fd = open(m->options.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
-        close(fd);
-        return -1;
+    apr_time_t until = apr_time_now() + apr_time_from_sec(LOCK_TIME);
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EINTR && (errno != EWOULDBLOCK || apr_time_now() > until)) {
+            int error = errno;
+            env_say(m, WS_LOG_ERROR, "history: cannot lock %s within %d s: %s",
+                    m->options.directory, LOCK_TIME, strerror(error));
+            close(fd);
+            errno = error;
+            return -1;
+        }
+        apr_sleep(PAUSE);
     }
     return fd;
 }
@@ -350,21 +372,36 @@ static int env_read_through(ws_history_env *m)
     return rc;
 }
 
-/* Fork a process that calls fn and exits with its result. @return its status as from waitpid(2);
- * -1 if fork(2) or waitpid(2) failed */
-static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
+/* Wait for a process. If it has not ended after `limit` seconds, kill it.
+ * @return its status as from waitpid(2), FAILED or TIMED_OUT */
+static int env_wait(pid_t pid, int limit)
 {
-    int status;
+    apr_time_t until = apr_time_now() + apr_time_from_sec(limit);
+    int status, late = 0;
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, late ? 0 : WNOHANG)) != pid) {
+        if (ended < 0 && errno != EINTR) {
+            return FAILED;
+        }
+        if (!late && apr_time_now() > until) {
+            late = 1;
+            kill(pid, SIGKILL);
+        }
+        apr_sleep(PAUSE);
+    }
+    return late ? TIMED_OUT : status;
+}
+
+/* Fork a process that calls fn and exits with its result. The kernel kills it when this process
+ * ends, unless it changes its user. @return see env_wait() */
+static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m, int limit)
+{
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         _exit(fn(m) & 0xFF);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -1;
-        }
-    }
-    return pid > 0 ? status : -1;
+    return pid > 0 ? env_wait(pid, limit) : FAILED;
 }
 
 /* Only some of LMDB's errors, which are negative, mean damage. System errors, which are positive,
@@ -372,7 +409,11 @@ static int env_in_a_process(int (*fn)(ws_history_env *m), ws_history_env *m)
 static int env_verdict(ws_history_env *m)
 {
     int rc = env_read_through(m);
-    return env_is_damage(rc) ? SET_ASIDE : rc ? HOPELESS : IN_ORDER;
+    if (rc && !env_is_damage(rc)) {
+        env_say(m, WS_LOG_ERROR, "history: cannot open %s: %s", m->data, mdb_strerror(rc));
+        return HOPELESS;
+    }
+    return rc ? SET_ASIDE : IN_ORDER;
 }
 
 static int env_inspect(ws_history_env *m)
@@ -382,7 +423,8 @@ static int env_inspect(ws_history_env *m)
     if (stat(m->data, &there) < 0) {
         return errno == ENOENT ? IN_ORDER : HOPELESS;
     }
-    status = env_in_a_process(env_verdict, m);
+    /* The process that waits for this one ends it in time. */
+    status = env_in_a_process(env_verdict, m, 2 * INSPECTION_TIME);
     /* A crash does not always end the process with a signal, because a sanitizer catches the signal
      * and exits with a special status. */
     if (status >= 0 && (WIFSIGNALED(status) || WEXITSTATUS(status) > HOPELESS)) {
@@ -412,6 +454,7 @@ apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t
 {
     apr_pool_t *pool;
     ws_history_env m = {.env = NULL};
+    apr_status_t rv = APR_SUCCESS;
     int status;
 
     if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS) {
@@ -420,12 +463,17 @@ apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t
     env_init(&m, options, pool);
     as_user = uid;
     as_group = gid;
-    status = env_in_a_process(env_inspect_as_user, &m);
-    if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == HOPELESS) {
-        env_say(&m, WS_LOG_ERROR, "history: cannot use %s: check its owner and mode", m.data);
-        apr_pool_destroy(pool);
-        return APR_EGENERAL;
+    status = env_in_a_process(env_inspect_as_user, &m, INSPECTION_TIME);
+    if (status == TIMED_OUT) {
+        env_say(&m, WS_LOG_WARNING,
+                "history: checking %s has been stopped after %d s: the file is used unchecked. It "
+                "is too large to check, or another process of httpd's user blocks the check",
+                m.data, INSPECTION_TIME);
+    }
+    else if (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == HOPELESS) {
+        env_say(&m, WS_LOG_ERROR, "history: cannot use %s: check its type, owner and mode", m.data);
+        rv = APR_EGENERAL;
     }
     apr_pool_destroy(pool);
-    return APR_SUCCESS;
+    return rv;
 }

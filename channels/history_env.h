@@ -36,16 +36,19 @@ typedef struct ws_history_env_options {
  * Check the existing file. If it is damaged, rename it to data.mdb.damaged, replacing an older file
  * of that name, and log that. Reading a damaged file can crash the reader. The check therefore runs
  * in a separate process, which first switches to the given user and group. A missing file is not an
- * error. Other processes may use the file meanwhile.  [in the parent process, before it creates
- * threads]
+ * error. Other processes may use the file meanwhile. A check that takes more than 15 s is stopped,
+ * with a line in the log, because other processes of that user can block it.  [in the parent
+ * process, before it creates threads]
  * @param uid  0: keep the current user
  * @param gid  0: keep the current group
- * @return APR_SUCCESS, even if a file was renamed. An error means that no file can be used
+ * @return APR_SUCCESS, even if a file was renamed or the check was stopped. An error means that no
+ *         file can be used
  */
 apr_status_t ws_history_env_inspect(const ws_history_env_options *options, uid_t uid, gid_t gid);
 
 /**
- * Open the file, or create it. A process opens a file once, after it has been forked.
+ * Open the file, or create it. A process opens a file once, after it has been forked. Waits up to
+ * 10 s for the lock of the directory.
  * @param pool  must outlive the environment
  */
 apr_status_t ws_history_env_open(ws_history_env **lmdb, const ws_history_env_options *options,

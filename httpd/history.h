@@ -37,8 +37,9 @@ apr_int64_t ws_httpd_history_bytes(void);
 void ws_httpd_history_register(apr_pool_t *p);
 
 /**
- * post_config: create the directory of the file, and check an existing file.
- * @return APR_SUCCESS, or an error that has been logged: the history is unavailable
+ * post_config: create the directory of the file, and check an existing file. Errors are logged.
+ * @return APR_SUCCESS; when httpd starts, but not at a reload: an error if the history is
+ *         unavailable
  */
 apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s);
 

@@ -69,38 +69,51 @@ static const char *history_default(apr_pool_t *p)
     return ap_runtime_dir_relative(p, DIRECTORY);
 }
 
-apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
+static apr_status_t history_prepare(apr_pool_t *ptemp, server_rec *s)
 {
-    const char *path;
+    const char *path = ws_httpd_history_directory();
     uid_t uid = 0;
     gid_t gid = 0;
-    const ws_history_rule *rules;
 
-    main_server = s;
-    if (!ws_httpd_history_rules(&rules)) {
-        return APR_SUCCESS;
-    }
-    path = ws_httpd_history_directory();
     path = apr_pstrdup(s->process->pconf, path ? path : history_default(ptemp));
     directory = path;
     if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
+        apr_status_t rv = errno;
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                      "websocket: cannot create %s (WebSocketHistoryDirectory)", path);
-        return errno;
+        return rv;
     }
     if (geteuid() == 0) { /* children run as a different user */
         uid = ap_unixd_config.user_id;
         gid = ap_unixd_config.group_id;
         if (chown(path, uid, gid) < 0) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
+            apr_status_t rv = errno;
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
                          "websocket: cannot give %s to the user that child processes run as "
                          "(WebSocketHistoryDirectory)",
                          path);
-            return errno;
+            return rv;
         }
     }
     return ws_history_records_inspect(path, (apr_uint64_t)ws_httpd_history_bytes(),
                                       history_log_line, uid, gid);
+}
+
+/* The directory belongs to the user that children run as. Therefore its contents must not stop a
+ * running httpd: after a reload, children run without a history that they cannot open. */
+apr_status_t ws_httpd_history_init(apr_pool_t *ptemp, server_rec *s)
+{
+    const ws_history_rule *rules;
+    int generation = 0;
+    apr_status_t rv;
+
+    main_server = s;
+    if (!ws_httpd_history_rules(&rules)) {
+        return APR_SUCCESS;
+    }
+    rv = history_prepare(ptemp, s);
+    ap_mpm_query(AP_MPMQ_GENERATION, &generation); /* 0: httpd is starting */
+    return generation ? APR_SUCCESS : rv;
 }
 
 ws_history *ws_httpd_history_child_init(apr_pool_t *pchild, server_rec *s)

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use File::Path qw(remove_tree);
+use POSIX ();
 use Test::More;
 use Httpd;
 use Program;
@@ -48,6 +49,100 @@ SKIP: {
     ok(-s "/var/lib/$name/websocket-history/data.mdb", 'with a runtime directory below /run, the history is in the folder of the same name below /var/lib');
     $httpd->stop;
     remove_tree("/run/$name", "/var/lib/$name");
+}
+
+# The directory belongs to the user of the child processes, so children can write anything to it and lock it. Neither may end
+# or block the parent.
+
+# Run $what->() in a process of the user that the directory belongs to. It keeps running until the test ends it. Returns its
+# process id.
+sub as_child {
+    my ($dir, $what) = @_;
+    my ($uid, $gid) = (stat $dir)[4, 5];
+    pipe my $done, my $tell or die $!;
+    my $test = $$;
+    my $pid = fork // die $!;
+    if (!$pid) {
+        POSIX::setgid($gid);
+        POSIX::setuid($uid);
+        syswrite $tell, 'x' if $what->();
+        close $tell;
+        sleep 1 while getppid() == $test;
+        POSIX::_exit(0);
+    }
+    close $tell;
+    is(sysread($done, my $got, 1), 1, 'a process of that user can do this');
+    return $pid;
+}
+
+sub end {
+    my ($pid) = @_;
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+    return;
+}
+
+sub lock_directory {
+    my ($dir) = @_;
+    return as_child($dir, sub { open our $lock, '<', $dir; flock $lock, 2 });
+}
+
+sub replace_file {
+    my ($dir) = @_;
+    unlink "$dir/data.mdb";
+    return mkdir "$dir/data.mdb";
+}
+
+my $dir;
+
+sub start_with_history {
+    my $httpd = Httpd->start(conf => "WebSocketHistoryDirectory elsewhere\n$conf");
+    $dir = $httpd->root . '/elsewhere';
+    like(publish($httpd), qr/-1"/, 'a message is kept');
+    return $httpd;
+}
+
+{
+    my $httpd = start_with_history();
+    my $other = as_child($dir, sub { replace_file($dir) });
+    $httpd->graceful;
+    ok(kill(0, $httpd->pid), 'a file that is replaced by a folder does not end httpd at a reload');
+    $httpd->wait_log(qr{history: cannot use \S+/data.mdb: check its type, owner and mode});
+    $httpd->wait_log(qr/WebSocketHistory is unavailable in this child/);
+    is(($httpd->get('/'))[0], 200, 'children without a history serve requests');
+    end($other);
+    rmdir "$dir/data.mdb";
+    $httpd->graceful;
+    like(publish($httpd), qr/-1"/, 'after that folder is gone, a reload brings the history back');
+    $httpd->stop;
+
+    unlink "$dir/data.mdb";
+    mkdir "$dir/data.mdb";
+    $httpd->run('-DFOREGROUND');
+    is($? >> 8, 1, 'httpd does not start with a history that cannot be used');
+    rmdir "$dir/data.mdb";
+}
+{
+    my $httpd  = start_with_history();
+    my $locker = lock_directory($dir);
+    $httpd->graceful;
+    $httpd->wait_log(qr{history: cannot lock \S+/elsewhere within 10 s});
+    is(($httpd->get('/'))[0], 200, 'a process that locks the directory does not keep the parent from reloading');
+    end($locker);
+    $httpd->graceful;
+    like(publish($httpd), qr/-2"/, 'after the directory is unlocked, a reload brings the history back');
+}
+{
+    my $httpd  = start_with_history();
+    my $locker = lock_directory($dir);
+    kill 'USR1', $httpd->pid;
+    my $checker = Httpd::wait_for(sub { (grep { Httpd::read_file("/proc/$_/task/$_/children") =~ /\d/ } $httpd->children)[0] },
+        'the process that starts another one to check the file');
+    Httpd::freeze($checker);
+    end($locker);
+    $httpd->wait_log(qr{history: checking \S+/data.mdb has been stopped after 15 s: the file is used unchecked});
+    Httpd::wait_is(sub { $httpd->count_log(qr/resuming normal operations/) }, 2, 'the parent ends a check that is blocked, and reloads');
+    like(publish($httpd), qr/-2"/, 'the history continues without the check');
 }
 {
     my ($right, $output) = Httpd->check("<Location /x>\nWebSocketHistoryDirectory /x\n</Location>\n");
