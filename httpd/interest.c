@@ -21,7 +21,9 @@ WS_SHM_STRUCT(interest_overflow, {
 static ws_key_counts *interest;
 static interest_overflow *overflow; /* array with an entry for each slot */
 
-const ws_shm_layout *const ws_interest_layout[] = {&interest_overflow_layout, NULL};
+WS_SHM_NUMBER(PLACES);
+
+const ws_shm_layout *const ws_interest_layout[] = {&interest_overflow_layout, &PLACES_layout, NULL};
 
 apr_status_t ws_interest_init(apr_pool_t *ptemp, server_rec *s)
 {

@@ -41,7 +41,11 @@ WS_SHM_STRUCT(head, {
     apr_uint32_t from_process, to_process, request, none;
 });
 
-const ws_shm_layout *const ws_ipc_layout[] = {&head_layout, NULL};
+WS_SHM_NUMBER(WS_IPC_SIZE);
+WS_SHM_NUMBER(WS_IPC_KINDS);
+
+const ws_shm_layout *const ws_ipc_layout[] = {&head_layout, &WS_IPC_SIZE_layout,
+                                              &WS_IPC_KINDS_layout, NULL};
 
 /* A thread that is waiting in ws_ipc_ask(). */
 typedef struct waiter {

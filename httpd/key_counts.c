@@ -42,7 +42,13 @@ struct ws_key_counts {
     apr_thread_mutex_t *lock;
 };
 
-const ws_shm_layout *const ws_key_counts_layout[] = {&key_entry_layout, &key_summary_layout, NULL};
+WS_SHM_NUMBER(ENTRIES_MIN);
+WS_SHM_NUMBER(ENTRIES_MAX);
+WS_SHM_NUMBER(BUCKET);
+
+const ws_shm_layout *const ws_key_counts_layout[] = {&key_entry_layout,   &key_summary_layout,
+                                                     &ENTRIES_MIN_layout, &ENTRIES_MAX_layout,
+                                                     &BUCKET_layout,      NULL};
 
 ws_key_counts *ws_key_counts_attach(server_rec *s, const char *name, apr_size_t entries)
 {

@@ -7,9 +7,11 @@
 
 #include "httpd/key_counts.h"
 
+/* A build for t/upgrade.t has other sizes. */
+#ifndef PLACES
 #define PLACES (1u << 22)
-
 #define RATES (1u << 16)
+#endif
 
 /* Number of entries per bucket. As in key_counts.c, a key is in one of two buckets. */
 #define BUCKET 16
@@ -25,7 +27,12 @@ WS_SHM_STRUCT(limit_rate, {
 static ws_key_counts *connections;
 static limit_rate *rates;
 
-const ws_shm_layout *const ws_limit_table_layout[] = {&limit_rate_layout, NULL};
+WS_SHM_NUMBER(PLACES);
+WS_SHM_NUMBER(RATES);
+WS_SHM_NUMBER(BUCKET);
+
+const ws_shm_layout *const ws_limit_table_layout[] = {&limit_rate_layout, &PLACES_layout,
+                                                      &RATES_layout, &BUCKET_layout, NULL};
 
 apr_status_t ws_limit_table_init(apr_pool_t *ptemp, server_rec *s)
 {

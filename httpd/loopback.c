@@ -42,10 +42,12 @@ APLOG_USE_MODULE(websocket);
  * only once. One row per slot. */
 WS_SHM_STRUCT(loopback_seen, {
     /* Atomic; number of the process that signed, and number of the credential. */
-    apr_uint64_t taken[4096];
+    apr_uint64_t taken[WINDOW];
 });
 
-const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, NULL};
+WS_SHM_NUMBER(KEY_BYTES);
+
+const ws_shm_layout *const ws_loopback_layout[] = {&loopback_seen_layout, &KEY_BYTES_layout, NULL};
 
 static loopback_seen *loopback_rows;
 

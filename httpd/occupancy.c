@@ -39,8 +39,11 @@ WS_SHM_STRUCT(occupancy_entry, {
     char name[WS_CHANNEL_MAX];
 });
 
+WS_SHM_NUMBER(BUCKETS);
+WS_SHM_NUMBER(BUCKET);
+
 const ws_shm_layout *const ws_occupancy_layout[] = {&occupancy_entry_layout, &ws_shm_lock_layout,
-                                                    NULL};
+                                                    &BUCKETS_layout, &BUCKET_layout, NULL};
 
 typedef struct waiting {
     ws_queue_item link; /* must be first */

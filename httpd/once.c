@@ -31,7 +31,11 @@ WS_SHM_STRUCT(once_entry, {
     apr_uint32_t unused;
 });
 
-const ws_shm_layout *const ws_once_layout[] = {&once_entry_layout, &ws_shm_lock_layout, NULL};
+WS_SHM_NUMBER(BUCKETS);
+WS_SHM_NUMBER(BUCKET);
+
+const ws_shm_layout *const ws_once_layout[] = {&once_entry_layout, &ws_shm_lock_layout,
+                                               &BUCKETS_layout, &BUCKET_layout, NULL};
 
 static once_entry *entries;
 static ws_shm_lock *once_guard;

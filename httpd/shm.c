@@ -64,7 +64,10 @@ WS_SHM_STRUCT(table, {
     apr_size_t size;
 });
 
-const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout, NULL};
+WS_SHM_NUMBER(WS_HASH_KEY);
+
+const ws_shm_layout *const ws_shm_layouts[] = {&slot_layout, &slots_layout, &table_layout,
+                                               &WS_HASH_KEY_layout, NULL};
 
 static apr_pool_t *pool; /* holds all tables of this layout; its parent is the process's pool */
 static slots *memory;
@@ -106,15 +109,9 @@ static table *shm_make(server_rec *s, const char *name, apr_size_t size)
 void *ws_shm_table(server_rec *s, const char *name, apr_size_t size)
 {
     const table *t = shm_find(pool, name);
-    if (!t) {
+    if (!t
+        || t->size != size) { /* never use a table of another size, even if the layout is equal */
         t = shm_make(s, name, size);
-    }
-    else if (t->size < size) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "websocket: shared memory \"%s\" has %" APR_SIZE_T_FMT
-                     " bytes, not %" APR_SIZE_T_FMT ": stop and start httpd",
-                     name, t->size, size);
-        return NULL;
     }
     return t ? t->start : NULL;
 }

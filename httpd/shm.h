@@ -12,7 +12,7 @@
  *
  * LAYOUT. A reload loads the module's current file, so children of two builds can run at the same
  * time. All tables belong to a layout, which consists of the text and the size of every struct in
- * the tables. A build with another layout gets separate tables, and the children of the two builds
+ * the tables, and of the dimensions of the tables. A build with another layout gets separate tables, and the children of the two builds
  * do not see each other.
  *
  * TRUST. Children run as a different user than the parent. A compromised child can write anything
@@ -31,8 +31,8 @@
 
 /** A part of the layout. */
 typedef struct ws_shm_layout {
-    const char *text; /**< text of a struct's definition */
-    apr_size_t size;  /**< size of the struct, bytes */
+    const char *text; /**< text of a struct's definition, or name of a dimension */
+    apr_size_t size;  /**< size of the struct, bytes; or the dimension */
 } ws_shm_layout;
 
 /**
@@ -44,6 +44,14 @@ typedef struct ws_shm_layout {
     typedef struct name __VA_ARGS__ name;                                                          \
     static const ws_shm_layout name##_layout                                                       \
         __attribute__((unused)) = {#name #__VA_ARGS__, sizeof(name)}
+
+/**
+ * Make a macro part of the layout: WS_SHM_NUMBER(ROWS) defines ROWS_layout, for the same list. Use
+ * it for every number that two builds must share to find the same entry in a table, such as the
+ * number of its rows, or to read each other's messages.
+ */
+#define WS_SHM_NUMBER(name)                                                                        \
+    static const ws_shm_layout name##_layout __attribute__((unused)) = {#name, name}
 
 /* -DWS_SHM_SHIFT=BYTES gives a build a separate layout, to test upgrades. */
 #ifndef WS_SHM_SHIFT
@@ -90,8 +98,8 @@ apr_status_t ws_shm_child_init(apr_pool_t *pchild, server_rec *s, ws_engine_opti
 /**
  * Get a table. The first call for a layout creates the table and fills it with zeros. Calls after
  * reloads find it again. [parent_init; children use the pointer]
- * @param size  bytes, at least 1; the same at each reload
- * @return aligned to 64 bytes; NULL: out of memory, or size has grown
+ * @param size  bytes, at least 1. It must depend only on the layout and on ws_shm_slots()
+ * @return aligned to 64 bytes; NULL: out of memory
  */
 void *ws_shm_table(server_rec *s, const char *name, apr_size_t size);
 

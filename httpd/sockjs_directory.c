@@ -22,7 +22,11 @@ WS_SHM_STRUCT(sockjs_entry, {
     apr_uint64_t key;   /* atomic */
 });
 
-const ws_shm_layout *const ws_sockjs_directory_layout[] = {&sockjs_entry_layout, NULL};
+WS_SHM_NUMBER(BUCKETS);
+WS_SHM_NUMBER(BUCKET);
+
+const ws_shm_layout *const ws_sockjs_directory_layout[] = {&sockjs_entry_layout, &BUCKETS_layout,
+                                                           &BUCKET_layout, NULL};
 
 static sockjs_entry *directory;
 

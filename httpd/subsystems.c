@@ -193,7 +193,7 @@ static int subsystems_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t
     return OK;
 }
 
-/* Get the texts and sizes of all structs that processes share. */
+/* Get the texts and sizes of all structs that processes share, and the dimensions of tables. */
 static const char *subsystems_layout(apr_pool_t *p)
 {
     const char *text = apr_psprintf(p, "%d", (int)sizeof(void *));

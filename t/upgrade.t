@@ -2,7 +2,7 @@
 
 # An upgrade under load: the test replaces the module's file with that of another build, whose shared memory has a different
 # layout, and reloads httpd. Connections of old children must continue and end as usual, new children must count from zero,
-# and neither build may read data of the other.
+# and neither build may read data of the other. The same holds for builds whose tables have other sizes.
 
 use strict;
 use warnings;
@@ -54,19 +54,29 @@ sub install {
 }
 
 my %build = (
-    this  => ["$Httpd::BUILD/mod_websocket.so",         "$Httpd::BUILD/websocket"],
-    other => ["$Httpd::BUILD/shifted/mod_websocket.so", "$Httpd::BUILD/websocket"],
+    this    => ["$Httpd::BUILD/mod_websocket.so",         "$Httpd::BUILD/websocket"],
+    other   => ["$Httpd::BUILD/shifted/mod_websocket.so", "$Httpd::BUILD/websocket"],
+    resized => ["$Httpd::BUILD/resized/mod_websocket.so", "$Httpd::BUILD/websocket"],
 );
 if (my $old = release_of_old()) {
     $build{'an old release'} = ["$old/build/mod_websocket.so", "$old/build/websocket"];
 }
 
+# Returns the folder of a build's files.
+sub folder_of {
+    my ($build) = @_;
+    my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    chmod 0755, $dir;
+    install($dir, @{ $build{$build} });
+    return $dir;
+}
+
 sub start {
-    my ($dir) = @_;
+    my ($dir, $limit) = @_;
     return Httpd->start(
         no_module => 1,
         load      => "LoadModule websocket_module $dir/mod_websocket.so",
-        conf      => <<'END');
+        conf      => <<"END");
 <Location /status>
     SetHandler websocket-status
     Require all granted
@@ -74,7 +84,7 @@ sub start {
 WebSocketPing off
 WebSocketDrainTimeout 1h
 WebSocketThreads 2 2
-WebSocketLimit connections=1000
+WebSocketLimit $limit
 WebSocketHandler ws_echo.so
 <Location /news>
     WebSocketHandler ws_channel.so channel=news publish=on
@@ -126,10 +136,8 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
         diag('the Git history is not available, so the upgrade from an old release is not tested');
         next;
     }
-    my $dir = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-    chmod 0755, $dir;
-    install($dir, @{ $build{$from} });
-    my $httpd = start($dir);
+    my $dir = folder_of($from);
+    my $httpd = start($dir, 'connections=1000');
     my $crowd = Program->start('node', "$Httpd::TOP/t/clients/steady.js", 100, "$certs/ca.crt",
         'ws://127.0.0.1:' . $httpd->port . '/', 'wss://127.0.0.1:' . $httpd->ssl_port . '/');
     my $ask = sub {
@@ -191,6 +199,24 @@ for my $pair (['this', 'other'], ['other', 'this'], ['an old release', 'this']) 
         is(counters($httpd)->{'connections direct'}, 1, 'after several upgrades, the connection is counted');
     }
     $_->echoes('still', 'after several upgrades, connections of all builds are open') for @new;
+}
+
+for my $pair (['this', 'resized'], ['resized', 'this']) {
+    my ($from, $to) = @$pair;
+    my $name = "upgrade from $from build to $to, with tables of other sizes";
+    my $dir   = folder_of($from);
+    my $httpd = start($dir, "connections=2 key=address\nWebSocketLimit handshakes=1000 key=address");
+    my @old = map { Client->new($httpd, '/') } 1, 2;
+    is((Client->refused($httpd, '/'))[0], 503, "$name: the limit is reached");
+    install($dir, @{ $build{$to} });
+    $httpd->graceful;
+    ok(kill(0, $httpd->pid), "$name: httpd keeps running");
+    is($httpd->count_log($said), 1, "$name: the log says once that counters start at zero");
+    my @new = map { Client->new($httpd, '/') } 1, 2;
+    is((Client->refused($httpd, '/'))[0], 503, 'after the upgrade, the limit counts the connections of new children');
+    $_->echoes('still', 'after the upgrade, a connection echoes') for @old, @new;
+    $httpd->graceful;
+    is((Client->refused($httpd, '/'))[0], 503, 'after another reload, the limit still counts them');
 }
 
 done_testing;
