@@ -6,10 +6,10 @@
  */
 
 #include <apr_strings.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/parse.h"
 #include "client/connector.h"
 
 /* Maximum length of the line with a chunk's size and extensions, bytes. */
@@ -59,19 +59,27 @@ static void body_give_up(ws_body *b)
     b->cut = b->over = 1;
 }
 
+/* Parse a chunk's size, after which an extension may follow. @return whether it is valid */
+static int body_parse_size(const char *line, apr_uint64_t *size)
+{
+    size_t digits = strspn(line, "0123456789abcdefABCDEF");
+    const char *end = line + digits + strspn(line + digits, " \t");
+    return (*end == ';' || *end == '\r') && ws_parse_hex(line, digits, size)
+           && *size <= APR_INT64_MAX;
+}
+
 /* Read the line before a chunk. @return whether it is complete */
 static int body_take_size(ws_connector *t)
 {
     ws_body *b = &t->body;
-    char *raw = t->in + b->len, *end;
+    char *raw = t->in + b->len;
     char *line_end = memmem(raw, t->in_len - b->len, "\r\n", 2);
-    if (!line_end || line_end - raw > CHUNK_LINE || !strchr("0123456789abcdefABCDEF", *raw)) {
+    if (!line_end || line_end - raw > CHUNK_LINE || !body_parse_size(raw, &b->left)) {
         if (line_end || t->in_len - b->len > CHUNK_LINE) {
             body_give_up(b);
         }
         return 0;
     }
-    b->left = strtoull(raw, &end, 16);
     b->in_chunk = b->left > 0;
     b->over = b->left == 0;
     body_drop(t, (apr_size_t)(line_end + 2 - raw));
@@ -91,6 +99,10 @@ static void body_take_chunks(ws_connector *t)
         }
         if (b->in_chunk) { /* the CRLF that ends a chunk has to be skipped */
             if (t->in_len - b->len < 2) {
+                return;
+            }
+            if (memcmp(t->in + b->len, "\r\n", 2) != 0) {
+                body_give_up(b);
                 return;
             }
             body_drop(t, 2);
@@ -145,18 +157,31 @@ void ws_connector_body_came(ws_connector *t)
     ws_connector_body_over(t);
 }
 
+/* Get the body's length from Content-Length. If that is invalid, none of the body is used. */
+static void body_read_length(ws_connector *t)
+{
+    ws_body *b = &t->body;
+    size_t at = 0;
+    const char *length = ws_client_response_header(&t->answer, "Content-Length", &at);
+    apr_int64_t n = 0;
+    if (length && ws_parse_count(NULL, length, 0, APR_INT64_MAX, &n)) {
+        body_give_up(b);
+    }
+    b->left = length ? (apr_uint64_t)n : WS_BODY_TO_END;
+}
+
 void ws_connector_refused(ws_connector *t)
 {
     size_t at = 0;
-    const char *coding = ws_client_response_header(&t->answer, "Transfer-Encoding", &at), *length;
+    const char *coding = ws_client_response_header(&t->answer, "Transfer-Encoding", &at);
     ws_body *b = &t->body;
-    at = 0;
-    length = ws_client_response_header(&t->answer, "Content-Length", &at);
     memset(b, 0, sizeof(*b));
     b->status = t->answer.status;
     b->proxy = t->stage == WS_AT_PROXY;
     b->chunked = coding && !strcasecmp(coding, "chunked");
-    b->left = b->chunked ? 0 : length ? strtoull(length, NULL, 10) : WS_BODY_TO_END;
+    if (!b->chunked) {
+        body_read_length(t);
+    }
     t->in_max = t->o.max_body + t->o.max_answer;
     t->stage = WS_AT_BODY;
     if (!t->o.on_response || !t->o.max_body || b->status == 204 || b->status == 304) {

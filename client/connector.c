@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/parse.h"
+#include "client/idn.h"
 #include "engine/handoff.h"
 #include "protocol/handshake.h"
 
@@ -111,6 +113,23 @@ static char *connector_next_field(ws_connector *t, const char **s)
     return field;
 }
 
+/* Read a host's field, converted to ASCII as the URL's host is. *wrong is set if this fails. */
+static const char *connector_next_host(ws_connector *t, const char **s, const char **wrong)
+{
+    const char *host = connector_next_field(t, s), *error;
+    char name[WS_IDN_SIZE];
+    for (const char *c = host; *c; c++) {
+        if ((unsigned char)*c > 127) {
+            if ((error = ws_idn_to_ascii(host, name))) {
+                *wrong = apr_psprintf(t->once, "the host \"%s\": %s", host, error);
+                return host;
+            }
+            return apr_pstrdup(t->once, name);
+        }
+    }
+    return host;
+}
+
 static int connector_same_host(const char *bracketed, const char *host)
 {
     size_t len = strlen(bracketed);
@@ -121,24 +140,26 @@ static int connector_same_host(const char *bracketed, const char *host)
     return strlen(host) == len && !strncasecmp(bracketed, host, len);
 }
 
-/* Replace host and port if an entry of connect_to matches them. @return NULL, or an invalid
- * entry */
+/* Replace host and port if an entry of connect_to matches them. @return NULL, or an error text */
 static const char *connector_redirect_connection(ws_connector *t, const char **host, unsigned *port)
 {
     for (const char *const *entry = t->o.connect_to; entry && *entry; entry++) {
-        const char *s = *entry;
-        const char *from = connector_next_field(t, &s), *from_port = connector_next_field(t, &s);
-        const char *to = connector_next_field(t, &s), *to_port = connector_next_field(t, &s);
-        char *end;
-        unsigned long new_port = strtoul(to_port, &end, 10);
-        if (*s || *end || new_port > 65535 || (*to_port && !new_port)
-            || strspn(from_port, "0123456789") != strlen(from_port)) {
-            return *entry;
+        const char *s = *entry, *wrong = NULL;
+        const char *from = connector_next_host(t, &s, &wrong);
+        const char *from_port = connector_next_field(t, &s);
+        const char *to = connector_next_host(t, &s, &wrong);
+        const char *to_port = connector_next_field(t, &s);
+        apr_int64_t old_port = *port, new_port = *port;
+        if (*s || (*from_port && ws_parse_count(NULL, from_port, 1, 65535, &old_port))
+            || (*to_port && ws_parse_count(NULL, to_port, 1, 65535, &new_port))) {
+            return apr_psprintf(t->once, "\"%s\" is not HOST:PORT:HOST:PORT", *entry);
         }
-        if ((!*from || connector_same_host(from, *host))
-            && (!*from_port || strtoul(from_port, NULL, 10) == *port)) {
+        if (wrong) {
+            return wrong;
+        }
+        if ((!*from || connector_same_host(from, *host)) && old_port == *port) {
             *host = *to ? to : *host;
-            *port = *to_port ? (unsigned)new_port : *port;
+            *port = (unsigned)new_port;
             return NULL;
         }
     }
@@ -158,7 +179,7 @@ static void connector_look_up(ws_connector *t)
     t->stage = WS_AT_LOOKUP;
     t->alarm.fn = connector_time_is_over;
     if (!t->proxy.host && (wrong = connector_redirect_connection(t, &host, &port))) {
-        ws_connector_fail(t, 0, "request: \"%s\" is not HOST:PORT:HOST:PORT", wrong);
+        ws_connector_fail(t, 0, "request: %s", wrong);
         return;
     }
     if (t->o.unix_socket && connector_use_unix_socket(t) < 0) {

@@ -27,9 +27,6 @@ typedef enum {
     WS_AT_END
 } ws_connect_stage;
 
-/** Maximum number of interim responses, so that a server cannot prolong a handshake with them. */
-#define WS_INTERIM_MAX 32
-
 /** One address that is being tried. */
 typedef struct ws_try {
     ws_handle handle; /**< must be first */

@@ -348,7 +348,8 @@ void ws_connector_answered(ws_connector *t)
             return;
         }
         if (++t->interim > WS_INTERIM_MAX) {
-            ws_connector_fail(t, 0, "handshake: more than %d interim answers", WS_INTERIM_MAX);
+            ws_connector_fail(t, 0, "handshake: more than %d interim (1xx) answers",
+                              WS_INTERIM_MAX);
             return;
         }
     }

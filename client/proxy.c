@@ -7,12 +7,12 @@
 
 #include <apr_strings.h>
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/parse.h"
 #include "client/connector.h"
 
 /* ---- The environment ---- */
@@ -33,21 +33,17 @@ static int proxy_in_network(const char *host, const char *entry)
     const char *slash = strchr(entry, '/');
     size_t len = slash ? (size_t)(slash - entry) : strlen(entry);
     int family = strchr(host, ':') ? AF_INET6 : AF_INET;
-    unsigned most = family == AF_INET ? 32 : 128, bits = most;
+    apr_int64_t most = family == AF_INET ? 32 : 128, bits = most;
     if (len >= sizeof(network)) {
         return 0;
     }
     memcpy(network, entry, len);
     network[len] = '\0';
-    if (slash) {
-        char *end;
-        bits = (unsigned)strtoul(slash + 1, &end, 10);
-        if (!isdigit((unsigned char)slash[1]) || *end || bits > most) {
-            return 0;
-        }
+    if (slash && ws_parse_count(NULL, slash + 1, 0, most, &bits)) {
+        return 0;
     }
     return inet_pton(family, host, a) == 1 && inet_pton(family, network, b) == 1
-           && proxy_same_bits(a, b, bits);
+           && proxy_same_bits(a, b, (unsigned)bits);
 }
 
 /* Whether host is the domain in the entry, or a subdomain of it. A dot before or after the domain
@@ -71,7 +67,8 @@ static int proxy_names_url(const ws_url *url, char *entry)
     char *colon = strrchr(entry, ':'), *end = strchr(entry, ']');
     int bracketed = *entry == '[' && end;
     if (colon && (bracketed ? colon == end + 1 : strchr(entry, ':') == colon)) {
-        if ((unsigned)atoi(colon + 1) != url->port) {
+        apr_int64_t port;
+        if (ws_parse_count(NULL, colon + 1, 1, 65535, &port) || port != url->port) {
             return 0;
         }
         *colon = '\0';
@@ -171,7 +168,7 @@ int ws_connector_proxy_answered(ws_connector *t)
             return 0;
         }
         if (++t->interim > WS_INTERIM_MAX) {
-            ws_connector_fail(t, 0, "proxy: more than %d interim answers", WS_INTERIM_MAX);
+            ws_connector_fail(t, 0, "proxy: more than %d interim (1xx) answers", WS_INTERIM_MAX);
             return 0;
         }
     }

@@ -10,6 +10,9 @@
 
 #include <stddef.h>
 
+/** Maximum number of interim responses, so that a server cannot prolong a handshake with them. */
+#define WS_INTERIM_MAX 32
+
 /** Size of a Sec-WebSocket-Key with its NUL, bytes. */
 #define WS_KEY_SIZE 25
 

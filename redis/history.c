@@ -4,7 +4,9 @@
  *  also make operations idempotent, because an operation whose reply is lost with the connection is
  *  sent again. */
 
+#include <apr_lib.h>
 #include <apr_strings.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,11 +194,13 @@ static apr_uint64_t history_offset(const redisReply *entry)
 {
     char *end;
     apr_uint64_t offset;
-    if (!ws_redis_is_array(entry, 2) || !ws_redis_is_text(entry->element[0])) {
+    if (!ws_redis_is_array(entry, 2) || !ws_redis_is_text(entry->element[0])
+        || !apr_isdigit(*entry->element[0]->str)) {
         return 0;
     }
+    errno = 0;
     offset = strtoull(entry->element[0]->str, &end, 10);
-    return *end == '-' ? offset : 0;
+    return !errno && *end == '-' ? offset : 0;
 }
 
 /* Create a message from the fields of an entry. @return APR_SUCCESS; APR_EINVAL: another program

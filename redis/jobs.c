@@ -3,6 +3,7 @@
 /** The queue of commands (jobs), and how a batch of them is sent over a connection. Jobs without a
  *  reply stay in the list, so that the sender can repeat them. */
 
+#include <apr_strings.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "redis/private.h"
+#include "websocket_parse.h"
 
 #define BATCH 256    /* maximum number of commands per batch */
 #define CONFIRM 1000 /* timeout of WAIT, milliseconds */
@@ -196,12 +198,17 @@ static void batch_drop_withdrawn(ws_redis *r, ws_redis_job **jobs)
  * other node's reply, or NULL */
 static redisReply *batch_ask_other(ws_redis *r, const ws_redis_job *j, const char *text)
 {
+    const char *address = strrchr(text, ' '), *colon = strrchr(text, ':');
     char host[256];
-    int port;
+    apr_int64_t port;
     redisContext *c = NULL;
     redisReply *reply = NULL, *asking;
-    if (sscanf(text, "ASK %*u %255[^:]:%d", host, &port) == 2 && port > 0 && port <= 65535
-        && (c = ws_redis_open(r, host, port)) && !c->err) {
+    if (address && colon > ++address && (apr_size_t)(colon - address) < sizeof(host)
+        && !ws_parse_count(NULL, colon + 1, 1, 65535, &port)) {
+        apr_cpystrn(host, address, (apr_size_t)(colon - address) + 1);
+        c = ws_redis_open(r, host, (int)port);
+    }
+    if (c && !c->err) {
         ws_redis_greet(r, c);
     }
     if (c && !c->err && (asking = ws_redis_ask(r, c, "ASKING"))) {

@@ -400,7 +400,7 @@ is(told((answered('', 'handshake_timeout=200'))[0]), 'failed 0 handshake: no ans
     is(ord(substr $bytes, 1, 1) & 0x80, 0x80, 'the client masks its frames');
     is(unpack('n', substr($bytes, 2, 4) ^ substr($bytes, 6, 2) . "\0\0"), 1002, 'the server gets the close code 1002');
 }
-badly_answered('too many interim answers', '0 handshake: more than 32 interim answers',
+badly_answered('too many interim answers', '0 handshake: more than 32 interim (1xx) answers',
     "HTTP/1.1 103 Early Hints\r\n\r\n" x 40);
 {
     my $name = connect_to("ws://far.test/", 'answers=1', 'proxy=' . ($bad =~ s/^ws/http/r));
@@ -420,7 +420,13 @@ for my $case (
     ['a length', "Content-Length: 4\r\n\r\nbody and more", 'body'],
     ['chunks', "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nbod\r\n1\r\ny\r\n0\r\nX: y\r\n\r\n", 'body'],
     ['broken chunks', "Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\nzz\r\n", 'bod...'],
-    ['a huge chunk', "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nbod" . 'y' x 100, 'bod' . 'y' x 61 . '...'],
+    ['a huge chunk', "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\nbod" . 'y' x 100, 'bod' . 'y' x 61 . '...'],
+    ['spaces behind the size of a chunk', "Transfer-Encoding: chunked\r\n\r\n4 ;x\r\nbody\r\n0 \r\n\r\n", 'body'],
+    map({ ["the size \"$_\" of a chunk", "Transfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n$_\r\n" . 'y' x 100, 'bod...'] }
+        '-1', '+1', '5x', '0x5', ' 5', '', '8000000000000000', 'ffffffffffffffff', 'ffffffffffffffffff'),
+    ['a chunk longer than its size', "Transfer-Encoding: chunked\r\n\r\n3\r\nbody\r\n0\r\n\r\n", 'bod...'],
+    map({ ["Content-Length \"$_\"", "Content-Length: $_\r\n\r\nbody and more", '...'] }
+        '-1', '+4', '4x', '0x4', 'four', '4,4', '', '9223372036854775808', '99999999999999999999'),
     ['no length, and the end of the connection', "\r\nbody", 'body', 1],
     ['fewer bytes than Content-Length', "Content-Length: 9\r\n\r\nbody", 'body...', 1],
     ['more bytes than max_body', "Content-Length: 100\r\n\r\n" . 'b' x 100, 'b' x 64 . '...'],

@@ -184,6 +184,8 @@ for (
     ['wrong type',     'answer Content-Type: image/png\n\nx',                      1011],
     ['no UTF-8',       'answer Content-Type: text/plain\n\n\xff',                  1011],
     ['a wrong code',   'answer Content-Type: text/plain\nWebSocket-Close: 1005\n\n', 1011],
+    map({ ["the close code \"$_\"", "answer Content-Type: text/plain\\nWebSocket-Close: $_\\n\\n", 1011] }
+        '+1000', '-1000', '0x3e8', '1000x', '1000;', '1000.0', '4294968296', '18446744073709552616', 'done'),
     ['no channel',     'answer Content-Type: text/plain\nWebSocket-Subscribe: a*b\n\n', 1011],
     ['no headers',     'answer nonsense',                                          1011],
     ['an endless body', 'endless',                                                 1011],

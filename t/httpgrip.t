@@ -227,6 +227,7 @@ for (
     ['500', '', 1011, '500 Sorry'], ['404', '', 1008, '404 Gone'], ['503', '', 1013, '503 Later'],
     ['Set-Meta without a name', '', 1011, undef, "Set-Meta-: x\r\n"],
     ['Set-Meta that is too long', '', 1011, undef, 'Set-Meta-A: ' . 'x' x 3000 . "\r\n"],
+    map({ ["Keep-Alive-Interval \"$_\"", '', 1011, undef, "Keep-Alive-Interval: $_\r\n"] } '5foo', '-1', '+5', '1.5', 'soon'),
     ['too many Set-Meta', '', 1011, undef, join '', map {"Set-Meta-A$_: x\r\n"} 1 .. 65])
 {
     my ($name, $body, $code, $status, $headers) = @$_;

@@ -7,6 +7,8 @@ use warnings;
 use lib 't/lib';
 use Compress::Raw::Zlib qw(Z_FINISH);
 use IO::Socket::INET;
+use IO::Socket::IP;
+use IO::Socket::SSL;
 use JSON::PP qw(decode_json);
 use POSIX ();
 use Socket;
@@ -246,6 +248,17 @@ for my $case (
         sub { frame_bytes(@_, mask => '') });
     right('interim answers', '-c', 2, "ws://127.0.0.1:$port/");
 }
+for my $case (
+    ['interim answers without end', "HTTP/1.1 103 Early\r\n\r\n" x 40,
+        'the server sent more than 32 interim (1xx) answers, the last with status 103, and no final answer'],
+    ['an endless answer', "HTTP/1.1 101 Yes\r\n" . "X: y\r\n" x 4000, "the head of the server's answer is longer than 16384 bytes"])
+{
+    my ($what, $bytes, $problem) = @$case;
+    my ($child, $port) = server(sub { syswrite $_[0], $bytes }, sub { });
+    my ($status, $r) = bench('-c', 1, "ws://127.0.0.1:$port/");
+    is($status, 1, "$what: wsbench exits with 1");
+    like($r->{problem}, qr/handshake: \Q$problem\E/, "$what: the problem is reported");
+}
 {
     my ($child, $port) = server(sub { syswrite $_[0], "HTTP/1.1 403 \e]0;x\a\xc2\x9b\x9b\r\n\r\n" }, sub { });
     my ($status, $output) = Program::run($program, qw(-t 0.1 -c 1), "ws://127.0.0.1:$port/");
@@ -286,6 +299,26 @@ END
         right("a name whose first address $case->[0]", '-c', 3, 'ws://several.test:' . $httpd->port . '/echo');
     }
 }
+# Run wsbench against a TLS server at this host. Returns the server name (SNI) that the server has received.
+sub server_name {
+    my ($host, $address) = @_;
+    my $listen = IO::Socket::IP->new(Listen => 1, LocalHost => $address // '127.0.0.1') or die $!;
+    pipe(my $from, my $to) or die $!;
+    my $pid = fork // die;
+    if (!$pid) {
+        my $s = IO::Socket::SSL->start_SSL(scalar $listen->accept, SSL_server => 1, SSL_cert_file => $ca =~ s/ca\.crt/server.crt/r,
+            SSL_key_file => $ca =~ s/ca\.crt/server.key/r);
+        syswrite $to, $s ? $s->get_servername // 'none' : "no handshake: $IO::Socket::SSL::SSL_ERROR";
+        POSIX::_exit(0);
+    }
+    my $child = bless { pid => $pid }, 'Child';
+    close $to;
+    bench('-c', 1, '-k', "wss://$host:" . $listen->sockport . '/');
+    return scalar <$from>;
+}
+is(server_name($_), 'none', "wsbench sends no server name to the address $_") for '127.0.0.1', '127.1', '0x7f.1';
+is(server_name('[::1]', '::1'), 'none', 'wsbench sends no server name to an IPv6 address') if IO::Socket::IP->new(Listen => 1, LocalHost => '::1');
+is(server_name('localhost'), 'localhost', 'wsbench sends a server name to a host name');
 {
     my $host = 'wss://127.0.0.1:' . $httpd->ssl_port . '/echo';
     right('TLS to an address', '-c', 1, '--cacert', $ca, $host);
@@ -374,6 +407,8 @@ for (
     [ 'a size', qr/--size: invalid value "3x": expected a size from 0 to 1G/, qw(-s 3x ws://127.0.0.1/) ],
     [ 'a kind', qr/--content: "prose"/, qw(-C prose ws://127.0.0.1/) ],
     [ 'addresses', qr/--sources: "here"/, qw(-S here ws://127.0.0.1/) ],
+    map({ [ "addresses \"$_\"", qr/--sources: "\Q$_\E"/, '-S', $_, 'ws://127.0.0.1/' ] }
+        '127.0.0.1x', '127.0.0.1-', '127.0.0.1-127.0.0.2x', '127.0.0.1-127.0.0.2-127.0.0.3', '127.0.0.2-127.0.0.1', '127.1', ''),
     [ 'an unknown option', qr/unrecognized option/, '--nothing' ])
 {
     my ($name, $text, @arguments) = @$_;

@@ -329,8 +329,18 @@ is_deeply([talk('x', "--cacert=$certs/ca.crt", "--connect-to=localhost.::127.0.0
     'a host with a dot at its end is connected, and its certificate accepted');
 SKIP: {
     skip 'wsclient was built without libidn2', 1 if `ldd $program` !~ /libidn2/;
-    is_deeply([talk('x', "--connect-to=xn--bcher-kva.test::127.0.0.1:$port", "ws://b\xc3\xbccher.test/echo")], [0, "x\n", ''],
-        'a host with letters beyond ASCII is connected');
+    my ($ascii, $letters) = ('xn--bcher-kva.test', "b\xc3\xbccher.test");
+    for my $pair ([$ascii, $letters], [$letters, $ascii], [$letters, $letters], ["B\xc3\x9cCHER.TEST", $letters]) {
+        my ($entry, $host) = @$pair;
+        is_deeply([talk('x', "--connect-to=$entry\::127.0.0.1:$port", "ws://$host/echo")], [0, "x\n", ''],
+            "--connect-to=$entry applies to the host $host");
+        is_deeply([talk('x', "--resolve=$entry:$port:127.0.0.1", "ws://$host:$port/echo")], [0, "x\n", ''],
+            "--resolve=$entry applies to the host $host");
+    }
+    is_deeply([talk('x', "--connect-to=far.test::\xef\xbd\x8cocalhost:$port", 'ws://far.test/echo')], [0, "x\n", ''],
+        'the target of --connect-to is converted to ASCII');
+    like((talk('x', "--connect-to=a\xef\xbc\x8fb::127.0.0.1:$port", 'ws://far.test/'))[2], qr/^wsclient: request: the host "/,
+        '--connect-to refuses a host that contains an encoded slash');
     like((talk('', "ws://a\xef\xbc\x8fb.test/"))[2], qr/^wsclient: url: the host "/, 'a host that contains an encoded slash is refused');
 }
 {
@@ -345,7 +355,11 @@ for my $case (
     ['http_proxy', 'ws://far.invalid/', 0, 'invalid'], ['http_proxy', 'ws://far.invalid/', 0, 'x, .far.invalid'],
     ['http_proxy', 'ws://far.invalid/', 0, '*'], ['http_proxy', 'ws://afar.test/', 1, 'far.test'],
     ['http_proxy', 'ws://127.0.0.1:1/', 0, '10.0.0.0/8,127.0.0.0/8'], ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.1:80'],
-    ['http_proxy', 'ws://[::1]:1/', 0, '::1/64'], ['http_proxy', 'ws://far.invalid:8/', 0, 'far.invalid:8'])
+    ['http_proxy', 'ws://[::1]:1/', 0, '::1/64'], ['http_proxy', 'ws://far.invalid:8/', 0, 'far.invalid:8'],
+    ['http_proxy', 'ws://far.test:8/', 1, 'far.test:8x'], ['http_proxy', 'ws://far.test:8/', 1, 'far.test:+8'],
+    ['http_proxy', 'ws://far.test:8/', 1, 'far.test:4294967304'], ['http_proxy', 'ws://far.test:8/', 1, 'far.test:'],
+    ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.0/8x'], ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.0/4294967304'],
+    ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.0/'], ['http_proxy', 'ws://127.0.0.1:1/', 1, '127.0.0.0/+8'])
 {
     my ($variable, $url, $used, $no) = @$case;
     my ($own, $told) = server(sub {"HTTP/1.1 502 No\r\n\r\n"});

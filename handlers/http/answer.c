@@ -4,6 +4,7 @@
  *  before the first takes effect, because one invalid header makes the whole answer invalid. */
 
 #include "answer.h"
+#include "websocket_parse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,14 +116,19 @@ int answer_close_code_valid(long code)
 
 static void answer_close(answer *a, const char *value)
 {
-    char *end;
-    long code = strtol(value, &end, 10);
-    if (end == value || (*end && *end != ' ') || !answer_close_code_valid(code)) {
+    size_t digits = strcspn(value, " ");
+    const char *end = value + digits;
+    char code[8] = "";
+    apr_int64_t n = 0;
+    if (digits < sizeof(code)) {
+        memcpy(code, value, digits);
+    }
+    if (ws_parse_count(NULL, code, 0, 4999, &n) || !answer_close_code_valid((int)n)) {
         answer_fail(a, ANSWER_BAD,
                     "WebSocket-Close must be a valid close code, or a code, a space and a reason");
         return;
     }
-    a->close = (int)code;
+    a->close = (int)n;
     a->reason = strdup(*end ? end + 1 : end);
     if (a->reason && ws_text_prefix(a->reason, strlen(a->reason), 123) < strlen(a->reason)) {
         answer_fail(a, ANSWER_BAD,

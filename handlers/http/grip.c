@@ -227,6 +227,16 @@ static void grip_meta(answer *a, const char *name, const char *value)
     answer_append(a, &a->meta, line);
 }
 
+static void grip_keepalive(answer *a, const char *value)
+{
+    apr_int64_t seconds;
+    if (ws_parse_count(NULL, value, 0, APR_INT64_MAX, &seconds)) {
+        answer_fail(a, ANSWER_BAD, "Keep-Alive-Interval must be a number of seconds");
+        return;
+    }
+    a->keepalive = (long)(seconds > KEEPALIVE_MAX ? KEEPALIVE_MAX : seconds);
+}
+
 static void grip_header(answer *a, const struct curl_header *h, int opening)
 {
     char line[8192];
@@ -234,11 +244,7 @@ static void grip_header(answer *a, const struct curl_header *h, int opening)
         grip_meta(a, h->name + 9, h->value);
     }
     else if (!strcasecmp(h->name, "Keep-Alive-Interval")) {
-        char *end;
-        long seconds = strtol(h->value, &end, 10);
-        a->keepalive = end == h->value || seconds < 0 ? 0
-                       : seconds > KEEPALIVE_MAX      ? KEEPALIVE_MAX
-                                                      : seconds;
+        grip_keepalive(a, h->value);
     }
     else if (opening && !strcasecmp(h->name, "Sec-WebSocket-Extensions") && !a->control) {
         grip_extension(a, h->value);

@@ -140,8 +140,10 @@ static const char *handshake_check_answer(peer *p, const ws_client_response *a)
 
 size_t handshake_check(peer *p, char *data, size_t len, const char **wrong)
 {
+    static char text[128];
     char head[HANDSHAKE_MAX];
     size_t at = 0, head_len;
+    int interim = 0;
     ws_client_response answer;
 
     *wrong = NULL;
@@ -158,9 +160,19 @@ size_t handshake_check(peer *p, char *data, size_t len, const char **wrong)
             *wrong = handshake_check_answer(p, &answer);
             return *wrong ? 0 : at;
         }
+        if (++interim > WS_INTERIM_MAX) {
+            snprintf(text, sizeof(text),
+                     "the server sent more than %d interim (1xx) answers, the last with status %d, "
+                     "and no final answer",
+                     WS_INTERIM_MAX, answer.status);
+            *wrong = text;
+            return 0;
+        }
     }
-    if (len > HANDSHAKE_MAX) {
-        *wrong = "the server's answer is too long";
+    if (len - at > HANDSHAKE_MAX || head_len > HANDSHAKE_MAX) {
+        snprintf(text, sizeof(text), "the head of the server's answer is longer than %u bytes",
+                 HANDSHAKE_MAX);
+        *wrong = text;
     }
     return 0;
 }

@@ -5,6 +5,7 @@
  */
 
 #include <apr_general.h>
+#include <apr_strings.h>
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -165,10 +166,11 @@ static int options_one_of(const char *text, const char *name, const char *const 
 
 static void options_read_sources(const char *text)
 {
-    char first[INET_ADDRSTRLEN] = "", last[INET_ADDRSTRLEN] = "";
+    const char *first = apr_pstrmemdup(pool, text, strcspn(text, "-"));
+    const char *last = text[strlen(first)] ? text + strlen(first) + 1 : first;
     struct in_addr a, b;
-    if (sscanf(text, "%15[0-9.]-%15[0-9.]", first, last) < 1 || inet_pton(AF_INET, first, &a) != 1
-        || inet_pton(AF_INET, *last ? last : first, &b) != 1 || ntohl(b.s_addr) < ntohl(a.s_addr)) {
+    if (inet_pton(AF_INET, first, &a) != 1 || inet_pton(AF_INET, last, &b) != 1
+        || ntohl(b.s_addr) < ntohl(a.s_addr)) {
         options_wrong("--sources: \"%s\" is neither an IPv4 address nor two addresses with a dash "
                       "between them",
                       text);

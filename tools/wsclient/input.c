@@ -123,10 +123,10 @@ static int input_is_command(const char *line, const char *name, const char **res
 
 static const char *input_close_command(const char *rest)
 {
-    char *end = NULL;
-    long code = *rest ? strtol(rest, &end, 10) : WS_CLOSE_NORMAL;
+    apr_int64_t code = WS_CLOSE_NORMAL;
+    const char *end = *rest ? ws_parse_digits(rest, &code) : rest;
     const char *reason = end ? end + strspn(end, " ") : "";
-    if ((end && *end && *end != ' ') || code > 4999 || !ws_close_code_valid((int)code)) {
+    if (!end || (*end && *end != ' ') || code > 4999 || !ws_close_code_valid((int)code)) {
         return "/close takes a code from 1000 to 1003, 1007 to 1014 or 3000 to 4999, then a reason";
     }
     if (strlen(reason) > WS_REASON_MAX) {
