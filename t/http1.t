@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
-# When the server refuses event streams and polls over HTTP/2, the clients repeat them over HTTP/1.1, where they occupy no
-# thread. Tests curl, node and Chromium.
+# When the server refuses event streams, polls and SockJS receivers over HTTP/2, the clients repeat them over HTTP/1.1, where they
+# occupy no thread. Tests curl, node and Chromium.
 
 use strict;
 use warnings;
@@ -30,6 +30,15 @@ Protocols h2 h2c http/1.1
 <Location "/relayed">
     WebSocketChannelHTTP subscribe
     WebSocketSubscribe all
+    WebSocketRelay on
+</Location>
+<Location "/sockjs">
+    WebSocketHandler ws_echo.so
+    WebSocketTransports sockjs
+</Location>
+<Location "/sockjs-relayed">
+    WebSocketHandler ws_echo.so
+    WebSocketTransports sockjs
     WebSocketRelay on
 </Location>
 END

@@ -324,7 +324,7 @@ const parts = {
         [other, ...sessions].forEach(session => session.destroy());
     },
 
-    // Tests the codes with which requests for event streams end.
+    // Tests the codes with which requests for event streams, polls and SockJS receivers end.
     async events() {
         const session = await connect();
         const ends = (path, headers, method = 'GET') => new Promise(resolve => {
@@ -332,6 +332,7 @@ const parts = {
             stream.on('error', () => {});
             stream.on('response', answer => resolve(`status ${answer[':status']}`));
             stream.on('close', () => resolve(stream.rstCode));
+            stream.end();
             stream.resume();
         });
         const accept = {accept: 'text/event-stream'};
@@ -341,6 +342,14 @@ const parts = {
         check(await ends('/events/secret', accept) === 'status 403', 'a channel that is not allowed is refused with 403');
         check(await ends('/events/a', accept, 'HEAD') === 'status 200', 'HEAD is answered');
         check(await ends('/relayed/a', accept) === 'status 200', 'with WebSocketRelay on, a stream is served');
+        const same_site = {':authority': `localhost:${port}`, referer: `https://localhost:${port}/`};
+        for (const receiver of ['xhr_streaming', 'xhr', 'eventsource', 'htmlfile?c=f', 'jsonp?c=f']) {
+            const code = await ends(`/sockjs/000/first/${receiver}`, same_site, receiver.startsWith('xhr') ? 'POST' : 'GET');
+            check(code === 13, `SockJS: ${receiver} is refused with HTTP_1_1_REQUIRED: ${code}`);
+        }
+        check(await ends('/sockjs/000/first/xhr_send', {}, 'POST') === 'status 404', 'SockJS: a refused receiver starts no session');
+        check(await ends('/sockjs/info') === 'status 200', 'SockJS: info is answered');
+        check(await ends('/sockjs-relayed/000/first/xhr', {}, 'POST') === 'status 200', 'SockJS: with WebSocketRelay on, a poll is served');
         check(await ends('/index.html') === 'status 200', 'an ordinary request is answered');
         await leave(session);
     },
