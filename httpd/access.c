@@ -260,12 +260,30 @@ static const char *access_restricted_file(apr_pool_t *p, const opening *o)
     return ws_dir_config_of(r)->access.restricted & (AP_METHOD_BIT << M_GET) ? file : NULL;
 }
 
+/* Warn that a section refuses all requests, since no key can check the tokens that it requires. */
+static void access_warn_no_key(const opening *o, const ws_dir_config *d)
+{
+    int serves = (d->handlers && (d->handlers->nelts || d->directory))
+                 || (d->channel_http && d->channel_http->what);
+    if (serves && d->token_required > 0 && !ws_token_rules_of(d).keys) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
+                     "websocket: %s:%d: <Location \"%s\"> refuses all clients of %s, since "
+                     "WebSocketTokenRequired is on and no key can check a token: add "
+                     "WebSocketTokenKey, or set WebSocketTokenRequired off",
+                     o->file, o->line, o->path, o->directive);
+    }
+}
+
 static void access_warn(apr_pool_t *p, const opening *o)
 {
     const char *file;
-    const ws_dir_config *d = access_location(p, o, "");
+    const ws_dir_config *d =
+        strcasecmp(o->directive, "SetHandler") ? access_location(p, o, "") : NULL;
     int http = !strcasecmp(o->directive, "WebSocketChannelHTTP");
-    if (!d || !strcasecmp(o->directive, "SetHandler") || access_is_decided(p, o, M_GET)) {
+    if (d) {
+        access_warn_no_key(o, d);
+    }
+    if (!d || access_is_decided(p, o, M_GET)) {
         return;
     }
     if (http && d->channel_http && d->channel_http->what & WS_CHANNEL_HTTP_SUBSCRIBE

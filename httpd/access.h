@@ -76,7 +76,7 @@ void ws_access_register(apr_pool_t *p);
 
 /**
  * parent_init: warn of sections that are open to all clients, or closed to all subscribers, because
- * no directive decides about access.
+ * no directive decides about access; and of sections that require tokens but have no key.
  */
 apr_status_t ws_access_parent_init(apr_pool_t *ptemp, server_rec *s);
 

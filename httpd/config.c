@@ -32,7 +32,7 @@ static apr_int64_t *config_field(cmd_parms *cmd, void *config)
 const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg)
 {
     if (strcasecmp(arg, "on") && strcasecmp(arg, "off")) {
-        return apr_psprintf(cmd->pool, "%s must be On or Off", cmd->cmd->name);
+        return ws_wrong(cmd, arg, "on or off");
     }
     return ap_set_flag_slot(cmd, config, !strcasecmp(arg, "on"));
 }

@@ -176,7 +176,7 @@ const command_rec ws_directives[] = {
                   "%{WEBSOCKET_CHANNEL}"),
     AP_INIT_ITERATE("WebSocketWildcards", ws_channelrule_set_wildcard, NULL, WHERE,
                     "the wildcards that clients may subscribe to, such as news/*; or off"),
-    WS_TOKEN_DIRECTIVES(WHERE),
+    WS_TOKEN_DIRECTIVES(WHERE, FIELD),
     AP_INIT_TAKE1("WebSocketSubscriptions", ws_set_subscriptions, NULL, WHERE,
                   "the maximum number of channels that a connection may subscribe to"),
     WS_INIT_ARGUMENTS("WebSocketChannelHTTP", ws_channel_http_set, WHERE,

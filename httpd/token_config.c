@@ -70,10 +70,3 @@ const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg)
         ws_parse_interval(cmd->pool, arg, 0, LEEWAY_MAX, &((ws_dir_config *)config)->token_leeway),
         "");
 }
-
-const char *ws_token_set_required(cmd_parms *cmd, void *config, int on)
-{
-    (void)cmd;
-    ((ws_dir_config *)config)->token_required = on;
-    return NULL;
-}

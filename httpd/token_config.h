@@ -15,11 +15,11 @@ const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, con
 const char *ws_token_set_audience(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_token_set_issuer(cmd_parms *cmd, void *config, int argc, char *const argv[]);
 const char *ws_token_set_leeway(cmd_parms *cmd, void *config, const char *arg);
-const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
 
-/** Rows of the directive table. WHERE: the contexts in which the directives are allowed. */
+/** Rows of the directive table. WHERE: the contexts in which the directives are allowed.
+ *  FIELD(name): the offset of a field of ws_dir_config. */
 /* clang-format off */
-#define WS_TOKEN_DIRECTIVES(WHERE) \
+#define WS_TOKEN_DIRECTIVES(WHERE, FIELD) \
     AP_INIT_TAKE123("WebSocketTokenKey", ws_token_set_key, NULL, WHERE, \
                     "HS256, RS256, ES256, EdDSA or JWKS, then a file, then kid=ID; or off"), \
     WS_INIT_ARGUMENTS("WebSocketTokenAudience", ws_token_set_audience, WHERE, \
@@ -28,8 +28,8 @@ const char *ws_token_set_required(cmd_parms *cmd, void *config, int on);
                       "the accepted values of iss; a token must have one"), \
     AP_INIT_TAKE1("WebSocketTokenLeeway", ws_token_set_leeway, NULL, WHERE, \
                   "the maximum difference between the clocks of application and server"), \
-    AP_INIT_FLAG("WebSocketTokenRequired", ws_token_set_required, NULL, WHERE, \
-                 "on or off: whether requests without a token are refused")
+    AP_INIT_TAKE1("WebSocketTokenRequired", ws_set_flag, FIELD(token_required), WHERE, \
+                  "on or off: whether requests without a token are refused")
 /* clang-format on */
 
 #endif

@@ -206,9 +206,14 @@ static int token_request_check(request_rec *r, const ws_token_rules *rules, cons
 
 int ws_token_request_admit(request_rec *r, const char **why)
 {
-    ws_token_rules rules = ws_token_rules_of(ws_dir_config_of(r));
+    const ws_dir_config *d = ws_dir_config_of(r);
+    ws_token_rules rules = ws_token_rules_of(d);
     *why = NULL;
-    return ws_token_request_wanted(r) ? token_request_check(r, &rules, why) : OK;
+    if (!rules.keys && d->token_required > 0) {
+        *why = "a token is required, but the server has no key to check it";
+        return token_request_refuse(r, *why, 0);
+    }
+    return rules.keys ? token_request_check(r, &rules, why) : OK;
 }
 
 int ws_token_request_identify(request_rec *r)

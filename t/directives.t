@@ -150,11 +150,11 @@ refuses("WebSocketBackend $_", qr/^WebSocketBackend: invalid value "\Q$_\E": exp
 refuses('WebSocketBackend', qr/^WebSocketBackend takes one argument/);
 takes("WebSocketBackend $_", "httpd accepts WebSocketBackend $_") for qw(epoll Epoll auto);
 
-refuses('WebSocketRelay maybe', qr/^WebSocketRelay must be On or Off/);
-refuses("$_ on off", qr/^$_ takes one argument/) for qw(WebSocketRelay WebSocketStatusClose WebSocketControlOpen);
-takes("WebSocketRelay $_", "httpd accepts WebSocketRelay $_") for qw(on off);
-takes("WebSocketStatusClose $_", "httpd accepts WebSocketStatusClose $_") for qw(on off);
-refuses('WebSocketStatusClose maybe', qr/^WebSocketStatusClose must be On or Off/);
+for my $flag (qw(WebSocketRelay WebSocketStatusClose WebSocketControlOpen WebSocketTokenRequired)) {
+    refuses("$flag maybe", qr/^$flag: invalid value "maybe": expected on or off$/m);
+    refuses("$flag on off", qr/^$flag takes one argument/);
+    takes("$flag $_", "httpd accepts $flag $_") for qw(on Off);
+}
 
 # ---- Places ----
 for my $line ('WebSocketThreads 2', 'WebSocketDrainTimeout 5s', 'WebSocketBackend epoll') {

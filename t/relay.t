@@ -182,7 +182,7 @@ SKIP: {
     $on->expect_close(1000);
     ok($httpd->wait_log(qr/name=$on->{name} HTTP\S+ 101 -/, 1), 'when the relayed connection ends, the access log has its request, not marked as aborted');
     my ($ok, $text) = Httpd->check("WebSocketRelay maybe\n");
-    ok(!$ok && $text =~ /WebSocketRelay must be On or Off/, 'WebSocketRelay accepts only on and off');
+    ok(!$ok && $text =~ /WebSocketRelay: invalid value .*expected on or off/, 'WebSocketRelay accepts only on and off');
 }
 
 # ---- Filters of other modules ----

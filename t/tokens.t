@@ -146,6 +146,15 @@ WebSocketLog logs/websocket_log
     WebSocketTokenLeeway 0
     WebSocketSockJS delay=10min
 </Location>
+<Location /keyless>
+    WebSocketHandler ws_echo.so
+    WebSocketChannelHTTP subscribe
+    WebSocketSubscribe all
+    WebSocketTokenRequired on
+</Location>
+<Location /private/off>
+    WebSocketTokenKey off
+</Location>
 <Location /page>
     WebSocketTokenKey HS256 $keys/secret
     Require all denied
@@ -296,6 +305,16 @@ $httpd->wait_log(qr/refused with 401: not a signed token \(JWS in compact form\)
     is($status, 401, 'WebSocketTokenRequired refuses a request without a token');
     is($client->header('WWW-Authenticate'), 'Bearer', 'the refusal of a request without a token asks for a Bearer token');
 }
+for my $path ('/keyless', '/private/off') {
+    for my $token ([], [mint({})]) {
+        my ($status) = Client->refused($httpd, $path, headers => [map {"Authorization: Bearer $_"} @$token]);
+        is($status, 401, "WebSocketTokenRequired without a key refuses $path " . (@$token ? 'with' : 'without') . ' a token');
+    }
+}
+is(($httpd->get('/keyless/news'))[0], 401, 'WebSocketTokenRequired without a key refuses subscriptions over HTTP');
+$httpd->wait_log(qr/refused with 401: a token is required, but the server has no key to check it \(WebSocketTokenRequired\)/);
+like($httpd->error_log, qr/httpd\.conf:\d+: <Location "\/keyless"> refuses all clients of WebSocketHandler, since WebSocketTokenRequired is on/,
+    'httpd warns about WebSocketTokenRequired without a key when it starts');
 live('/live', mint({ exp => time - 1 }))->close;
 pass('a token that expired within WebSocketTokenLeeway is accepted');
 ok(Client->new($httpd, '/echo?token=' . mint({ aud => ['x', 'live'], iss => 'https://app.example.org' }))->echoes('a'),
@@ -523,6 +542,13 @@ for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], 
     is(scalar(() = $output =~ /chmod/g), 1, 'httpd -t warns about that secret once');
     ($right, $output) = Httpd->check("WebSocketTokenKey HS256 $keys/secret\nWebSocketTokenKey RS256 $keys/rsa.pub\n");
     is($output, "Syntax OK\n", 'httpd -t does not warn about other files');
+    my @required = ("<Location /r>\nWebSocketHandler ws_echo.so\nWebSocketTokenRequired on\n", "</Location>\n");
+    ($right, $output) = Httpd->check(join '', @required);
+    ok($right, 'httpd -t accepts WebSocketTokenRequired without a key, since another section could add one');
+    like($output, qr/"\/r"> refuses all clients of WebSocketHandler, .*: add WebSocketTokenKey, or set WebSocketTokenRequired off/,
+        'httpd -t warns about WebSocketTokenRequired without a key');
+    ($right, $output) = Httpd->check(join "WebSocketTokenKey HS256 $keys/secret\n", @required);
+    is($output, "Syntax OK\n", 'httpd -t does not warn about WebSocketTokenRequired with a key');
     ($right, $output) = Httpd->check("<Location /c>\nWebSocketChannelHTTP publish\nWebSocketTokenKey HS256 $keys/secret\n</Location>\n");
     ok($right, 'httpd -t accepts a token key as the rule for publishing over HTTP');
 }
