@@ -130,6 +130,25 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
     return error ? apr_psprintf(cmd->pool, "WebSocketChannelHook: %s: %s", key, error) : NULL;
 }
 
+/* Find an event for which a line never applies, because of an earlier line. @return NULL, or the
+ * error */
+static const char *hook_hidden(apr_pool_t *p, const hook_line *line)
+{
+    for (int i = 0; i < lines->nelts; i++) {
+        const hook_line *earlier = APR_ARRAY_IDX(lines, i, const hook_line *);
+        unsigned both = line->events & earlier->events;
+        if (both && ws_channel_pattern_hidden(line->pattern, earlier->pattern)) {
+            return apr_psprintf(p,
+                                "WebSocketChannelHook: %s with channel=%s never applies, since an "
+                                "earlier line has %s with channel=%s: remove one, or move this "
+                                "line up",
+                                names[ffs((int)both) - 1], line->pattern, names[ffs((int)both) - 1],
+                                earlier->pattern);
+        }
+    }
+    return NULL;
+}
+
 static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
     hook_line *line = apr_pcalloc(cmd->pool, sizeof(*line));
@@ -163,6 +182,9 @@ static const char *hook_set(cmd_parms *cmd, void *config, int argc, char *const 
     }
     if (!lines) {
         lines = apr_array_make(cmd->pool, 4, sizeof(hook_line *));
+    }
+    if (!error) {
+        error = hook_hidden(cmd->pool, line);
     }
     APR_ARRAY_PUSH(lines, hook_line *) = line;
     return error;

@@ -7,6 +7,7 @@
 
 #include "channels/message.h"
 
+#include <apr_fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,15 +39,55 @@ int ws_channel_valid(const char *channel)
     return channel && ws_channel_valid_len(channel, strlen(channel));
 }
 
+/* Get the length of a pattern's first element: a character with its backslash, or [...]. */
+static apr_size_t message_element_length(const char *pattern)
+{
+    const char *end = pattern + 1;
+    if (*pattern == '\\') {
+        return end[0] ? 2 : 1;
+    }
+    if (*pattern == '[') {
+        end += *end == '!' || *end == '^';
+        end += *end == ']'; /* at the start, this is an ordinary character */
+        while (*end && *end != ']') {
+            end += *end == '\\' && end[1] ? 2 : 1;
+        }
+    }
+    return *end && *pattern == '[' ? (apr_size_t)(end + 1 - pattern) : 1;
+}
+
+/* Whether an element of a pattern matches any character of channels' names. */
+static int message_element_matches(const char *element, apr_size_t len)
+{
+    char *pattern = strndup(element, len);
+    int found = 0;
+    for (unsigned char c = 1; pattern && c < 128 && !found; c++) {
+        found = message_allowed(c) && !apr_fnmatch(pattern, (const char[]){(char)c, 0}, 0);
+    }
+    free(pattern);
+    return found;
+}
+
 int ws_channel_pattern_valid(const char *pattern)
 {
-    const char *open = strchr(pattern, '[');
+    apr_size_t shortest = 0; /* length of the shortest names that the pattern matches */
     for (const char *c = pattern; *c; c++) {
         if (!message_allowed((unsigned char)*c) && !strchr("*?[]\\^", *c)) {
             return 0;
         }
     }
-    return *pattern && (!open || strchr(open, ']'));
+    for (const char *c = pattern; *c; c += message_element_length(c)) {
+        if (!message_element_matches(c, message_element_length(c))) {
+            return 0;
+        }
+        shortest += *c != '*';
+    }
+    return *pattern && shortest <= WS_CHANNEL_MAX;
+}
+
+int ws_channel_pattern_hidden(const char *pattern, const char *earlier)
+{
+    return !strcmp(pattern, earlier) || !earlier[strspn(earlier, "*")];
 }
 
 int ws_wildcard_valid(const char *text, apr_size_t len)

@@ -132,9 +132,14 @@ WS_API int ws_wildcard_valid(const char *text, apr_size_t len);
 /** Whether a pattern, for apr_fnmatch() without flags, can match a channel's name. */
 WS_API int ws_channel_pattern_valid(const char *pattern);
 
+/** Whether a pattern never applies after an earlier one, which is the same or matches every name. */
+WS_API int ws_channel_pattern_hidden(const char *pattern, const char *earlier);
+
 /** The error text for a pattern for which ws_channel_pattern_valid() returns 0. */
 #define WS_CHANNEL_PATTERN                                                                         \
-    "takes a pattern of channels' names, as news/*, of A-Z a-z 0-9 - _ . ~ : / @ + = ! * ? [a-z]"
+    "takes a pattern of channels' names, as news/*, of at most 200 of A-Z a-z 0-9 - _ . ~ : / @ "  \
+    "+ "                                                                                           \
+    "= ! * ? [a-z]"
 
 /** Like ws_channel_valid(), for a name that is not NUL-terminated. */
 WS_API int ws_channel_valid_len(const char *channel, apr_size_t len);

@@ -58,6 +58,15 @@ const char *ws_httpd_history_add(cmd_parms *cmd, void *config, const char *patte
     if (age && (error = ws_parse_interval(cmd->pool, age, 1000, AGE_MAX, &ms))) {
         return ws_refused(cmd, age, error, ", as the time that messages are kept");
     }
+    for (int i = 0; i < rules->nelts; i++) {
+        const char *earlier = APR_ARRAY_IDX(rules, i, ws_history_rule).pattern;
+        if (ws_channel_pattern_hidden(pattern, earlier)) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketHistory: \"%s\" never applies, since an earlier line has "
+                                "the pattern \"%s\": remove one, or move this line up",
+                                pattern, earlier);
+        }
+    }
     rule = apr_array_push(rules);
     rule->pattern = pattern;
     rule->keep.count = (apr_uint32_t)n;

@@ -356,6 +356,9 @@ if ($Httpd::MPM eq 'event') {
         'publish /x timeout=never'             => qr/timeout: /,
         'publish http://x/ ca=/does/not/exist' => qr/ca: /,
         'publish .htaccess'                    => qr/takes a path or URL/,
+        'publish /x channel=[z-a]'             => qr/invalid value "channel=\[z-a\]": channel= takes a pattern of channels' names/,
+        "publish,subscribe /x\nWebSocketChannelHook occupied,subscribe /y channel=a" =>
+            qr/WebSocketChannelHook: subscribe with channel=a never applies, since an earlier line has subscribe with channel=\*: remove/,
     );
     for my $line (sort keys %wrong) {
         my ($ok, $text) = Httpd->check("${load}WebSocketChannelHook $line");
@@ -366,6 +369,9 @@ if ($Httpd::MPM eq 'event') {
     ok(!$ok, 'httpd -t refuses WebSocketChannelHook in a virtual host');
     ($ok, $text) = Httpd->check("${load}WebSocketChannelHook publish,subscribe unix:/x|http://localhost/y channel=a* timeout=1s queue=5 concurrency=2");
     ok($ok, 'httpd -t accepts WebSocketChannelHook with all keys') or diag($text);
+    ($ok, $text) = Httpd->check("${load}WebSocketChannelHook publish /x channel=a\nWebSocketChannelHook subscribe /y channel=a\n"
+        . "WebSocketChannelHook publish /z");
+    ok($ok, 'httpd -t accepts hooks for other events or channels') or diag($text);
 }
 
 done_testing();

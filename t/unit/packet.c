@@ -216,6 +216,31 @@ static void message_fields(void)
     is_int(p.kind, 0, "fields longer than the packet are invalid");
 }
 
+static void patterns(void)
+{
+    static const char *const valid[] = {"*",    "a?c",  "[a-f]*", "[!a]", "[\\]a]", "[^a]",
+                                        "[]a]", "a\\b", "[a-]b",  "**",   "!a",     "[[a]"};
+    static const char *const invalid[] = {"",   "[z-a]", "[]",  "a]",   "a\\*", "\\",
+                                          "a^", "[a",    "[]]", "[*?]", "a b",  "[^!-~]"};
+    char longest[WS_CHANNEL_MAX + 4];
+    for (size_t i = 0; i < sizeof(valid) / sizeof(*valid); i++) {
+        ok(ws_channel_pattern_valid(valid[i]), "\"%s\" can match a name", valid[i]);
+    }
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+        ok(!ws_channel_pattern_valid(invalid[i]), "\"%s\" matches no name", invalid[i]);
+    }
+    memset(longest, 'a', WS_CHANNEL_MAX);
+    strcpy(longest + WS_CHANNEL_MAX, "**");
+    ok(ws_channel_pattern_valid(longest), "a pattern of 200 characters and stars can match a name");
+    strcpy(longest + WS_CHANNEL_MAX, "a*");
+    ok(!ws_channel_pattern_valid(longest), "a pattern of 201 characters matches no name");
+    ok(ws_channel_pattern_hidden("a", "*") && ws_channel_pattern_hidden("a*", "**")
+           && ws_channel_pattern_hidden("a*", "a*"),
+       "a pattern never applies after * and after the same pattern");
+    ok(!ws_channel_pattern_hidden("*", "a*") && !ws_channel_pattern_hidden("a*", "a"),
+       "a pattern applies after others");
+}
+
 static void names(void)
 {
     char longest[WS_CHANNEL_MAX + 2];
@@ -233,6 +258,7 @@ static void names(void)
            && !ws_channel_valid("%41"),
        "channel names with blanks, patterns, commas, controls or other bytes are refused");
     ok(!ws_channel_valid_len("a\0b", 3), "a channel name with a NUL is refused");
+    patterns();
     ok(ws_channel_hash("a", 1) != ws_channel_hash("b", 1), "two names have different hashes");
     ok(ws_channel_hash("ab", 1) == ws_channel_hash("a", 1), "only the given length is hashed");
 }
