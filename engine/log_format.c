@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/json.h"
+#include "protocol/handshake.h"
 
 /** An ended connection, and the values of its log line. */
 typedef struct source {
@@ -279,7 +280,13 @@ static const char *format_check(apr_pool_t *p, item *i)
         return format_find_field(p, i->arg ? i->arg : "", &i->field);
     }
     if (i->letter == 'i') {
-        return i->arg && *i->arg ? NULL : "%i takes the name of a header: %{User-Agent}i";
+        return !i->arg || !*i->arg ? "%i takes the name of a header: %{User-Agent}i"
+               : ws_is_token(i->arg, strlen(i->arg))
+                   ? NULL
+                   : apr_psprintf(p,
+                                  "%%{%s}i: no header can have this name: expected letters, digits "
+                                  "and hyphens, as in %%{User-Agent}i",
+                                  i->arg);
     }
     if (i->letter == 'T' && i->arg && strcmp(i->arg, "s") && strcmp(i->arg, "ms")
         && strcmp(i->arg, "us")) {

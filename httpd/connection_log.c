@@ -93,21 +93,43 @@ static const char *log_obstacle(apr_pool_t *p, const char *file)
                : NULL;
 }
 
-/* Check a program with an absolute path. Other commands, such as those for a shell, are not
- * checked. */
+/* Check the program in a command, as ap_open_piped_log() reads it. The command may begin with "|".
+ * If it begins with "$", a shell runs it, and only the shell can check it. httpd does not search
+ * PATH: it looks up a relative path in its working directory, which is / in a daemon. */
 static const char *log_program_obstacle(apr_pool_t *p, const char *command)
 {
-    const char *file = *command == '/' ? ap_getword_conf(p, &command) : NULL;
-    return !file || access(file, X_OK) == 0
-               ? NULL
-               : apr_psprintf(p, "%s cannot be run: %s", file, strerror(errno));
+    const char *file, *found;
+    apr_finfo_t info;
+    int shell;
+    command += *command == '|';
+    shell = *command == '$';
+    command += shell + strspn(command + shell, " \t");
+    if (!*command) {
+        return "takes a program after |, such as \"|/usr/bin/logger -t websocket\"";
+    }
+    file = found = ap_getword_conf(p, &command);
+    if (shell) {
+        return NULL;
+    }
+    if (*file != '/' && access(file, X_OK)) {
+        found = apr_pstrcat(p, "/", file, NULL);
+    }
+    if (apr_stat(&info, found, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR) {
+        return apr_psprintf(p, "%s cannot be run: it is a directory", file);
+    }
+    return access(found, X_OK) == 0 ? NULL
+           : *file == '/'           ? apr_psprintf(p, "%s cannot be run: %s", file, strerror(errno))
+                                    : apr_psprintf(p,
+                                                   "%s cannot be run: httpd does not search PATH: write the "
+                                                             "path of the program, or \"|$%s\" to use a shell",
+                                                   file, file);
 }
 
 static const char *log_parse_file(cmd_parms *cmd, const char *where, target **t)
 {
     const char *name = where, *error;
-    if (*where == '|' ? !where[1] : !(name = ap_server_root_relative(cmd->pool, where))) {
-        return apr_psprintf(cmd->pool, "\"%s\" is neither a file nor a program", where);
+    if (*where != '|' && !(name = ap_server_root_relative(cmd->pool, where))) {
+        return apr_psprintf(cmd->pool, "\"%s\" is not a valid path", where);
     }
     error =
         *where == '|' ? log_program_obstacle(cmd->pool, where + 1) : log_obstacle(cmd->pool, name);

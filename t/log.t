@@ -54,7 +54,11 @@ for (
     ['logs/x "%{min}T"',     qr/expected s, ms or us/],
     ['logs/x "%i"',          qr/%i takes the name of a header/],
     ['logs/x plain',         qr/"plain" is neither "json" nor a format/],
-    ['|',                    qr/"\|" is neither a file nor a program/],
+    ['logs/x "%{User Agent}i"', qr/%\{User Agent\}i: no header can have this name/],
+    (map { [qq("$_"), qr{takes a program after \|, such as "\|/}] } '|', '| ', '||', '|$', '|| '),
+    ['"|/tmp x"',            qr{/tmp cannot be run: it is a directory}],
+    ['"||/no/such/program"', qr{/no/such/program cannot be run: No such file}],
+    ['"|no-such-program x"', qr{no-such-program cannot be run: httpd does not search PATH: write the path .* or "\|\$no-such-program"}],
     ['no/such/folder/x',     qr{"[^"]*no/such/folder/x" cannot be written: create the directory [^"]*no/such/folder/}],
     ['/dev/null/x',          qr{"/dev/null/x" cannot be written: create the directory /dev/null/}],
     ['logs',                 qr/logs" is a directory: name a file in it/],
@@ -66,6 +70,10 @@ for (
     my ($ok, $output) = Httpd->check("WebSocketLog $line");
     ok(!$ok && $output =~ /WebSocketLog: .*$error/ && $output =~ /httpd\.conf/, "httpd -t refuses: WebSocketLog $line")
         or diag($output);
+}
+for ('"|/bin/cat"', '"| /bin/cat"', '"||/bin/cat x"', '"|$cat > /dev/null"', '"|$ no-such-program"', '"|bin/cat"') {
+    my ($ok, $output) = Httpd->check("WebSocketLog $_");
+    ok($ok, "httpd -t accepts: WebSocketLog $_") or diag($output);
 }
 
 # ---- WebSocketLog: records ----

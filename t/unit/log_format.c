@@ -151,6 +151,8 @@ static void refused(void)
         {"%{h}T", "%{h}T: expected s, ms or us"},
         {"%i", "%i takes the name of a header: %{User-Agent}i"},
         {"%{}i", "%i takes the name of a header: %{User-Agent}i"},
+        {"%{User Agent}i", "%{User Agent}i: no header can have this name: expected letters, digits "
+                           "and hyphens, as in %{User-Agent}i"},
     };
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         is_str(made(wrong[i][0]), wrong[i][1], "%s", wrong[i][0]);
