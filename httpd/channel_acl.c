@@ -22,6 +22,7 @@
 APLOG_USE_MODULE(websocket);
 
 #define VARIABLE "WEBSOCKET_CHANNEL"
+#define ACL_WORD "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 struct ws_channel_acl {
     enum { HANDLER, NOBODY, EVERYBODY, EXPRESSION } kind;
@@ -72,6 +73,11 @@ const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg)
     else {
         parsed->kind = EXPRESSION;
         parsed->expr = ap_expr_parse_cmd(cmd, arg, 0, &error, NULL);
+    }
+    if (error && !arg[strspn(arg, ACL_WORD)]) { /* the parser's error does not help with a word */
+        return ws_wrong(cmd, arg,
+                        "all, none, handler, or a quoted expression that is true for allowed "
+                        "clients, such as \"%{REMOTE_USER} == 'ann'\"");
     }
     return error ? apr_psprintf(cmd->pool,
                                 "%s takes all, none, handler, or a quoted expression that is true "

@@ -198,7 +198,10 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
     if (argc == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
     }
-    if (argc == 1 && !strcasecmp(argv[0], "off")) {
+    if (!strcasecmp(argv[0], "off")) {
+        if (argc > 1) {
+            return ws_wrong(cmd, argv[1], "nothing after off");
+        }
         if (d->extensions) {
             return "WebSocketExtension off and another extension are in the same section: remove "
                    "one";

@@ -69,8 +69,8 @@ const char *ws_set_handler(cmd_parms *cmd, void *config, int argc, char *const a
     if (argc == 0) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, " takes ", cmd->cmd->errmsg, NULL);
     }
-    if (argc == 1 && !strcasecmp(argv[0], "off")) {
-        return handler_set_off(cmd, d);
+    if (!strcasecmp(argv[0], "off")) {
+        return argc == 1 ? handler_set_off(cmd, d) : ws_wrong(cmd, argv[1], "nothing after off");
     }
     if ((error = ws_plugins_add_handler(cmd, argc, argv, &line))) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", error, NULL);

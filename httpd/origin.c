@@ -5,10 +5,35 @@
 #include "httpd/origin.h"
 
 #include <apr_strings.h>
+#include <http_core.h>
+#include <http_log.h>
 #include <string.h>
 
 #include "httpd/arguments.h"
 #include "protocol/handshake.h"
+
+APLOG_USE_MODULE(websocket);
+
+/* Warn about an origin with a WebSocket's scheme, unless the same origin with the page's scheme is
+ * listed, too. No browser sends such an origin, but some applications do. */
+static void origin_warn(cmd_parms *cmd, int argc, char *const argv[], const char *origin)
+{
+    const char *page = apr_pstrcat(cmd->temp_pool, "http", origin + 2, NULL);
+    int reads_again = ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG
+                      && ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST;
+    if (reads_again || (strncasecmp(origin, "ws://", 5) && strncasecmp(origin, "wss://", 6))) {
+        return;
+    }
+    for (int i = 0; i < argc; i++) {
+        if (!strcasecmp(argv[i], page)) {
+            return;
+        }
+    }
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, cmd->server,
+                 "websocket: WebSocketOrigin %s: browsers send the origin of the page, which never "
+                 "begins with ws:// or wss://: write %s",
+                 origin, page);
+}
 
 const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const argv[])
 {
@@ -39,6 +64,9 @@ const char *ws_set_origins(cmd_parms *cmd, void *config, int argc, char *const a
         else {
             return ws_wrong(cmd, argv[i], takes);
         }
+    }
+    for (int i = 0; i < argc; i++) {
+        origin_warn(cmd, argc, argv, argv[i]);
     }
     return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }

@@ -105,7 +105,11 @@ for my $directive (qw(WebSocketCloseTimeout WebSocketDrainTimeout)) {
 
 # Values that cannot work: patterns that match no channel, folders that cannot be created, invalid ports, invalid targets.
 refuses("WebSocketHistory \"$_\" 10", qr/^WebSocketHistory: invalid value "\Q$_\E": expected a pattern of channels' names/)
-    for 'a b', 'news,*', 'news[a', 'n%20';
+    for 'a b', 'news,*', 'news[a', 'n%20', '[z-a]', '[]', 'a]', 'x' x 201;
+refuses("WebSocketHistory $_->[1] 10", qr/^WebSocketHistory: "\Q$_->[1]\E" never applies, since an earlier line has the pattern "\Q$_->[0]\E": remove one, or/,
+    undef, "WebSocketHistory $_->[0] off")
+    for ['news', 'news'], ['*', 'news/*'], ['*', '*'];
+takes("WebSocketHistory news/a off\nWebSocketHistory news/* 10\nWebSocketHistory * 5", 'httpd accepts exceptions above a pattern for all channels');
 takes("WebSocketHistory $_ 10", "httpd accepts WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
     for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is not a folder'], ['/etc/passwd/x', 'cannot be created'];
@@ -130,6 +134,13 @@ refuses('WebSocketOrigin http://a any', qr/^WebSocketOrigin: invalid value "any"
 refuses('WebSocketOrigin',              qr/^WebSocketOrigin takes same, any, or origins/);
 takes("WebSocketOrigin $_", "httpd accepts WebSocketOrigin $_")
     for 'same', 'any', 'https://a', 'Same http://localhost:8080 https://[::1]:8443';
+for (['ws://a', 'http://a'], ['https://b WSS://*.a:99', 'https://*.a:99']) {
+    my ($ok, $output) = Httpd->check("WebSocketOrigin $_->[0]");
+    my ($origin) = $_->[0] =~ /(\S+)$/;
+    ok($ok && $output =~ /WebSocketOrigin \Q$origin\E: browsers send the origin of the page, .*: write \Q$_->[1]\E\n/i,
+        "httpd -t warns about WebSocketOrigin $origin") or diag($output);
+}
+is((Httpd->check('WebSocketOrigin wss://a https://a'))[1], "Syntax OK\n", "httpd -t does not warn about wss:// if the page's origin is listed");
 
 refuses("WebSocketVersions $_", qr/^WebSocketVersions: invalid value "\Q$_\E": expected one or more of 13, 8, 7, 76 and 75/)
     for qw(6 9 14 0 x 130 013 -13);
@@ -201,6 +212,8 @@ refuses("$h $nothing",       qr/^$h: \Q$nothing\E is not a WebSocket handler: it
 refuses("$h $damaged", qr/^$h: handler \Q$damaged\E: its descriptor is damaged \(magic 12345678, not 57534844\)/, 'a damaged descriptor is refused');
 refuses("$h $foreign", qr/^$h: handler \Q$foreign\E was built for ABI \d+ of mod_websocket\.h, but this module has ABI \d+: rebuild it/, 'a handler built for another ABI is refused');
 refuses("$h $newer", qr/^$h: handler \Q$newer\E was built with a newer mod_websocket\.h .* install the newer module/, 'a handler with a newer callback table is refused');
+refuses("$_->[0] off $_->[1]", qr/^$_->[0]: invalid value "\Q$_->[1]\E": expected nothing after off$/m)
+    for [$h, 'off'], [$h, 'protocol=a'], ['WebSocketExtension', 'off'], ['WebSocketExtension', 'x=1'];
 refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuch": move its LoadModule above/, 'a name that no module has registered is refused');
 
 # ---- Keys ----
@@ -264,6 +277,8 @@ refuses("WebSocketBusQueue $_", qr/^WebSocketBusQueue: invalid value "\Q$_\E": e
     for qw(0 -1 x 63K 65535);
 for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
     refuses(qq($directive "%{WEBSOCKET_CHANNEL} =="), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
+    refuses("$directive $_", qr/^$directive: invalid value "$_": expected all, none, handler, or a quoted expression that is true/)
+        for qw(on off ann valid-user);
     refuses(qq($directive "%{NO_SUCH_VARIABLE} == 'x'"), qr/^$directive takes all, none, handler, or a quoted expression that is true for allowed clients: /);
     takes("$directive $_", "httpd accepts $directive $_")
         for qw(all None handler), q("%{WEBSOCKET_CHANNEL} == 'x'"), q("%{REMOTE_USER} == 'ann' && %{websocket_channel} =~ /^a/");
