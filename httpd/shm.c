@@ -109,8 +109,8 @@ static table *shm_make(server_rec *s, const char *name, apr_size_t size)
 void *ws_shm_table(server_rec *s, const char *name, apr_size_t size)
 {
     const table *t = shm_find(pool, name);
-    if (!t
-        || t->size != size) { /* never use a table of another size, even if the layout is equal */
+    /* Never use a table of another size, even if the layout is equal. */
+    if (!t || t->size != size) {
         t = shm_make(s, name, size);
     }
     return t ? t->start : NULL;

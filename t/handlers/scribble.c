@@ -5,8 +5,8 @@
  * bytes to all shared memory of mod_websocket, or sends random packets and unexpected descriptors
  * to all children. GET /scribble?memory writes to the memory once, and answers with the number of
  * tables. GET /scribble?LAYOUT sends the packets once, and answers with the number of sockets;
- * LAYOUT is the version of the packets' layout. The module does not write to httpd's own shared
- * memory.
+ * LAYOUT is the version of the packets' layout. The module does not write to shared memory of httpd
+ * and mod_ssl.
  */
 
 #include <fcntl.h>
@@ -24,6 +24,13 @@
 #include <unistd.h>
 
 #define MESSAGES 200
+
+/* Number of kinds of messages that are sent: those of ws_ipc_kind in httpd/ipc.h, and some more,
+ * which are unknown to the receivers. */
+#define KINDS 8
+
+/* Size of the SSLSessionCache in t/lib/Httpd.pm, bytes. apr_shm adds a few bytes. */
+#define SSL_CACHE 512000
 
 /* Maximum number of packets with descriptors that each process sends. */
 #define ATTACHED_MAX 500
@@ -48,14 +55,16 @@ static unsigned long long number(void)
 }
 
 /* Test whether a shared mapping is a table of mod_websocket, which is an apr_shm segment: its first
- * bytes hold its size. httpd's scoreboard is such a segment, too, and is excluded. */
+ * bytes hold its size. httpd's scoreboard and mod_ssl's cache are such segments, too, and are
+ * excluded. */
 static int is_ours(unsigned long from, unsigned long to)
 {
     unsigned long scoreboard = (unsigned long)ap_scoreboard_image->global;
     apr_size_t size;
     memcpy(&size, (void *)from, sizeof(size));
     return size > 64 && size <= to - from && size + 4096 > to - from
-           && (scoreboard < from || scoreboard >= to);
+           && (scoreboard < from || scoreboard >= to)
+           && (size < SSL_CACHE || size >= SSL_CACHE + 64);
 }
 
 /* Write to the start of each of the first pages, and sometimes to a whole page. Write rarely to
@@ -132,7 +141,7 @@ static void send_message(int to, unsigned layout)
         memcpy(bytes + i, &n, 8);
     }
     memcpy(bytes, &layout, 4);
-    bytes[4] = (char)(random_number() % 5);
+    bytes[4] = (char)(random_number() % KINDS);
     bytes[5] = 0;
     memcpy(bytes + 12, &process, 4);
     if (__atomic_add_fetch(&attached, 1, __ATOMIC_RELAXED) <= ATTACHED_MAX) {
