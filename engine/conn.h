@@ -164,7 +164,8 @@ struct ws_conn {
     unsigned tls_used : 3;      /**< number of recent uses of TLS, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
     unsigned plain_in : 1;      /**< input.c can use its fast path; does not change once open */
-    unsigned plain_out : 1; /**< ws_conn_gather_plain() can be used; does not change once open */
+    unsigned plain_out : 1;   /**< ws_conn_gather_plain() can be used; does not change once open */
+    unsigned char read_up_to; /**< bits 16 to 23 of the sum WIRE_OUT at the last Pong */
 };
 
 /** State before WS_OPEN: version 76 waits for the client's third key. */

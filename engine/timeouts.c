@@ -18,6 +18,11 @@
  * httpd and nginx have the same limit for their lingering close. */
 #define ENDING_MAX 30000
 
+/* While a peer's program may still have to read what its kernel has received, the program gets the
+ * time to read it at SLOWEST bytes per second, but at most UNREAD_MAX milliseconds. */
+#define SLOWEST 10000
+#define UNREAD_MAX 120000
+
 /* Maximum delay of a housekeeping alarm, milliseconds, so that many alarms can fire together. */
 #define SLACK 256
 
@@ -79,16 +84,35 @@ static apr_uint32_t timeouts_asked_for(const ws_conn *c)
            << SINCE_SHIFT;
 }
 
+/* Note that the peer's program has read everything sent so far. */
+static void timeouts_all_read(ws_conn *c)
+{
+    c->read_up_to = (unsigned char)(c->sums[WS_SUM_WIRE_OUT] >> 16);
+}
+
+/* Get the time that the peer's program may need to read what its kernel has received. A kernel does
+ * not say how much that is; it is at most what has been sent since the last Pong. */
+static apr_uint32_t timeouts_unread(const ws_conn *c)
+{
+    unsigned parts = (unsigned char)((c->sums[WS_SUM_WIRE_OUT] >> 16) - c->read_up_to);
+    apr_uint32_t ms = parts ? (parts - 1) * (65536 * 1000 / SLOWEST) : 0;
+    return ms < UNREAD_MAX ? ms : UNREAD_MAX;
+}
+
 apr_uint32_t ws_conn_more_time(ws_conn *c, apr_uint32_t time)
 {
-    int waiting;
-    if (!c->ask_queued || !ws_conn_takes(c, &waiting)) {
+    int waiting, more = ws_conn_takes(c, &waiting);
+    apr_uint32_t passed = timeouts_asked_for(c);
+    if (!waiting && passed < timeouts_unread(c)) {
+        return timeouts_unread(c) - passed;
+    }
+    if (!c->ask_queued || !more) {
         return 0;
     }
     if (!waiting) {
         /* The frame has only now reached the peer's kernel. The peer's program may have to read all
          * data before it, which may take the same time again. */
-        time = time > timeouts_asked_for(c) ? time : timeouts_asked_for(c);
+        time = time > passed ? time : passed;
     }
     return time;
 }
@@ -116,6 +140,7 @@ void ws_conn_linger(ws_conn *c)
 void ws_conn_answered(ws_conn *c)
 {
     c->pinged = 0;
+    timeouts_all_read(c);
     if (ws_state_of(c) == WS_OPEN) { /* otherwise the closing handshake uses the alarm */
         ws_conn_alarm_in(c, ws_loop_spread(c->loop, c->settings->ping_interval));
     }

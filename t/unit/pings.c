@@ -2,6 +2,9 @@
 
 /** Pings keep idle connections open, and detect clients that have gone. */
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "t/unit/rig.h"
 
 /* The message "pause" calls ws_pause(). "fill" sends more data than the kernel's buffers and half
@@ -195,8 +198,11 @@ static void who_goes_while_nothing_is_read_is_not_kept(rig *r)
 /* ---- Slow readers ---- */
 
 typedef struct slow_state {
-    int pinged, gone;
+    int pinged, gone, taken;
 } slow_state;
+
+/* a message that fits into a large buffer of a socket */
+static const char half[150000];
 
 static void look_at_ping(ws_loop *loop, void *arg)
 {
@@ -280,6 +286,70 @@ static void a_client_that_stops_taking_is_not(rig *r)
     wire_free(&w);
 }
 
+/* Pretend that the Ping was sent this long ago. */
+static void wait_longer(ws_loop *loop, void *arg)
+{
+    (void)arg;
+    LIST_FIRST(&loop->heads[0])->since -= 130 * 1000 / 256;
+}
+
+static void look_at_kernel(ws_loop *loop, void *arg)
+{
+    ws_conn *c = LIST_FIRST(&loop->heads[0]);
+    slow_state *s = arg;
+    int unacknowledged = 1;
+    look_at_ping(loop, arg);
+    s->taken = s->pinged && !ws_send_queue_count(&c->out)
+               && !ioctl(c->source.fd, SIOCOUTQ, &unacknowledged) && !unacknowledged;
+}
+
+static void send_half(ws_conn *c, void *arg)
+{
+    (void)arg;
+    ws_send(c, WS_BINARY, half, sizeof(half));
+}
+
+/* Let a client be pinged whose kernel has a message that its program has not read. */
+static wire pinged_behind_its_kernel(rig *r)
+{
+    slow_state s = {0};
+    int fd[2], size = 1 << 20;
+    wire w;
+    tcp_pair(fd);
+    setsockopt(fd[0], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    setsockopt(fd[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    w = rig_join_pair(r, "a", fd);
+    told_is("a", "open", "a client with large buffers");
+    as_callback(id_of(r, "a"), send_half, NULL);
+    until(r, 0, look_at_kernel, &s, &s.taken);
+    ok(outlives_grace(r), "its kernel has data that it may not have read: it gets more time");
+    return w;
+}
+
+static void a_client_behind_its_kernel_is_waited_for(rig *r)
+{
+    char text[TEXT_SIZE];
+    slow_state s = {0};
+    wire w = pinged_behind_its_kernel(r);
+    wire_next_is(&w, describe(text, BINARY, half, sizeof(half)), "it gets the message");
+    wire_next_is(&w, "ping", "it gets the Ping");
+    wire_frame(&w, FIN | PONG, "", 0);
+    told_is("a", "pong", "its answer is received");
+    until(r, 0, look_at_kernel, &s, &s.taken);
+    ok(!outlives_grace(r), "it has read all before its Pong: the next Ping gives no more time");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
+}
+
+static void a_client_that_does_not_read_its_kernel_is_not(rig *r)
+{
+    wire w = pinged_behind_its_kernel(r);
+    on_loop_of(r, 0, wait_longer, NULL);
+    ok(!outlives_grace(r), "it is disconnected after that time");
+    told_is("a", "close 1006 \"\"", "on_close");
+    wire_free(&w);
+}
+
 static void missing_pongs_are_forgiven(rig *r)
 {
     wire w = enter(r, "a");
@@ -301,7 +371,8 @@ static void missing_pongs_are_forgiven(rig *r)
 int main(void)
 {
     static test *const slow[] = {a_slow_client_is_waited_for, a_client_that_stops_taking_is_not,
-                                 NULL};
+                                 a_client_behind_its_kernel_is_waited_for,
+                                 a_client_that_does_not_read_its_kernel_is_not, NULL};
     static test *const forgiving[] = {missing_pongs_are_forgiven, NULL};
     static test *const patient[] = {answers_keep_it_alive, NULL};
     static test *const rare[] = {its_time_begins_when_it_stops_reading,
