@@ -16,6 +16,8 @@ plan skip_all => 'the module was built without libcurl' if !-e "$Httpd::BUILD/we
 my $dir = Httpd::folder();
 chmod 0777, $dir;
 my $certificates = Httpd::certificates();
+# The children read the CA's certificate, and they may not be allowed to read the folder of the build.
+Httpd::write_file("$dir/ca.crt", Httpd::read_file("$certificates/ca.crt"));
 my $app  = Upstream->new;
 my $tls  = Upstream->new(tls => $certificates);
 my $unix = Upstream->new(unix => "$dir/app.sock");
@@ -51,7 +53,7 @@ WebSocketOrigin any
     WebSocketHandler ws_http.so to=unix:$dir/app.sock|http://example.org/path
 </Location>
 <Location /tls>
-    WebSocketHandler ws_http.so to=https://localhost:$tls_port/tls ca=$certificates/ca.crt
+    WebSocketHandler ws_http.so to=https://localhost:$tls_port/tls ca=$dir/ca.crt
 </Location>
 <Location /untrusted>
     WebSocketHandler ws_http.so to=https://localhost:$tls_port/untrusted

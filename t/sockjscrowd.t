@@ -54,12 +54,12 @@ my $conf    = <<"END";
 END
 
 # KeepAlive is off because Node may reuse a connection that httpd has just closed, and then reports an error. ServerLimit is
-# large because stopping children occupy slots. AcceptFilter is none because the kernel drops some of so many connections if
-# they have TCP_DEFER_ACCEPT.
+# four times the number of children that MaxRequestWorkers allows, because stopping children occupy slots. AcceptFilter is none
+# because the kernel drops some of so many connections if they have TCP_DEFER_ACCEPT.
 my $httpd = Httpd->start(
     conf     => "WebSocketPing 20s 10min\nWebSocketDrainTimeout 1h\nListenBacklog 2000\nKeepAlive off\nAcceptFilter http none\nAcceptFilter https none\n$conf",
     ssl_conf => $conf,
-    mpm_conf => "StartServers 4\nServerLimit 40\nThreadsPerChild 25\nMaxRequestWorkers 1000\nMinSpareThreads 100\nMaxSpareThreads 1000",
+    mpm_conf => "StartServers 4\nServerLimit 80\nThreadsPerChild 25\nMaxRequestWorkers 500\nMinSpareThreads 100\nMaxSpareThreads 500",
 );
 $ENV{NODE_EXTRA_CA_CERTS} = Httpd::certificates() . '/ca.crt';
 my $client = Program->start('node', 't/clients/sockjs-crowd.js', 'http://127.0.0.1:' . $httpd->port . '/pid',

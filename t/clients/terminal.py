@@ -14,6 +14,10 @@ import time
 
 program, url, escapes, state = sys.argv[1:]
 
+# The test that runs this program waits twice as long for a line of its output.
+deadline = int(os.environ.get("WS_TEST_DEADLINE", 60)) / 2
+sys.stdout.reconfigure(line_buffering=True)
+
 
 class Terminal:
     def __init__(self, *arguments, **environment):
@@ -35,7 +39,7 @@ class Terminal:
 
     # Wait until the output matches. Returns the output up to the end of the match.
     def wait(self, match, name):
-        until = time.time() + int(os.environ.get("WS_TEST_DEADLINE", 60))
+        until = time.time() + deadline
         while True:
             found = re.search(match, self.output, re.S)
             if found:
@@ -55,7 +59,20 @@ class Terminal:
                 return b""
 
     def ends(self, code, name):
-        status = os.waitpid(self.pid, 0)[1]
+        until = time.time() + deadline
+        while True:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                break
+            if time.time() > until:
+                for thread in os.listdir("/proc/%d/task" % self.pid):
+                    for name in "wchan", "stack", "syscall":
+                        try:
+                            print(thread, name, open("/proc/%d/task/%s/%s" % (self.pid, thread, name)).read())
+                        except OSError:
+                            pass
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.01)
         check(os.waitstatus_to_exitcode(status) == code, name)
         check(termios.tcgetattr(self.slave) == self.before, "the settings of the terminal are restored")
 
