@@ -55,17 +55,21 @@ struct ws_outgoing {
     char host[]; /**< the text of settings.vhost */
 };
 
-/** An incomplete message, see partial.c. */
+/** The payload of an incomplete message, see partial.c. */
 typedef struct ws_partial {
-    ws_alarm alarm; /**< first member */
-    ws_conn *c;
-    apr_uint32_t begun, moved; /**< when its timeout started, and when it last grew (loop time) */
-    apr_uint64_t wire_in;      /**< bytes received when its timeout started */
-    void (*late)(ws_conn *c);  /**< called when the timeout is over */
-    struct ws_partial *next;   /**< next of the loop's spare buffers */
+    struct ws_partial *next; /**< next of the loop's spare buffers */
     apr_size_t len, size;
     unsigned char data[];
 } ws_partial;
+
+/** The time limit of an incomplete message or frame header, see arrival.c. */
+typedef struct ws_arrival {
+    ws_alarm alarm; /**< first member */
+    ws_conn *c;
+    apr_uint32_t begun, moved; /**< when the time started, and when payload came (loop time) */
+    apr_uint64_t wire_in;      /**< bytes received when the time started */
+    void (*late)(ws_conn *c);  /**< called when the time is over */
+} ws_arrival;
 
 /** Totals of a connection; the first four are also counted by its loop. */
 typedef enum {
@@ -81,7 +85,8 @@ typedef enum {
 /** State that most idle connections do not need. ws_conn_rare() allocates it at its first use. */
 typedef struct ws_rare {
     ws_parser parser;    /**< parses received frames; without a ws_rare, no message is incomplete */
-    ws_partial *message; /**< an incomplete message, or NULL */
+    ws_partial *message; /**< payload of an incomplete message, or NULL */
+    ws_arrival *arrival; /**< time limit of an incomplete message or header, or NULL */
     ws_bytes *rest;      /**< input that is not parsed or not delivered yet */
     union {
         ws_chain *chain;   /**< extensions, or NULL; only valid if not framed: use ws_chain_of() */
@@ -345,23 +350,11 @@ static inline apr_size_t ws_conn_share_of_turn(const ws_conn *c)
 
 /**
  * Make room for `more` bytes at the end of the message. Starts a message if the connection has
- * none.
+ * none. After writing bytes there, add their number to the message's len.
  * @param total  bytes of the message announced so far
- * @param late   called if the message does not arrive in time
  * @return NULL: out of memory
  */
-ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total,
-                               void (*late)(ws_conn *c));
-
-/** Add len bytes that the caller has written to the room made by ws_partial_reserve(). */
-void ws_partial_grow(ws_partial *m, apr_size_t len);
-
-/** Start the message's timeout, or restart it because reading has resumed. */
-static inline void ws_partial_begin_time(ws_partial *m)
-{
-    m->begun = m->moved = m->c->loop->event.now;
-    m->wire_in = ws_conn_sum(m->c, WS_SUM_WIRE_IN);
-}
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total);
 
 /** Free the incomplete message, if any. */
 void ws_partial_free(ws_conn *c);
@@ -371,6 +364,19 @@ void ws_partial_note_large(ws_conn *c);
 
 /** Free the buffers that the loop keeps for large messages. */
 void ws_partial_free_spares(ws_loop *loop);
+
+/* arrival.c */
+
+/** Start the time limit of an incomplete message or header, unless its Location has no limit.
+ *  received: bytes of the message that have already been received. late: called when the time is
+ *  over. @return -1: out of memory */
+int ws_arrival_begin(ws_conn *c, apr_uint64_t received, void (*late)(ws_conn *c));
+
+/** Restart the time limit, if any, because reading has resumed. */
+void ws_arrival_resume(ws_conn *c);
+
+/** End the time limit, if any. */
+void ws_arrival_end(ws_conn *c);
 
 /* input.c */
 

@@ -43,6 +43,7 @@ static void end_let_go_of_buffers(ws_conn *c)
     }
     ws_send_queue_clear(&c->out);
     ws_partial_free(c);
+    ws_arrival_end(c);
     if (c->rare != &ws_rare_none) {
         ws_rare *rare = ws_rare_of(c);
         if (rare->deferred) {

@@ -60,6 +60,9 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p);
 typedef void ws_chain_deliver(ws_conn *c, unsigned opcode, const unsigned char *data,
                               apr_size_t len, unsigned where, apr_uint64_t total);
 
+/** Whether extensions transform the message that is being received. */
+int ws_chain_transforms(const ws_chain *chain);
+
 /** Pass a received piece through the chain, and deliver the result. */
 void ws_chain_receive(ws_conn *c, const ws_piece *p, ws_chain_deliver *deliver);
 

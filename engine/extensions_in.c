@@ -101,6 +101,11 @@ int ws_chain_wants(const ws_conn *c, const ws_piece *p)
     return chain->passing;
 }
 
+int ws_chain_transforms(const ws_chain *chain)
+{
+    return chain->passing && !chain->opaque;
+}
+
 void ws_chain_receive(ws_conn *c, const ws_piece *p, ws_chain_deliver *deliver)
 {
     int last = (p->flags & WS_MESSAGE_LAST) != 0;

@@ -25,10 +25,15 @@ int ws_framing_sends(const ws_conn *c, unsigned opcode)
     return opcode != WS_OP_PING && (opcode != WS_OP_BINARY || framing_of(c)->binary);
 }
 
-void ws_framing_ended(ws_conn *c)
+int ws_framing_is_between(const ws_conn *c)
 {
     const ws_framing *f = framing_of(c);
-    if (!f->answered && ws_state_of(c) == WS_OPEN && (!f->between || f->between(c->rare->framer))) {
+    return !f->between || f->between(c->rare->framer);
+}
+
+void ws_framing_ended(ws_conn *c)
+{
+    if (!framing_of(c)->answered && ws_state_of(c) == WS_OPEN && ws_framing_is_between(c)) {
         c->end_code = WS_CLOSE_NO_STATUS;
         c->closed_by = WS_CLOSED_BY_CLIENT;
     }

@@ -34,9 +34,46 @@
 /* Fail the connection, because a message did not arrive in time: WebSocketMessageTimeout. */
 static void input_late(ws_conn *c)
 {
-    ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
+    if (ws_conn_accepts_input(c)) { /* otherwise the closing handshake has a limit of its own */
+        ws_conn_fail(c, WS_CLOSE_POLICY, "a message takes too long to arrive");
+    }
     ws_partial_free(c);
     ws_conn_mark_dirty(c);
+}
+
+/* Whether the next byte of input begins a message. */
+static int input_is_between(const ws_conn *c)
+{
+    return c->framed ? ws_framing_is_between(c) : !c->rare->parser.opcode;
+}
+
+/* Whether a time limit applies now. left: bytes of input that have not been parsed. A handler with
+ * on_frame has a limit only for messages that occupy the state of an extension. */
+static int input_is_unfinished(const ws_conn *c, apr_size_t left)
+{
+    const ws_parser *p = &c->rare->parser;
+    if (!ws_conn_accepts_input(c) || c->discard_input || c->broken) {
+        return 0;
+    }
+    if (c->location->handler->on_frame) {
+        return ws_chain_of(c) && p->opcode && !p->first && ws_chain_transforms(c->rare->chain);
+    }
+    return !input_is_between(c) || (left && !c->held);
+}
+
+/* Start or end the time limit of an incomplete message or header, after a read has been parsed. */
+static void input_set_time(ws_conn *c, apr_size_t left)
+{
+    const ws_parser *p = &c->rare->parser;
+    if (!input_is_unfinished(c, left)) {
+        ws_arrival_end(c);
+    }
+    else if (!c->rare->arrival
+             && ws_arrival_begin(c, !c->framed && p->opcode ? p->message_len - p->left : 0,
+                                 input_late)
+                    < 0) {
+        ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
+    }
 }
 
 /* Validate a piece of text. @return 0: the connection fails */
@@ -79,11 +116,11 @@ static inline __attribute__((always_inline)) void input_deliver_piece(ws_conn *c
     if (len) {
         ws_partial *m = c->rare->message;
         if (m && data == m->data + m->len) {
-            ws_partial_grow(m, len); /* the bytes were read in place */
+            m->len += len; /* the bytes were read in place */
         }
-        else if ((m = ws_partial_reserve(c, len, total, input_late))) {
+        else if ((m = ws_partial_reserve(c, len, total))) {
             memcpy(m->data + m->len, data, len);
-            ws_partial_grow(m, len);
+            m->len += len;
         }
         else {
             ws_conn_fail(c, WS_CLOSE_INTERNAL, "out of memory");
@@ -112,9 +149,23 @@ _Static_assert(WS_MESSAGE_FIRST == WS_FIRST && WS_MESSAGE_LAST == WS_LAST
                    && WS_FRAME_LAST == WS_FRAME_END,
                "the parser's flags are those of the API");
 
+/* Update the time limit of the message that continues with a piece. */
+static void input_note_progress(ws_conn *c, const ws_piece *p)
+{
+    if (p->flags & WS_MESSAGE_LAST) {
+        ws_arrival_end(c);
+    }
+    else if (p->len) {
+        c->rare->arrival->moved = c->loop->event.now;
+    }
+}
+
 /* Handle a piece of a message. total: bytes of the message announced so far */
 static void input_take_data(ws_conn *c, const ws_piece *p, apr_uint64_t total)
 {
+    if (c->rare->arrival) {
+        input_note_progress(c, p);
+    }
     if (!ws_conn_accepts_input(c)) {
         ws_partial_free(c); /* we have sent Close: data is discarded */
         return;
@@ -288,7 +339,7 @@ static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *l
     return data;
 }
 
-static unsigned char *input_take(ws_conn *c, unsigned char *data, apr_size_t *len)
+static unsigned char *input_take_bytes(ws_conn *c, unsigned char *data, apr_size_t *len)
 {
     if (!c->framed) {
         if (c->plain_in && !c->rare->parser.opcode) {
@@ -300,6 +351,21 @@ static unsigned char *input_take(ws_conn *c, unsigned char *data, apr_size_t *le
         return data;
     }
     return input_take_frames(c, NULL, data, len, 1);
+}
+
+/* Deliver the messages of the input. @return as input_take_frames() */
+static unsigned char *input_take(ws_conn *c, unsigned char *data, apr_size_t *len)
+{
+    int began = c->rare->arrival && input_is_between(c); /* the input starts with a known header */
+    apr_size_t before = *len;
+    data = input_take_bytes(c, data, len);
+    if (began && *len < before) {
+        ws_arrival_end(c);
+    }
+    if (*len || c->framed || c->rare->parser.opcode || c->rare->arrival) {
+        input_set_time(c, *len);
+    }
+    return data;
 }
 
 static void input_keep(ws_conn *c, const unsigned char *data, apr_size_t len)
@@ -365,7 +431,7 @@ static unsigned char *input_place(ws_conn *c, apr_size_t *space)
     *space = direct && c->large ? DIRECT_MIN : WS_INPUT_SIZE;
     if (direct && c->rare->message && left >= DIRECT_MIN) {
         ws_partial *m = ws_partial_reserve(c, left < DIRECT_SIZE ? (apr_size_t)left : DIRECT_SIZE,
-                                           c->rare->parser.message_len, input_late);
+                                           c->rare->parser.message_len);
         if (m) { /* if out of memory, delivering from the loop's buffer will report it */
             *space = m->size - m->len < left ? m->size - m->len : (apr_size_t)left;
             return m->data + m->len;

@@ -226,6 +226,9 @@ ws_frames *ws_framing_build(const ws_conn *c, unsigned first, const void *payloa
 /** Whether the framing can send frames of this opcode. */
 int ws_framing_sends(const ws_conn *c, unsigned opcode);
 
+/** Whether no incoming message or frame of a connection with a framer is incomplete. */
+int ws_framing_is_between(const ws_conn *c);
+
 /** Handle that the client has closed its side. In framings without a close handshake, this is a
  *  clean close. */
 void ws_framing_ended(ws_conn *c);

@@ -1,8 +1,6 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Incomplete messages. A peer could make the server use much memory for them at little cost.
- *  Therefore WebSocketMessageTimeout sets the time within which more of a message must arrive, and
- *  a minimum rate. */
+/** The buffers of incomplete messages. arrival.c limits the time of these messages. */
 
 #include <stdlib.h>
 
@@ -23,44 +21,6 @@
  * milliseconds. This saves time, because the kernel clears the pages of each new buffer. */
 #define SPARE_MAX (4 * 1024 * 1024)
 #define SPARE_TIME 1000
-
-/* The maximum time in which the message must arrive completely, milliseconds. */
-static apr_uint64_t partial_allowed(const ws_partial *m)
-{
-    const ws_settings *s = m->c->settings;
-    return s->message_timeout
-           + (s->message_rate
-                  ? (ws_conn_sum(m->c, WS_SUM_WIRE_IN) - m->wire_in) * 1000 / s->message_rate
-                  : 0);
-}
-
-static void partial_look(ws_alarm *a);
-
-static void partial_set_alarm(ws_partial *m)
-{
-    ws_loop *loop = m->c->loop;
-    apr_uint32_t timeout = m->c->settings->message_timeout;
-    if (timeout) {
-        m->alarm.fn = partial_look;
-        ws_timer_wheel_set(&loop->event.wheel, &m->alarm, loop->event.now + timeout);
-    }
-}
-
-static void partial_look(ws_alarm *a)
-{
-    ws_partial *m = (ws_partial *)a;
-    ws_conn *c = m->c;
-    apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
-    if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was stopped */
-        ws_partial_begin_time(m);
-    }
-    if (now - m->moved < timeout
-        && (!c->settings->message_rate || now - m->begun < partial_allowed(m))) {
-        ws_timer_wheel_set(&c->loop->event.wheel, a, m->moved + timeout);
-        return;
-    }
-    m->late(c);
-}
 
 void ws_partial_free_spares(ws_loop *loop)
 {
@@ -124,8 +84,7 @@ static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more
     return size > total && total >= len + more ? (apr_size_t)total : size;
 }
 
-ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total,
-                               void (*late)(ws_conn *c))
+ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
 {
     ws_partial *m = c->rare->message;
     apr_size_t len = m ? m->len : 0, size;
@@ -133,33 +92,17 @@ ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total,
         return m;
     }
     size = partial_size(c, len, more, total);
-    if (m) {
-        ws_partial *grown;
-        ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
-        if (!(grown = realloc(m, sizeof(*m) + size))) {
-            return NULL;
-        }
-        m = grown;
+    if (!m) {
+        m = ws_conn_rare(c) ? partial_take(c->loop, size) : NULL;
+    }
+    else if ((m = realloc(m, sizeof(*m) + size))) {
         m->size = size;
     }
-    else if (ws_conn_rare(c) && (m = partial_take(c->loop, size))) {
-        *m = (ws_partial){.c = c, .late = late, .size = m->size};
-        ws_partial_begin_time(m);
-        m->wire_in -=
-            c->rare->chain ? 0 : more; /* WS_SUM_WIRE_IN already includes the first bytes */
+    if (m) {
+        m->len = len;
+        ws_rare_of(c)->message = m;
     }
-    else {
-        return NULL;
-    }
-    ws_rare_of(c)->message = m;
-    partial_set_alarm(m);
     return m;
-}
-
-void ws_partial_grow(ws_partial *m, apr_size_t len)
-{
-    m->len += len;
-    m->moved = m->c->loop->event.now;
 }
 
 void ws_partial_free(ws_conn *c)
@@ -167,7 +110,6 @@ void ws_partial_free(ws_conn *c)
     ws_partial *m = c->rare->message;
     if (m) {
         ws_rare_of(c)->message = NULL;
-        ws_timer_wheel_clear(&c->loop->event.wheel, &m->alarm);
         partial_give(c->loop, m);
     }
 }

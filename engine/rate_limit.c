@@ -90,8 +90,7 @@ static void rate_look_if_idle(ws_alarm *a)
         rate_set_alarm(c, d, c->rare->meter->active + most);
         return;
     }
-    if (c->rare->message
-        && c->settings->message_timeout) { /* the message timeout handles a slow message */
+    if (c->rare->arrival) { /* the message timeout handles a slow message */
         rate_set_alarm(c, d, c->loop->event.now + most);
         return;
     }

@@ -53,12 +53,13 @@ void ws_conn_hold(ws_conn *c, unsigned why)
 
 void ws_conn_release(ws_conn *c, unsigned why)
 {
-    if (!(c->held & why)) {
+    unsigned before = c->held;
+    if (!(before & why)) {
         return;
     }
     c->held &= ~why;
-    if (!c->held && c->rare->message) {
-        ws_partial_begin_time(c->rare->message);
+    if ((before & ~WS_HELD_TURN) && !(c->held & ~WS_HELD_TURN)) {
+        ws_arrival_resume(c);
     }
     if (!c->held && c->rare->rest) {
         c->resume = 1;

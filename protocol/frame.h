@@ -61,7 +61,8 @@ typedef struct ws_parse_error {
     const char *text; /**< error text for the log and the Close frame's reason; static */
 } ws_parse_error;
 
-/** State between calls, initialized by ws_parser_init(). Callers may read only the field `left`. */
+/** State between calls, initialized by ws_parser_init(). Callers may read the fields left,
+ *  message_len, opcode and first. */
 typedef struct ws_parser {
     uint64_t left;          /**< payload bytes missing from the current data frame */
     uint64_t message_len;   /**< payload bytes of the current message announced so far */

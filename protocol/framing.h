@@ -58,9 +58,8 @@ struct ws_framing {
     ws_parse_result (*next)(ws_framer *f, unsigned char **data, size_t *len, ws_piece *piece,
                             ws_parse_error *error);
 
-    /** Whether the input may end here. If so, the end of the stream is a close (code 1005),
-     *  otherwise a broken connection (1006). NULL: the input may end anywhere. Not called if
-     *  `answered` is set. */
+    /** Whether no message or frame is incomplete. NULL: always. Unless `answered` is set, the end of
+     *  the stream is then a close (code 1005), otherwise a broken connection (1006). */
     int (*between)(const ws_framer *f);
 };
 

@@ -231,7 +231,8 @@ const ws_framing *ws_hixie_framing(int version)
                                    .max = ws_hixie_frame_max,
                                    .write = ws_hixie_frame,
                                    .close = hixie_close,
-                                   .next = hixie_next};
+                                   .next = hixie_next,
+                                   .between = hixie_between};
     static const ws_framing v75 = {.size = sizeof(ws_hixie),
                                    .max = ws_hixie_frame_max,
                                    .write = ws_hixie_frame,

@@ -455,6 +455,31 @@ SKIP: {
     }, 'bytes are counted before and after compression');
 }
 
+# ---- Unfinished messages ----
+
+# Each client begins a compressed message that has no output yet, which occupies memory of zlib.
+{
+    my $httpd = Httpd->start(conf => "WebSocketHandler ws_echo.so\nWebSocketCompression on memory=1M\nWebSocketMessageTimeout 1s\n");
+    my $client = sub { Client->new($httpd, '/', headers => ['Sec-WebSocket-Extensions: permessage-deflate']) };
+    my @unfinished = grep { $_->header('Sec-WebSocket-Extensions') } map { $client->() } 1 .. 40;
+    cmp_ok(scalar @unfinished, '>=', 10, 'clients get compression');
+    $_->send(TEXT, "\xf2", fin => 0, rsv => RSV1) for @unfinished;
+    my %codes;
+    for my $c (@unfinished) {
+        my (undef, $close) = $c->frame;
+        $codes{ unpack 'n', $close }++;
+        $c->drop;
+    }
+    delete $codes{1013};
+    is_deeply([keys %codes], [1008], 'the server ends unfinished compressed messages that have no output yet');
+    ok(Httpd::wait_for(sub {
+        my $c = $client->();
+        $c->header('Sec-WebSocket-Extensions') or return 0;
+        $c->send(TEXT, "\xf2\x48\xcd\xc9\xc9\x07\x00", rsv => RSV1);
+        return ($c->frame)[0] == TEXT;
+    }, 'an answer to a compressed message'), 'then their memory is free for other clients');
+}
+
 # ---- Directives ----
 
 for (

@@ -106,7 +106,8 @@ static void any_cut_is_the_same(rig *r)
 static void count_buffers(ws_loop *loop, void *arg)
 {
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
-        *(int *)arg += c->rare->message || c->rare->rest || c->out.ring || c->rare->cipher_out;
+        *(int *)arg += c->rare->message || c->rare->arrival || c->rare->rest || c->out.ring
+                       || c->rare->cipher_out;
     }
 }
 
