@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/connector.h"
+#include "client/tls.h"
 
 void ws_connector_alarm(ws_connector *t, apr_uint32_t ms)
 {
@@ -64,7 +65,7 @@ void ws_connector_hang_up(ws_connector *t)
     ws_timer_wheel_clear(&t->handle.loop->event.wheel, &t->alarm);
     ws_connector_end_lookup(t);
     ws_connector_end_tries(t);
-    SSL_free(t->ssl);
+    ws_tls_close(t->ssl);
     t->ssl = NULL;
     if (t->fd >= 0) {
         close(t->fd);

@@ -284,6 +284,15 @@ SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
     return ssl;
 }
 
+void ws_tls_close(SSL *ssl)
+{
+    if (ssl && SSL_is_init_finished(ssl)) {
+        ERR_clear_error();
+        SSL_shutdown(ssl);
+    }
+    SSL_free(ssl);
+}
+
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error)
 {
     long verify = SSL_get_verify_result(ssl);

@@ -36,6 +36,10 @@ SSL_CTX *ws_tls_plain_context(void);
  */
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure);
 
+/** Free an SSL object whose socket does not block. Sends close_notify first if the handshake is
+ *  complete (RFC 8446, section 6.1). NULL has no effect. */
+void ws_tls_close(SSL *ssl);
+
 /** Write the reason why an OpenSSL call has failed, such as "certificate: host name mismatch" or
  *  "tls: ...". */
 void ws_tls_explain(const SSL *ssl, int ssl_error, int system_error, char *error);

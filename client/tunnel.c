@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/connector.h"
+#include "client/tls.h"
 
 #define BUFFER (32 * 1024)
 
@@ -61,7 +62,7 @@ static void tunnel_end(tunnel *u)
     }
     ws_handle_close(&u->net);
     ws_handle_close(&u->pair);
-    SSL_free(u->ssl);
+    ws_tls_close(u->ssl);
     close(u->fd);
     close(u->pair_fd);
     u->fd = -1;
@@ -164,7 +165,6 @@ static void tunnel_pump(tunnel *u)
         did = a || b || c || d;
     } while (did);
     if (u->up.over && u->up.len == 0) { /* the proxied connection has been closed */
-        SSL_shutdown(u->ssl);
         tunnel_end(u);
         return;
     }

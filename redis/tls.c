@@ -165,7 +165,12 @@ int ws_redis_write(redisContext *c, int *done)
 void ws_redis_close(redisContext *c)
 {
     if (c) {
-        SSL_free(tls_of(c));
+        SSL *ssl = tls_of(c);
+        if (ssl && SSL_is_init_finished(ssl)) { /* send close_notify: RFC 8446, section 6.1 */
+            ERR_clear_error();
+            SSL_shutdown(ssl);
+        }
+        SSL_free(ssl);
         if (c->reader) {
             c->reader->privdata = NULL;
         }

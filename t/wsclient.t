@@ -441,21 +441,29 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
     require IO::Socket::SSL;
     my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
     pipe my $told, my $tells or die "pipe: $!";
+    # Name, answer to the handshake (undef: a valid one), frames, answer to the client's Close frame.
+    my @cases = (
+        ['a closing handshake', undef, '', "\x88\x02\x03\xe8"],
+        ['a frame with a reserved opcode', undef, "\x83\x00", ''],
+        ['a refusal', "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", '', ''],
+        ['a redirect', "HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", '', ''],
+        ['a wrong Sec-WebSocket-Accept', "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n", '', ''],
+        ['an answer of another protocol', "SSH-2.0-x\r\n", '', ''],
+    );
     my $pid = fork // die "fork: $!";
     if (!$pid) {
-        for my $answers (1, 0) {
+        for my $case (@cases) {
+            my (undef, $answer, $frames, $end) = @$case;
             my $c = $listener->accept or last;
             IO::Socket::SSL->start_SSL($c, SSL_server => 1, SSL_cert_file => "$certs/server.crt", SSL_key_file => "$certs/server.key") or last;
             my $in = '';
             1 while $in !~ /\r\n\r\n/ && sysread $c, $in, 4096, length $in;
             my ($key) = $in =~ /^Sec-WebSocket-Key: (\S+)/mi;
             my $accept = sha1_base64($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11') . '=';
-            syswrite $c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $accept\r\n\r\n";
+            syswrite $c, ($answer // "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: $accept\r\n\r\n") . $frames;
             $in = '';
-            # Answer the client's Close frame, or send a frame with a reserved opcode, after which the client closes.
-            syswrite $c, "\x83\x00" if !$answers;
-            1 while $in !~ /\A\x88/ && sysread $c, $in, 4096, length $in;
-            syswrite $c, "\x88\x02\x03\xe8" if $answers;
+            1 while $end && $in !~ /\A\x88/ && sysread $c, $in, 4096;
+            syswrite $c, $end if $end;
             1 while sysread $c, $in, 4096;
             syswrite $tells, (Net::SSLeay::get_shutdown($c->_get_ssl_object) & 2 ? 'notified' : 'cut off') . "\n";
             close $c;
@@ -463,9 +471,9 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
         POSIX::_exit(0);
     }
     close $tells;
-    for my $how ('after a closing handshake', 'after an error of the server') {
+    for (@cases) {
         talk('', "--cacert=$certs/ca.crt", 'wss://localhost:' . $listener->sockport . '/');
-        is(scalar <$told>, "notified\n", "close_notify is sent $how");
+        is(scalar <$told>, "notified\n", "close_notify is sent after $$_[0]");
     }
     waitpid $pid, 0;
 }

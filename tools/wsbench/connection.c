@@ -26,10 +26,8 @@
 static void connection_release(worker *w, peer *p)
 {
     int was_open = p->state == PEER_OPEN || p->state == PEER_CLOSING;
-    if (p->ssl) {
-        SSL_free(p->ssl);
-        p->ssl = NULL;
-    }
+    ws_tls_close(p->ssl);
+    p->ssl = NULL;
     if (p->fd >= 0) {
         close(p->fd);
         p->fd = -1;
