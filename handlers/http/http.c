@@ -274,8 +274,8 @@ static void http_closed(job *j)
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
             "websocket: http: the application was not notified of the end of connection %s, "
-            "%s: %s",
-            j->session->id, j->session->url, j->answer.error);
+            "%.*s: %s",
+            j->session->id, (int)strcspn(j->session->url, "?"), j->session->url, j->answer.error);
     }
     else if (j->answer.kind == ANSWER_GOOD) {
         http_obey(NULL, j->session, &j->answer);
