@@ -107,7 +107,9 @@ static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events
 
 static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text)
 {
+    static const char *const keys[] = {"ca", "timeout", "retry", "concurrency", "queue", "longest"};
     const char *equals = strchr(text, '='), *key, *error;
+    unsigned i = 0;
     if (!equals || !equals[1]) {
         return apr_psprintf(cmd->pool, "WebSocketChannelHook: \"%s\" is not key=value", text);
     }
@@ -120,14 +122,17 @@ static const char *hook_option(cmd_parms *cmd, hook_line *line, const char *text
                                   "WebSocketChannelHook: invalid value \"%s\": channel= %s", text,
                                   WS_CHANNEL_PATTERN);
     }
-    if (!strcmp(key, "style") || !strcmp(key, "key") || !strcmp(key, "iss") || !strcmp(key, "to")) {
+    while (i < sizeof(keys) / sizeof(*keys) && strcmp(key, keys[i])) {
+        i++;
+    }
+    if (i == sizeof(keys) / sizeof(*keys)) {
         return apr_psprintf(cmd->pool,
                             "WebSocketChannelHook: unknown key \"%s\"; the keys are channel=, ca=, "
                             "timeout=, retry=, concurrency=, queue= and longest=",
                             key);
     }
     error = http_configure(cmd->pool, key, equals + 1, (void **)&line->config);
-    return error ? apr_psprintf(cmd->pool, "WebSocketChannelHook: %s: %s", key, error) : NULL;
+    return error ? apr_psprintf(cmd->pool, "WebSocketChannelHook: %s: %s", text, error) : NULL;
 }
 
 /* Find an event for which a line never applies, because of an earlier line. @return NULL, or the

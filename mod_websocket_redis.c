@@ -154,7 +154,7 @@ static int log_word(apr_pool_t *p, const char *word, ws_log_store *l, const char
 
 /* Get the name of the list from the URL. Without list= or stream=, it is the last segment of the
  * path. */
-static const char *log_key_of_url(char *url, ws_log_store *l)
+static const char *log_key_of_url(apr_pool_t *p, char *url, ws_log_store *l)
 {
     char *host = strstr(url, "://"), *key = host ? strrchr(host + 3, '/') : NULL;
     apr_ssize_t len;
@@ -164,6 +164,12 @@ static const char *log_key_of_url(char *url, ws_log_store *l)
     }
     *key++ = 0;
     l->options.key = key;
+    if (!key[strspn(key, "0123456789")]) {
+        return apr_psprintf(p,
+                            "\"/%s\" names no list: for database %s, write /%s/NAME; for a list "
+                            "called \"%s\", write list=%s after the URL",
+                            key, key, key, key, key);
+    }
     len = ws_percent_decode(key, strlen(key), 0, key, strlen(key) + 1);
     return len < 0 || strlen(key) != (apr_size_t)len ? "in the name of the list, write % as %25"
                                                      : NULL;
@@ -198,7 +204,7 @@ static const char *log_parse(cmd_parms *cmd, const char *text, int count, char *
             others[rest++] = words[i];
         }
     }
-    if (!l->options.key && (error = log_key_of_url(url, l))) {
+    if (!l->options.key && (error = log_key_of_url(p, url, l))) {
         return error;
     }
     if (!*l->options.key || strlen(l->options.key) > WS_REDIS_LOG_KEY_MAX) {

@@ -1,15 +1,17 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parsers of numbers, sizes, intervals, positions and query arguments. A parser refuses a text that
+ * Parsers of numbers, sizes, intervals, hosts, positions and query arguments. A parser refuses a text that
  * is valid only in part. An error text for a number names the accepted range.
  */
 
 #include "base/parse.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 #include <apr_strings.h>
 
@@ -114,6 +116,51 @@ const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least
                             "or d",
                             parse_show(p, least, times), parse_show(p, most, times))
              : "takes an interval";
+}
+
+/* ---- Addresses ---- */
+
+#define HOST_MAX 253 /* bytes; RFC 1035, section 3.1 */
+
+static int parse_is_name(const char *text)
+{
+    const char *c = text;
+    while ((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z' ? 1 : *c && strchr("0123456789-._", *c)) {
+        c++;
+    }
+    return !*c && strcmp(text, ".");
+}
+
+static int parse_is_ipv6(char *text)
+{
+    char address[sizeof(struct in6_addr)];
+    char *end = strchr(text, ']');
+    if (*text != '[' || !end || end[1]) {
+        return 0;
+    }
+    text[strcspn(text, "%]")] = '\0';
+    return inet_pton(AF_INET6, text + 1, address) == 1;
+}
+
+const char *ws_parse_host(const char *text, apr_size_t len)
+{
+    char host[HOST_MAX + 1];
+    if (len && len <= HOST_MAX) {
+        memcpy(host, text, len);
+        host[len] = '\0';
+        if (strlen(host) == len && (parse_is_name(host) || parse_is_ipv6(host))) {
+            return NULL;
+        }
+    }
+    return "takes a host name (xn--... for letters beyond ASCII), an IPv4 address, or an IPv6 "
+           "address in brackets";
+}
+
+const char *ws_parse_socket(const char *path)
+{
+    return *path == '/' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
+               ? NULL
+               : "takes the absolute path of a unix socket, at most 107 bytes";
 }
 
 /* ---- Command-line options ---- */

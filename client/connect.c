@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Implements ws_connect() and ws_connect_cancel(), which any thread may call. ws_connect() copies
- * and checks the options, and posts a connector (an outgoing connection that is being made) to a
+ * Implements ws_connect(), ws_connect_check() and ws_connect_cancel(), which any thread may call.
+ * ws_connect() copies and checks the options, and posts a connector (an outgoing connection that is being made) to a
  * loop.
  */
 
@@ -173,6 +173,23 @@ ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options)
     }
     return ws_connect_from(e, loop ? loop : ws_engine_least_busy(e), c ? c->settings : NULL,
                            options, NULL);
+}
+
+const char *ws_connect_check(apr_pool_t *p, const ws_connect_options *options)
+{
+    ws_connector *t = apr_pcalloc(p, sizeof(*t));
+    const ws_connect_options *o = &t->o;
+    char *error = apr_palloc(p, WS_TLS_ERROR);
+    ws_tls_files files;
+    const char *wrong;
+
+    t->pool = t->once = p;
+    connect_copy_options(t, options);
+    files = (ws_tls_files){o->ca_file, o->certificate, o->key, o->insecure, NULL};
+    if ((wrong = ws_connector_check(t)) || (wrong = ws_connector_choose_proxy(t))) {
+        return wrong;
+    }
+    return (o->ca_file || o->certificate) && ws_tls_check(&files, error) < 0 ? error : NULL;
 }
 
 /* ---- Cancelling ---- */

@@ -82,10 +82,6 @@ static int connector_use_unix_socket(ws_connector *t)
 {
     struct sockaddr_un *name;
     ws_addresses *one;
-    if (strlen(t->o.unix_socket) >= sizeof(name->sun_path)) {
-        ws_connector_fail(t, 0, "request: the unix socket's path is too long");
-        return -1;
-    }
     if (!(one = calloc(1, sizeof(*one) + sizeof(ws_address)))) {
         ws_connector_fail(t, 0, "request: out of memory");
         return -1;
@@ -196,10 +192,14 @@ static void connector_look_up(ws_connector *t)
 
 static void connector_again(ws_connector *t)
 {
+    const char *wrong;
     ws_connector_hang_up(t);
     t->interim = 0;
     memset(&t->body, 0, sizeof(t->body));
-    if (ws_connector_choose_proxy(t) == 0) {
+    if ((wrong = ws_connector_choose_proxy(t))) {
+        ws_connector_fail(t, 0, "%s", wrong);
+    }
+    else {
         connector_look_up(t);
     }
 }
@@ -280,7 +280,33 @@ static const char *connector_check_options(ws_connector *t)
     if (o->origin && ws_header_wrong("Origin", o->origin)) {
         return "request: the origin has a control character";
     }
+    if (o->unix_socket && strlen(o->unix_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+        return "request: the unix socket's path is too long";
+    }
     return NULL;
+}
+
+static const char *connector_check_url(ws_connector *t)
+{
+    const char *wrong;
+    char *room = apr_palloc(t->once, WS_URL_ROOM(strlen(t->o.url)));
+    if (ws_url_parse(&t->url, t->o.url, room, &wrong) < 0) {
+        t->url.host = NULL;
+        return apr_pstrcat(t->once, "url: ", wrong, NULL);
+    }
+    if (t->url.http || t->url.socks) {
+        return "url: the URL does not start with ws:// or wss://";
+    }
+    if (t->url.international && (wrong = ws_connector_international(t, &t->url))) {
+        return apr_pstrcat(t->once, "url: ", wrong, NULL);
+    }
+    return NULL;
+}
+
+const char *ws_connector_check(ws_connector *t)
+{
+    const char *wrong = t->o.url ? connector_check_url(t) : NULL;
+    return wrong ? wrong : connector_check_options(t);
 }
 
 static void connector_begin(ws_connector *t)
@@ -291,18 +317,7 @@ static void connector_begin(ws_connector *t)
     apr_pool_clear(t->once);
     t->other_server = 0;
     t->redirects = 0;
-    if (ws_url_parse(&t->url, t->o.url, apr_palloc(t->once, WS_URL_ROOM(strlen(t->o.url))), &wrong)
-        < 0) {
-        t->url.host = NULL;
-        ws_connector_fail(t, 0, "url: %s", wrong);
-    }
-    else if (t->url.http || t->url.socks) {
-        ws_connector_fail(t, 0, "url: the URL does not start with ws:// or wss://");
-    }
-    else if (t->url.international && (wrong = ws_connector_international(t, &t->url))) {
-        ws_connector_fail(t, 0, "url: %s", wrong);
-    }
-    else if ((wrong = connector_check_options(t))) {
+    if ((wrong = ws_connector_check(t))) {
         ws_connector_fail(t, 0, "%s", wrong);
     }
     else {

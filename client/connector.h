@@ -102,6 +102,10 @@ typedef struct ws_connector {
  */
 void ws_connector_init(ws_connector *t);
 
+/** Parse the URL, if there is one, and check the options that belong to the request.
+ *  @return NULL, or an error text that begins with the stage */
+const char *ws_connector_check(ws_connector *t);
+
 /** Cancel the attempt with this id, without calling callbacks. @return whether the loop has this
  *  attempt */
 int ws_connector_cancel(ws_loop *loop, ws_attempt id);
@@ -151,9 +155,9 @@ void ws_connector_answered(ws_connector *t);
 
 /**
  * Set t->proxy for t->url, from the options or the environment.
- * @return 0, or -1: the attempt has failed
+ * @return NULL, or an error text that begins with the stage
  */
-int ws_connector_choose_proxy(ws_connector *t);
+const char *ws_connector_choose_proxy(ws_connector *t);
 
 /**
  * Send CONNECT to the proxy, to which t->fd is connected, with t->ssl if the proxy uses TLS.

@@ -110,33 +110,38 @@ static const char *proxy_from_environment(ws_connector *t)
     return proxy && *proxy && !proxy_needs_none(t) ? proxy : NULL;
 }
 
-int ws_connector_choose_proxy(ws_connector *t)
+/* Parse the proxy's URL. @return NULL, or the error */
+static const char *proxy_parse(ws_connector *t, const char *text)
 {
-    const char *text = t->o.proxy ? t->o.proxy : NULL, *wrong;
+    const char *wrong;
+    text = strstr(text, "://") ? text : apr_pstrcat(t->once, "http://", text, NULL);
+    if (ws_url_parse(&t->proxy, text, apr_palloc(t->once, WS_URL_ROOM(strlen(text))), &wrong) < 0
+        || (!t->proxy.http && !t->proxy.socks)) {
+        return "proxy: its URL is not an http://host:port, https or socks5 URL";
+    }
+    if (t->proxy.international && (wrong = ws_connector_international(t, &t->proxy))) {
+        return apr_pstrcat(t->once, "proxy: ", wrong, NULL);
+    }
+    return NULL;
+}
+
+const char *ws_connector_choose_proxy(ws_connector *t)
+{
+    const char *text = t->o.proxy, *wrong;
     memset(&t->proxy, 0, sizeof(t->proxy));
     if (!text && t->o.proxy_environment && !t->o.unix_socket) {
         text = proxy_from_environment(t);
     }
     if (!text || !*text) {
-        return 0;
+        return NULL;
     }
     if (t->o.unix_socket) {
-        ws_connector_fail(t, 0, "proxy: a unix socket cannot be reached through a proxy");
-        return -1;
+        return "proxy: a unix socket cannot be reached through a proxy";
     }
-    text = strstr(text, "://") ? text : apr_pstrcat(t->once, "http://", text, NULL);
-    if (ws_url_parse(&t->proxy, text, apr_palloc(t->once, WS_URL_ROOM(strlen(text))), &wrong) < 0
-        || (!t->proxy.http && !t->proxy.socks)) {
+    if ((wrong = proxy_parse(t, text))) {
         t->proxy.host = NULL;
-        ws_connector_fail(t, 0, "proxy: its URL is not an http://host:port, https or socks5 URL");
-        return -1;
     }
-    if (t->proxy.international && (wrong = ws_connector_international(t, &t->proxy))) {
-        t->proxy.host = NULL;
-        ws_connector_fail(t, 0, "proxy: %s", wrong);
-        return -1;
-    }
-    return 0;
+    return wrong;
 }
 
 /* ---- CONNECT ---- */

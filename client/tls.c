@@ -66,12 +66,13 @@ static char *tls_stamp_of(const ws_tls_files *f)
     return stamp;
 }
 
-/* Get the text of the last error in OpenSSL's queue. */
+/* Get the text of the first error in OpenSSL's queue. Later errors name the functions that have
+ * failed because of it. */
 static const char *tls_complaint(void)
 {
-    unsigned long e = ERR_peek_last_error();
+    unsigned long e = ERR_peek_error();
     const char *text = e ? ERR_reason_error_string(e) : NULL;
-    return text ? text : "unknown reason";
+    return ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : text ? text : "unknown reason";
 }
 
 static int tls_refuse(char *error, const char *what, const char *file)
@@ -223,6 +224,16 @@ SSL_CTX *ws_tls_context(const ws_tls_files *f, char *error)
     pthread_mutex_unlock(&lock);
     free(stamp);
     return context;
+}
+
+int ws_tls_check(const ws_tls_files *f, char *error)
+{
+    SSL_CTX *context;
+    ERR_clear_error();
+    context = tls_make(f, error);
+    ERR_clear_error();
+    SSL_CTX_free(context);
+    return context ? 0 : -1;
 }
 
 void ws_tls_forget(void)

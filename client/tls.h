@@ -26,6 +26,11 @@ typedef struct ws_tls_files {
  */
 SSL_CTX *ws_tls_context(const ws_tls_files *files, char *error);
 
+/** Load these files as ws_tls_context() does, and discard the result.
+ *  @param error  WS_TLS_ERROR bytes, set if it fails
+ *  @return 0, or -1 */
+int ws_tls_check(const ws_tls_files *files, char *error);
+
 /** Create a context without certificates that verifies nothing yet. @return NULL: out of memory */
 SSL_CTX *ws_tls_plain_context(void);
 

@@ -823,6 +823,16 @@ WS_API ws_attempt ws_connect(ws_conn *c, const ws_connect_options *options);
  */
 WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *options);
 
+/**
+ * Check options in configure, so that httpd -t refuses what cannot work: the URL, the proxy, the
+ * unix socket, the request's headers, and the files with certificates, which must be readable.
+ * Options that are not set are not checked. Nothing is connected or resolved.
+ * @param p  pool for a copy of the options and for the error text
+ * @return NULL, or the reason that on_failure would get: "certificate: no trusted certificates in
+ *         /etc/ca.pem: no certificate or crl found".  [any thread except event loops]
+ */
+WS_API const char *ws_connect_check(apr_pool_t *p, const ws_connect_options *options);
+
 /** Cancel an attempt: neither on_open nor on_failure is called any more. If you call this function
  *  on another thread, either of them may run at the same time. No effect on an attempt that has
  *  ended.  [any] */

@@ -2,7 +2,7 @@
 
 /**
  * @file websocket_parse.h
- * @brief Parsers of numbers, sizes, intervals, ids, positions and query arguments, as the module's
+ * @brief Parsers of numbers, sizes, intervals, hosts, ids, positions and query arguments, as the module's
  * directives use them.
  *
  * Use them in a handler's `configure`, and for the arguments of a request. The whole text must be
@@ -51,6 +51,17 @@ WS_API const char *ws_parse_size(apr_pool_t *p, const char *text, apr_int64_t le
  */
 WS_API const char *ws_parse_interval(apr_pool_t *p, const char *text, apr_int64_t least,
                                      apr_int64_t most, apr_int64_t *ms);
+
+/**
+ * Check a host: a name of ASCII letters, digits, "-", "." and "_", an IPv4 address, or an IPv6
+ * address in brackets, which may have a zone: "[fe80::1%eth0]". The name is not resolved.
+ * @return NULL, or an error text: "takes a host name, ..."
+ */
+WS_API const char *ws_parse_host(const char *text, apr_size_t len);
+
+/** Check the path of a unix socket, which need not exist yet. @return NULL, or an error text:
+ *  "takes the absolute path of a unix socket, at most 107 bytes" */
+WS_API const char *ws_parse_socket(const char *path);
 
 /**
  * Decode %XX. With `form`, also decode "+" as a space (application/x-www-form-urlencoded).

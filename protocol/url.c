@@ -4,6 +4,7 @@
 
 #include "protocol/url.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -89,6 +90,17 @@ static int url_is_host_char(char c)
     return (unsigned char)c > 127 || (c && strchr(LETTERS DIGITS "-._", c));
 }
 
+static int url_is_ipv6(const char *text, size_t len)
+{
+    char address[INET6_ADDRSTRLEN], out[sizeof(struct in6_addr)];
+    if (len >= sizeof(address)) {
+        return 0;
+    }
+    memcpy(address, text, len);
+    address[len] = '\0';
+    return inet_pton(AF_INET6, address, out) == 1;
+}
+
 /* Parse host[:port]. @return NULL, or the error */
 static const char *url_read_host(ws_url *url, char **out, const char *s, size_t len)
 {
@@ -97,7 +109,7 @@ static const char *url_read_host(ws_url *url, char **out, const char *s, size_t 
     if (len && *s == '[') {
         size = strspn(s + 1, DIGITS "abcdefABCDEF:.");
         rest = s + 1 + size;
-        if (size < 2 || rest >= end || *rest++ != ']') {
+        if (rest >= end || *rest++ != ']' || !url_is_ipv6(s + 1, size)) {
             return "the URL's address in brackets is not an IPv6 address";
         }
         host++;

@@ -35,8 +35,9 @@ typedef struct ws_redis_options {
         hosts[WS_REDIS_HOSTS_MAX]; /**< tried in this order; none: path names a unix socket */
     unsigned host_count;
     const char *path;
-    int cluster;   /**< the hosts are nodes of a Redis Cluster */
-    int unsharded; /**< do not use the cluster's sharded channels */
+    int cluster;       /**< the hosts are nodes of a Redis Cluster */
+    int sharded_given; /**< the directive has sharded= */
+    int unsharded;     /**< do not use the cluster's sharded channels */
     ws_redis_tls tls;
     SSL_CTX *tls_ctx;            /**< created from tls when its files are readable; NULL: no TLS */
     const char *user, *password; /**< or NULL */

@@ -66,25 +66,28 @@ static const char *options_login(char *login, ws_redis_options *o)
 static const char *options_host(apr_pool_t *p, char *text, int port, ws_redis_options *o)
 {
     ws_redis_host *h = &o->hosts[o->host_count];
-    char *colon = *text == '[' ? strchr(text, ']') : strchr(text, ':');
+    char *bracket = *text == '[' ? strchr(text, ']') : NULL;
+    char *end = bracket ? bracket + 1 : text + strcspn(text, *text == '[' ? "" : ":");
+    const char *error = ws_parse_host(text, (apr_size_t)(end - text));
     apr_int64_t n = port;
+    if (!*text) {
+        return apr_psprintf(p, "invalid URL: expected %s", ws_redis_options_takes);
+    }
+    if (error) {
+        *end = 0;
+        return apr_psprintf(p, "invalid host \"%s\": %s", text, error);
+    }
+    if (*end && (*end != ':' || ws_parse_count(p, end + 1, 1, 65535, &n))) {
+        return apr_psprintf(p, "invalid port \"%s\": expected 1 to 65535", end + 1);
+    }
     if (o->host_count == WS_REDIS_HOSTS_MAX) {
         return "at most 16 addresses are possible";
     }
-    if (*text == '[' && colon) {
-        text++;
-        *colon++ = 0;
-    }
-    if (colon && *colon) {
-        if (*colon != ':' || ws_parse_count(p, colon + 1, 1, 65535, &n)) {
-            return apr_psprintf(p, "invalid port \"%s\": expected 1 to 65535", colon + 1);
-        }
-        *colon = 0;
-    }
-    h->name = text;
+    *(bracket ? bracket : end) = 0;
+    h->name = bracket ? text + 1 : text;
     h->port = (int)n;
     o->host_count++;
-    return *text ? NULL : apr_psprintf(p, "invalid URL: expected %s", ws_redis_options_takes);
+    return NULL;
 }
 
 static const char *options_hosts(apr_pool_t *p, char *text, const options_scheme *s,
@@ -149,7 +152,8 @@ const char *ws_redis_options_url(apr_pool_t *p, const char *url, ws_redis_option
     const char *error = NULL;
     if (!strncmp(url, "unix:/", 6)) {
         o->path = url + 5;
-        return NULL;
+        error = ws_parse_socket(o->path);
+        return error ? apr_pstrcat(p, "unix: ", error, NULL) : NULL;
     }
     if (!s) {
         return apr_psprintf(p, "invalid URL: expected %s", ws_redis_options_takes);
@@ -184,6 +188,16 @@ static const char *options_sentinel(char *text, ws_redis_options *o)
     return *text ? NULL : "sentinel= needs the sentinel's password";
 }
 
+/* Parse the name in a certificate, an address without brackets. @return NULL, or the error */
+static const char *options_name(apr_pool_t *p, const char *value, ws_redis_options *o)
+{
+    const char *host = strchr(value, ':') ? apr_pstrcat(p, "[", value, "]", NULL) : value;
+    o->tls.name = value;
+    return ws_parse_host(host, strlen(host)) ? apr_psprintf(
+               p, "invalid value \"name=%s\": expected a host name or an address", value)
+                                             : NULL;
+}
+
 const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o)
 {
     char *value = strchr(text, '=');
@@ -198,13 +212,14 @@ const char *ws_redis_options_word(apr_pool_t *p, char *text, ws_redis_options *o
         return options_sentinel(value, o);
     }
     if (len == 7 && !strncmp(text, "sharded", len)) {
+        o->sharded_given = 1;
         o->unsharded = strcmp(value, "on") != 0;
         return o->unsharded && strcmp(value, "off") != 0 ? "sharded= must be on or off" : NULL;
     }
-    if (len == 4 && !strncmp(text, "name", len) && *value) {
-        o->tls.name = value;
+    if (len == 4 && !strncmp(text, "name", len)) {
+        return options_name(p, value, o);
     }
-    else if (len == 2 && !strncmp(text, "ca", len)) {
+    if (len == 2 && !strncmp(text, "ca", len)) {
         o->tls.ca = value;
     }
     else if (len == 4 && !strncmp(text, "cert", len)) {
@@ -232,7 +247,7 @@ const char *ws_redis_options_check(apr_pool_t *p, ws_redis_options *o)
     if (o->sentinel_password && !o->master) {
         return "sentinel= is the password of a sentinel, so it needs a sentinel:// URL";
     }
-    if (o->unsharded && !o->cluster) {
+    if (o->sharded_given && !o->cluster) {
         return "sharded= is for a cluster, so it needs a redis-cluster:// URL";
     }
     if (!o->tls.on) {

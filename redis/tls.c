@@ -22,34 +22,44 @@ static SSL *tls_of(const redisContext *c)
     return c->reader ? c->reader->privdata : NULL;
 }
 
-static void tls_why(char why[200], const char *what)
+/* Describe the first error in OpenSSL's queue. Later errors name the functions that have failed
+ * because of it. */
+static void tls_why(char why[200], const char *key, const char *what)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    snprintf(why, 200, "%s: %s", what, reason ? reason : "OpenSSL refuses it");
+    unsigned long e = ERR_peek_error();
+    const char *reason = e ? ERR_reason_error_string(e) : NULL;
+    snprintf(why, 200, "%s%s: %s", key, what,
+             ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))
+             : reason            ? reason
+                                 : "OpenSSL refuses it");
     ERR_clear_error();
 }
 
 SSL_CTX *ws_redis_tls_create(const ws_redis_tls *o, char why[200])
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    const char *wrong = NULL;
+    const char *wrong = NULL, *key = "";
+    ERR_clear_error();
     if (!ctx) {
         wrong = "TLS";
     }
     else if (o->ca ? SSL_CTX_load_verify_locations(ctx, o->ca, NULL) != 1
                    : SSL_CTX_set_default_verify_paths(ctx) != 1) {
+        key = o->ca ? "ca=" : "";
         wrong = o->ca ? o->ca : "the system's certificates";
     }
     else if (o->cert && SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1) {
+        key = "cert=";
         wrong = o->cert;
     }
     else if (o->cert
              && (SSL_CTX_use_PrivateKey_file(ctx, o->key ? o->key : o->cert, SSL_FILETYPE_PEM) != 1
                  || SSL_CTX_check_private_key(ctx) != 1)) {
+        key = o->key ? "key=" : "no key=, and no key in cert=";
         wrong = o->key ? o->key : o->cert;
     }
     if (wrong) {
-        tls_why(why, wrong);
+        tls_why(why, key, wrong);
         SSL_CTX_free(ctx);
         return NULL;
     }
@@ -70,7 +80,7 @@ static int tls_fail(redisContext *c, const SSL *ssl)
     }
     else {
         char why[200];
-        tls_why(why, "TLS");
+        tls_why(why, "", "TLS");
         snprintf(c->errstr, sizeof(c->errstr), "%.120s", why);
     }
     return -1;

@@ -113,7 +113,7 @@ takes("WebSocketHistory news/a off\nWebSocketHistory news/* 10\nWebSocketHistory
 takes("WebSocketHistory $_ 10", "httpd accepts WebSocketHistory $_") for qw(* kept/* k?pt/[a-f]* [!a]* [^a]*);
 refuses("WebSocketHistoryDirectory $_->[0]", qr/^WebSocketHistoryDirectory: "\Q$_->[0]\E" $_->[1]/)
     for ['/nonexistent/x', qr{cannot be created: there is no folder /nonexistent/: create it}], ['/etc/passwd', 'is not a folder'], ['/etc/passwd/x', 'cannot be created'];
-refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes a port from 1 to 65535/)
+refuses("WebSocketHandler ws_proxy.so to=$_", qr/^WebSocketHandler: handler proxy, to=\S+: takes servers .* cannot: the URL.s (?:port is not 1 to 65535|host has an invalid character)/)
     for 'ws://x:0', 'ws://x:65536', 'wss://x:8x/y', 'ws://x,ws://y:99999', 'unix:/s|ws://x:0/';
 refuses("WebSocketHandler ws_http.so to=$_", qr/^WebSocketHandler: handler http, to=\S+: takes /)
     for qw(http://x:0/ https://x:65536/ http://x:8x/ http:///x http://:80/);

@@ -377,11 +377,23 @@ pass('a wrong password is logged');
 
 # ---- The directive ----
 
+my $certs = Httpd::certificates();
 for (
     ['http://host',           qr/invalid URL: expected redis:/],
     ['redis://host/x',        qr/invalid database number "x": takes a whole number from 0 to 65535/],
     ['redis://host/1x',       qr/invalid database number "1x"/],
     ['redis://host:0',        qr/invalid port "0": expected 1 to 65535/],
+    ['"redis://lo cal"',      qr/invalid host "lo cal": takes a host name/],
+    ['redis://[::1',          qr/invalid host "\[::1": takes a host name/],
+    ['redis://[zz]',          qr/invalid host "\[zz\]": takes a host name/],
+    (map { ["redis://localhost$_", qr/invalid host "localhost\Q$_\E": takes a host name/] } '?x=1', '#x'),
+    ["redis://localhost\xff",  qr/invalid host "localhost\\xff": takes a host name/],
+    ['unix:/' . 'x' x 120,    qr/unix: takes the absolute path of a unix socket, at most 107 bytes/],
+    ['redis://host sharded=on', qr/sharded= is for a cluster/],
+    ['rediss://host "name=a b"', qr/invalid value "name=a b": expected a host name or an address/],
+    ['rediss://host ca=/nosuch', qr{ca=/nosuch: No such file or directory}],
+    ["rediss://host cert=$certs/client.crt", qr{no key=, and no key in cert=\Q$certs\E/client.crt: }],
+    ["rediss://host cert=$certs/client.crt key=$certs/server.key", qr{key=\Q$certs\E/server.key: .*mismatch}],
     ['redis://host:65536',    qr/invalid port "65536"/],
     ['redis://:50%@host',     qr/write % as %25/],
     ['redis://%zz:x@host',    qr/write % as %25/],

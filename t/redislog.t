@@ -55,6 +55,7 @@ for (
     ['redis://localhost',              qr/add the name of a list after the server/],
     ['redis://localhost/',             qr/add the name of a list after the server/],
     ['unix:/socket',                   qr/or list=NAME or stream=NAME/],
+    ['redis://localhost/3',            qr{"/3" names no list: for database 3, write /3/NAME; for a list called "3", write list=3}],
     ['redis://localhost/x/log',        qr/invalid database number "x"/],
     ['redis://localhost:0/log',        qr/invalid port "0"/],
     ['redis://user@localhost/log',     qr/a user needs a password/],

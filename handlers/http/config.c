@@ -37,8 +37,36 @@ static int is_url(apr_pool_t *p, const char *value)
            && (!uri.port_str || !ws_parse_count(p, uri.port_str, 1, 65535, &port));
 }
 
+/* Check the host of a valid URL. */
+static const char *check_host(apr_pool_t *p, const char *url)
+{
+    const char *host = strstr(url, "://") + 3, *error;
+    size_t len = strcspn(host, "/?");
+    for (size_t i = len; i > 0; i--) {
+        if (host[i - 1] == '@') {
+            host += i;
+            len -= i;
+            break;
+        }
+    }
+    len = *host == '[' && memchr(host, ']', len) ? strcspn(host, "]") + 1 : strcspn(host, ":/?");
+    error = ws_parse_host(host, len);
+    return error ? apr_psprintf(p, "the host \"%.*s\" is invalid: it %s", (int)len, host, error)
+                 : NULL;
+}
+
+/* Check a path of this server. */
+static const char *check_path(apr_pool_t *p, const char *path)
+{
+    size_t len = strcspn(path, "?");
+    return ws_percent_decode(path, len, 0, apr_palloc(p, len + 1), len + 1) < 0
+               ? "takes a path in which % is written as %25"
+               : NULL;
+}
+
 static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
 {
+    const char *error;
     if (value[strcspn(value, " \t\"<>#")]) {
         return takes_url;
     }
@@ -48,15 +76,19 @@ static const char *set_to(apr_pool_t *p, http_config *config, const char *value)
             return takes_url;
         }
         config->unix_socket = apr_pstrmemdup(p, value + 5, (apr_size_t)(bar - value - 5));
+        if ((error = ws_parse_socket(config->unix_socket))) {
+            return error;
+        }
         value = bar + 1;
     }
     config->to = apr_pstrdup(p, value);
     if (!strcmp(value, HTTP_TO_HTACCESS) && !config->unix_socket) {
         return NULL;
     }
-    return (*value == '/' && value[1] != '/' && !config->unix_socket) || is_url(p, value)
-               ? NULL
-               : takes_url;
+    if (*value == '/' && value[1] != '/' && !config->unix_socket) {
+        return check_path(p, value);
+    }
+    return is_url(p, value) ? check_host(p, value) : takes_url;
 }
 
 static const char *set_interval(apr_pool_t *p, const char *value, apr_uint32_t *field)
@@ -103,13 +135,16 @@ static const char *set_key(apr_pool_t *p, http_config *config, const char *value
 
 static const char *set_ca(apr_pool_t *p, http_config *config, const char *value)
 {
-    apr_file_t *f;
-    config->ca = ap_server_root_relative(p, value);
-    if (!config->ca || apr_file_open(&f, config->ca, APR_READ, APR_OS_DEFAULT, p) != APR_SUCCESS) {
+    ws_connect_options o = {.size = sizeof(o)};
+    const char *error;
+    o.ca_file = config->ca = ap_server_root_relative(p, value);
+    if (!*value || !config->ca) {
         return "takes a file of certificates (PEM) that can be read";
     }
-    apr_file_close(f);
-    return NULL;
+    error = ws_connect_check(p, &o);
+    return error ? apr_pstrcat(p, "takes a file of certificates (PEM) that can be read: ", error,
+                               NULL)
+                 : NULL;
 }
 
 static const char *config_complete(const http_config *config)
@@ -121,7 +156,7 @@ static const char *config_complete(const http_config *config)
         return "key= is only for style=grip: remove key=, or add style=grip";
     }
     if (config->ca && strncmp(config->to, "https://", 8)) {
-        return "ca= is only for to=https://...: remove ca=";
+        return "ca= is only for an application at https://...: remove ca=";
     }
     return NULL;
 }

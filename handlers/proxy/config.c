@@ -10,7 +10,6 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
-#include <apr_uri.h>
 #include <ap_expr.h>
 #include <http_log.h>
 
@@ -29,6 +28,8 @@ APLOG_USE_MODULE(websocket);
 
 static const char *config_takes_switch = "takes on or off";
 static const char *config_takes_file = "takes an absolute path";
+static const char *config_takes_servers =
+    "takes ws://host:port/path or wss://host:port/path, or several of these separated by commas";
 static const char *config_takes_names = "takes names of headers, separated by commas";
 
 static proxy_config *config_new(apr_pool_t *p)
@@ -95,12 +96,16 @@ static const char *config_set_expression(apr_pool_t *p, proxy_server *s, char *u
     return NULL;
 }
 
-static int config_port_valid(apr_pool_t *p, const char *url)
+/* Check the URL and the socket with the parsers of the client that will use them. */
+static const char *config_check_server(apr_pool_t *p, const proxy_server *s)
 {
-    apr_uri_t uri;
-    apr_int64_t port;
-    return apr_uri_parse(p, url, &uri) == APR_SUCCESS
-           && (!uri.port_str || !ws_parse_count(p, uri.port_str, 1, 65535, &port));
+    const ws_connect_options o = {.size = sizeof(o), .url = s->url};
+    const char *error = s->socket ? ws_parse_socket(s->socket) : NULL;
+    if (error || !(error = ws_connect_check(p, &o))) {
+        return error;
+    }
+    error += strncmp(error, "url: ", 5) ? 0 : 5;
+    return apr_psprintf(p, "takes servers that can be reached, but %s cannot: %s", s->shown, error);
 }
 
 static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
@@ -115,8 +120,7 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
     scheme = !strncmp(url, "wss://", 6) ? 6 : !strncmp(url, "ws://", 5) ? 5 : 0;
     if (!scheme || !url[scheme] || url[scheme] == '/' || strchr(url, '#')
         || (!strstr(url, "%{") && url[strcspn(url, " \"<>")])) {
-        return "takes ws://host:port/path or wss://host:port/path, or several of these separated "
-               "by commas";
+        return config_takes_servers;
     }
     slash = strchr(url + scheme, '/');
     shown = at && (!slash || at < slash)
@@ -128,7 +132,7 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
     if ((error = config_set_expression(p, s, url, scheme))) {
         return error;
     }
-    return config_port_valid(p, url) ? NULL : "takes a port from 1 to 65535";
+    return config_check_server(p, s);
 }
 
 static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const char *list)
@@ -138,6 +142,9 @@ static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const
     if (!strcmp(list, "proxypass")) {
         config->proxypass = 1;
         return proxypass_available();
+    }
+    if (*list && list[strlen(list) - 1] == ',') {
+        return config_takes_servers;
     }
     while (!error && (url = config_next(p, &list))) {
         proxy_server *s = apr_array_push(config->servers);
@@ -239,15 +246,61 @@ static const char *config_set_compression(proxy_config *config, const char *valu
     return config->compression ? NULL : "takes pass, on or off";
 }
 
-static const char *config_complete(proxy_config *config)
+/* Load the files once, so that httpd -t reports what no handshake could use. */
+static const char *config_check_files(apr_pool_t *p, const ws_connect_options *from)
 {
+    const ws_connect_options ca = {.size = sizeof(ca), .ca_file = from->ca_file};
+    const ws_connect_options own = {
+        .size = sizeof(own), .certificate = from->certificate, .key = from->key, .insecure = 1};
+    const char *error;
+    if (from->key && !from->certificate) {
+        return "key= needs a certificate: add certificate=FILE, or remove key=";
+    }
+    if (ca.ca_file && (error = ws_connect_check(p, &ca))) {
+        return apr_pstrcat(p, "ca= cannot be used: ", error, NULL);
+    }
+    if (own.certificate && (error = ws_connect_check(p, &own))) {
+        return apr_pstrcat(p,
+                           own.key ? "certificate= and key= cannot be used: "
+                                   : "certificate= without key= cannot be used: ",
+                           error, NULL);
+    }
+    return NULL;
+}
+
+/* Check keys that depend on how the servers are reached. */
+static const char *config_check_use(const proxy_config *config)
+{
+    const ws_connect_options *o = &config->options;
+    int secure = 0, sockets = 0;
+    for (int i = 0; i < config->servers->nelts; i++) {
+        const proxy_server *s = &APR_ARRAY_IDX(config->servers, i, proxy_server);
+        secure |= !strncmp(s->url, "wss:", 4);
+        sockets |= s->socket != NULL;
+    }
+    if (!secure && (o->ca_file || o->certificate || o->server_name || o->insecure)) {
+        return "ca=, certificate=, key=, server-name= and insecure=on need a server with TLS: "
+               "write wss:// in to=, or remove them";
+    }
+    return sockets && o->proxy
+               ? "via= cannot reach a unix socket: remove via=, or the unix socket from to="
+               : NULL;
+}
+
+static const char *config_complete(apr_pool_t *p, proxy_config *config)
+{
+    const char *error = config_check_files(p, &config->options);
+    if (error) {
+        return error;
+    }
     if (!config->compression) {
         config->compression = config->proxypass ? COMPRESSION_PASS : COMPRESSION_OFF;
     }
     config->pass_compression = config->compression == COMPRESSION_PASS;
     config->options.deflate = config->compression == COMPRESSION_ON ? WS_DEFLATE_OFFER : 0;
     if (!config->proxypass) {
-        return config->servers->nelts ? NULL : "to= is missing: name the URL of the server";
+        return config->servers->nelts ? config_check_use(config)
+                                      : "to= is missing: name the URL of the server";
     }
     return config->servers->nelts
                ? "to=proxypass cannot be combined with servers: mod_proxy selects them"
@@ -258,6 +311,26 @@ static const char *config_complete(proxy_config *config)
                  "forwarded= and preserve-host=, use RequestHeader, ProxyAddHeaders and "
                  "ProxyPreserveHost"
                : NULL;
+}
+
+static const char *config_set_server_name(apr_pool_t *p, const char *value, ws_connect_options *o)
+{
+    const char *host = strchr(value, ':') ? apr_pstrcat(p, "[", value, "]", NULL) : value;
+    o->server_name = apr_pstrdup(p, value);
+    return ws_parse_host(host, strlen(host)) ? "takes the name in the server's certificate" : NULL;
+}
+
+static const char *config_set_proxy(apr_pool_t *p, const char *value, ws_connect_options *to)
+{
+    const ws_connect_options o = {.size = sizeof(o), .proxy = apr_pstrdup(p, value)};
+    const char *host = value + 7, *error;
+    to->proxy = o.proxy;
+    if (strncmp(value, "http://", 7) || host[strcspn(host, "?#")]
+        || strcspn(host, "/") + 1 < strlen(host)) {
+        return "takes http://host:port, or http://user:password@host:port, without a path";
+    }
+    error = ws_connect_check(p, &o);
+    return error ? apr_pstrcat(p, "takes http://host:port: ", error, NULL) : NULL;
 }
 
 /* Parse the keys for connections to the servers. */
@@ -277,12 +350,10 @@ static const char *config_set_connection(apr_pool_t *p, const char *key, const c
         return config_set_file(p, value, &o->key);
     }
     if (!strcmp(key, "server-name")) {
-        o->server_name = apr_pstrdup(p, value);
-        return *value ? NULL : "takes the name in the server's certificate";
+        return config_set_server_name(p, value, o);
     }
     if (!strcmp(key, "via")) {
-        o->proxy = apr_pstrdup(p, value);
-        return !strncmp(value, "http://", 7) ? NULL : "takes http://host:port";
+        return config_set_proxy(p, value, o);
     }
     if (!strcmp(key, "connect-timeout")) {
         return config_set_interval(p, value, &o->connect_timeout);
@@ -303,7 +374,7 @@ const char *proxy_configure(apr_pool_t *p, const char *key, const char *value, v
         *data = config = config_new(p);
     }
     if (!key) {
-        return config_complete(config);
+        return config_complete(p, config);
     }
     if (!strcmp(key, "to")) {
         return config_set_servers(p, config, value);

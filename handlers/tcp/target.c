@@ -42,19 +42,13 @@ const char *tcp_target_check(const char *text)
     const char *colon = strrchr(text, ':');
 
     if (target_is_unix(text)) {
-        const char *path = text + sizeof(UNIX_PREFIX) - 1;
-        if (*path != '/') {
-            return "takes an absolute path after unix:";
-        }
-        return strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
-                   ? NULL
-                   : "the path of a unix socket has at most 107 bytes";
+        return ws_parse_socket(text + sizeof(UNIX_PREFIX) - 1);
     }
     if (!colon || colon == text || !target_port_of(colon)
-        || (*text == '[' ? colon[-1] != ']' : !!memchr(text, ':', (size_t)(colon - text)))) {
+        || (*text != '[' && memchr(text, ':', (size_t)(colon - text)))) {
         return "takes host:port, [address]:port or unix:/path";
     }
-    return NULL;
+    return ws_parse_host(text, (size_t)(colon - text));
 }
 
 static tcp_address *target_address_new(apr_pool_t *pool, const void *at, socklen_t len)

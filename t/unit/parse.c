@@ -396,6 +396,30 @@ static void nuls_in_json(void)
     ok(!ws_json_has_nul("", 0), "nothing");
 }
 
+static void addresses(void)
+{
+    static const char *const valid[] = {"a", "A-b_c.example.org", "127.0.0.1", "[::1]",
+                                        "[fe80::1%eth0]"};
+    static const char *const invalid[] = {"",     ".",   "a b",  "a/b",      "a?b",         "a#b",
+                                          "a:1",  "a@b", "\xff", "\xc3\xbc", "[",           "[]",
+                                          "[::1", "::1", "[zz]", "[::1]x",   "[127.0.0.1]", "`"};
+    char path[109];
+    for (unsigned i = 0; i < sizeof(valid) / sizeof(*valid); i++) {
+        ok(!ws_parse_host(valid[i], strlen(valid[i])), "the host %s is valid", valid[i]);
+    }
+    for (unsigned i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+        ok(ws_parse_host(invalid[i], strlen(invalid[i])) != NULL, "invalid host %u is refused", i);
+    }
+    ok(ws_parse_host("a\0b", 3) != NULL, "a host with a NUL is refused");
+    memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[108] = '\0';
+    ok(ws_parse_socket(path) != NULL, "a path of 108 bytes is refused for a unix socket");
+    path[107] = '\0';
+    ok(!ws_parse_socket(path), "a path of 107 bytes is valid for a unix socket");
+    ok(ws_parse_socket("x") && ws_parse_socket(""), "a unix socket needs an absolute path");
+}
+
 int main(void)
 {
     apr_initialize();
@@ -405,6 +429,7 @@ int main(void)
     intervals();
     decimals();
     hexadecimal();
+    addresses();
     ids();
     positions();
     nuls_in_json();

@@ -73,6 +73,8 @@ static void what_urls_say(void)
         {"ws://example.org:80x/", CHARACTERS},
         {"ws://[::1/", BRACKETS},
         {"ws://[]/", BRACKETS},
+        {"ws://[::::]/", BRACKETS},
+        {"ws://[127.0.0.1]/", BRACKETS},
         {"ws://[::1]x/", CHARACTERS},
         {"ws://a%4@example.org/", USER},
         {"ws://a%zz@example.org/", USER},
