@@ -10,6 +10,10 @@
 #include <ap_provider.h>
 #include <apr_strings.h>
 #include <http_log.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <unixd.h>
 
 #include "base/parse.h"
 #include "channels/message.h"
@@ -131,7 +135,46 @@ apr_int64_t ws_httpd_history_bytes(void)
     return size;
 }
 
-#ifndef WS_WITH_LMDB
+#ifdef WS_WITH_LMDB
+/* Find a file in a folder that does not belong to a history. @return NULL: none */
+static const char *history_other_file(apr_pool_t *p, const char *path)
+{
+    const char *found = NULL;
+    apr_finfo_t info;
+    apr_dir_t *dir;
+    if (apr_dir_open(&dir, path, p) != APR_SUCCESS) {
+        return NULL;
+    }
+    while (!found && apr_dir_read(&info, APR_FINFO_NAME, dir) == APR_SUCCESS) {
+        if (strcmp(info.name, ".") && strcmp(info.name, "..") && strcmp(info.name, "lost+found")
+            && strncmp(info.name, "data.mdb", 8) && strncmp(info.name, "lock.mdb", 8)) {
+            found = apr_pstrdup(p, info.name);
+        }
+    }
+    apr_dir_close(dir);
+    return found;
+}
+
+/* The server gives the folder to the user that child processes run as. Check that it does not take
+ * a folder such as / or /etc from its owner. */
+static int history_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                                server_rec *s)
+{
+    const char *file;
+    struct stat st;
+    (void)pconf, (void)plog;
+    if (!rules->nelts || !folder || geteuid() != 0 || stat(folder, &st) < 0
+        || st.st_uid == ap_unixd_config.user_id || !(file = history_other_file(ptemp, folder))) {
+        return OK;
+    }
+    ap_log_error(
+        APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, s,
+        "WebSocketHistoryDirectory: \"%s\" contains other files, such as %s: name a folder "
+        "for the history alone, which will belong to httpd's User",
+        folder, file);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+#else
 /* Without LMDB, only a bus to other machines can store histories. */
 static int history_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
                                 server_rec *s)
@@ -169,7 +212,5 @@ void ws_httpd_history_child_exit(void)
 void ws_httpd_history_register(apr_pool_t *p)
 {
     (void)p;
-#ifndef WS_WITH_LMDB
     ap_hook_check_config(history_check_config, NULL, NULL, APR_HOOK_LAST);
-#endif
 }

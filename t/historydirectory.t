@@ -50,6 +50,25 @@ SKIP: {
     $httpd->stop;
     remove_tree("/run/$name", "/var/lib/$name");
 }
+SKIP: {
+    skip 'only root gives the folder to another user', 6 if $>;
+    my $dir = Httpd::folder();
+    my $own = "$dir/own";
+    mkdir $own;
+    for ([$own, 1, 'an empty folder'], ["$own/data.mdb", 1, 'the folder of a history that root has restored'], ["$own/notes", 0, 'a folder with other files']) {
+        my ($file, $accepted, $what) = @$_;
+        Httpd::write_file($file, '') if $file ne $own;
+        my ($ok, $output) = Httpd->check("WebSocketHistoryDirectory $own\n$conf");
+        is($ok, !!$accepted, 'httpd -t ' . ($accepted ? 'accepts' : 'refuses') . " $what as WebSocketHistoryDirectory") or diag($output);
+        like($output, qr/^WebSocketHistoryDirectory: "\Q$own\E" contains other files, such as notes: name a folder for the history alone/m,
+            'httpd -t says why it refuses a folder with other files') if !$accepted;
+    }
+    my ($ok, $output) = Httpd->check("WebSocketHistoryDirectory /\n$conf");
+    ok(!$ok && $output =~ m{^WebSocketHistoryDirectory: "/" contains other files}m, 'httpd -t refuses / as WebSocketHistoryDirectory') or diag($output);
+    my $httpd = Httpd->new(conf => "WebSocketHistoryDirectory $own\n$conf");
+    $httpd->run('-k', 'start');
+    is((stat $own)[4], 0, 'httpd does not take a folder with other files from its owner');
+}
 
 # The directory belongs to the user of the child processes, so children can write anything to it and lock it. Neither may end
 # or block the parent.
