@@ -274,14 +274,50 @@ static void access_warn_no_key(const opening *o, const ws_dir_config *d)
     }
 }
 
+/* Warn that an expression uses values that are empty when the module evaluates it for a WebSocket. */
+static void access_warn_unseen(const opening *o, const ws_dir_config *d)
+{
+    static const char *const directives[] = {
+        [WS_MAY_SUBSCRIBE] = "WebSocketSubscribe", [WS_MAY_PUBLISH] = "WebSocketPublish"};
+    for (int action = 0; action < 2; action++) {
+        const char *name = ws_channelrule_unseen(d->may[action]);
+        if (name) {
+            ap_log_error(
+                APLOG_MARK, APLOG_WARNING, 0, o->server,
+                "websocket: %s:%d: <Location \"%s\">: %s uses %s, which is empty for "
+                "WebSockets, since the module keeps only the handshake's method, URI, query "
+                "string, headers, addresses and user: use one of these",
+                o->file, o->line, o->path, directives[action], name);
+        }
+    }
+}
+
+static void access_warn_no_handler(const opening *o, const ws_dir_config *d)
+{
+    if (d->transports && d->transports->sockjs && d->site_handlers <= 0
+        && !(d->handlers && (d->handlers->nelts || d->directory))) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
+                     "websocket: %s:%d: WebSocketTransports sockjs: <Location \"%s\"> has no "
+                     "handler: add a WebSocketHandler to it",
+                     o->file, o->line, o->path);
+    }
+}
+
 static void access_warn(apr_pool_t *p, const opening *o)
 {
     const char *file;
     const ws_dir_config *d =
         strcasecmp(o->directive, "SetHandler") ? access_location(p, o, "") : NULL;
     int http = !strcasecmp(o->directive, "WebSocketChannelHTTP");
+    if (d && !strcasecmp(o->directive, "WebSocketTransports")) {
+        access_warn_no_handler(o, d);
+        return;
+    }
     if (d) {
         access_warn_no_key(o, d);
+    }
+    if (d && !http) {
+        access_warn_unseen(o, d);
     }
     if (!d || access_is_decided(p, o, M_GET)) {
         return;

@@ -27,6 +27,7 @@ APLOG_USE_MODULE(websocket);
 struct ws_channel_acl {
     enum { HANDLER, NOBODY, EVERYBODY, EXPRESSION } kind;
     ap_expr_info_t *expr;
+    const char *unseen; /* see ws_channelrule_unseen() */
 };
 
 /* ---- The variable for expressions ---- */
@@ -55,6 +56,32 @@ void ws_channelrules_register(apr_pool_t *p)
 
 /* ---- The directives ---- */
 
+/* Whether an expression calls a function, as name(...) or %{name:...}. */
+static int acl_calls(const char *expression, const char *name)
+{
+    apr_size_t len = strlen(name);
+    for (const char *at = expression; (at = strcasestr(at, name)); at += len) {
+        const char *after = at + len;
+        after += strspn(after, " \t");
+        if ((at == expression || !strchr(ACL_WORD, at[-1]))
+            && (*after == '(' || (*after == ':' && at > expression && at[-1] == '{'))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const char *acl_find_unseen(const char *expression)
+{
+    static const char *const functions[] = {"env", "reqenv", "note", "resp"};
+    for (int i = 0; i < 4; i++) {
+        if (acl_calls(expression, functions[i])) {
+            return functions[i];
+        }
+    }
+    return strcasestr(expression, "%{SSL_") ? "SSL_..." : NULL;
+}
+
 const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg)
 {
     ws_action action = (ws_action)(apr_uintptr_t)cmd->info;
@@ -73,6 +100,7 @@ const char *ws_channelrule_set(cmd_parms *cmd, void *config, const char *arg)
     else {
         parsed->kind = EXPRESSION;
         parsed->expr = ap_expr_parse_cmd(cmd, arg, 0, &error, NULL);
+        parsed->unseen = acl_find_unseen(arg);
     }
     if (error && !arg[strspn(arg, ACL_WORD)]) { /* the parser's error does not help with a word */
         return ws_wrong(cmd, arg,
@@ -94,6 +122,11 @@ int ws_channelrule_decides(const ws_channel_acl *rule)
 int ws_channelrule_needs_request(const ws_channel_acl *rule)
 {
     return rule && rule->kind == EXPRESSION;
+}
+
+const char *ws_channelrule_unseen(const ws_channel_acl *rule)
+{
+    return rule ? rule->unseen : NULL;
 }
 
 /* ---- Wildcards ---- */

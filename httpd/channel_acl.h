@@ -30,6 +30,10 @@ const char *ws_channelrule_set_wildcard(cmd_parms *cmd, void *config, const char
 /** Whether any section allows wildcards. */
 int ws_channelrules_wildcards(void);
 
+/** Get the name of a function or variable in a rule's expression that is empty for a WebSocket, since
+ *  the values of other modules are not kept after the handshake. @return NULL: the rule has none */
+const char *ws_channelrule_unseen(const ws_channel_acl *rule);
+
 /** pre_config: reset ws_channelrules_wildcards(). */
 void ws_channelrules_reset(apr_pool_t *pconf);
 

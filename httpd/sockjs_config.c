@@ -4,12 +4,16 @@
 
 #include "httpd/sockjs_config.h"
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <string.h>
 
 #include "base/parse.h"
+#include "httpd/access.h"
 #include "httpd/arguments.h"
 #include "httpd/config.h"
+#include "protocol/url.h"
+#include "protocol/utf8.h"
 #include "sockjs/session.h"
 
 #define RESPONSE_MIN 1024
@@ -76,9 +80,32 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
     }
     if (t->sockjs) {
         sockjs_use(cmd->pool);
+        ws_access_opens(cmd);
     }
     ((ws_dir_config *)config)->transports = t;
     return ws_check_repeated(cmd, argc, argv, strcasecmp);
+}
+
+/* Whether a URL is UTF-8, and each % begins an escape. */
+static int sockjs_escaped(const char *url)
+{
+    for (const char *at = url; (at = strchr(at, '%')); at++) {
+        if (!apr_isxdigit(at[1]) || !apr_isxdigit(at[2])) {
+            return 0;
+        }
+    }
+    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)url, strlen(url)) == WS_UTF8_START;
+}
+
+/* Whether a URL has a valid host and port, if it is more than a path. */
+static int sockjs_host_valid(apr_pool_t *p, const char *url)
+{
+    const char *host = *url == '/' && url[1] != '/' ? NULL : strstr(url, "//") + 2;
+    const char *root =
+        host ? apr_pstrcat(p, "https://", apr_pstrmemdup(p, host, strcspn(host, "/?#")), NULL) : "";
+    const char *wrong;
+    ws_url parsed;
+    return !host || !ws_url_parse(&parsed, root, apr_palloc(p, WS_URL_ROOM(strlen(root))), &wrong);
 }
 
 /* Check the URL. The iframe page loads a script from this URL, and the script runs with the rights
@@ -86,8 +113,10 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
 static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **client)
 {
     if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))
-        || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#")) {
-        return "takes a path that starts with /, or a URL with http:// or https://";
+        || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#") || !sockjs_escaped(url)
+        || !sockjs_host_valid(cmd->temp_pool, url)) {
+        return "takes a path that starts with /, or a URL with http:// or https://, a host, and a "
+               "port from 1 to 65535 if any; write other characters as %XX";
     }
     *client = apr_pstrdup(cmd->pool, url);
     return NULL;

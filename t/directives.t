@@ -283,6 +283,17 @@ for my $directive (qw(WebSocketSubscribe WebSocketPublish)) {
     takes("$directive $_", "httpd accepts $directive $_")
         for qw(all None handler), q("%{WEBSOCKET_CHANNEL} == 'x'"), q("%{REMOTE_USER} == 'ann' && %{websocket_channel} =~ /^a/");
 }
+for (['%{env:LANG}', 'env'], ["-n reqenv('X')", 'reqenv'], ["note ('X') == 'y'", 'note'], ["%{resp:X} == ''", 'resp'], ["%{SSL_CLIENT_S_DN} == 'x'", 'SSL_...'],
+    ["osenv('X') == 'y'"], ["%{HTTP:env} == 'y'"])
+{
+    my ($expression, $name) = ($_->[0] =~ /^%\{env/ ? "$_->[0] == 'x'" : $_->[0], $_->[1]);
+    my $rule = qq(WebSocketPublish "$expression"\n);
+    my (undef, $output) = Httpd->check("<Location /x>\nWebSocketHandler ws_channel.so\n$rule</Location>");
+    my ($warned) = $output =~ /<Location "\/x">: WebSocketPublish uses (\S+), which/;
+    is($warned, $name, 'httpd -t ' . ($name ? 'warns' : 'does not warn') . " about $expression") or diag($output);
+    is((Httpd->check("<Location /x>\nWebSocketChannelHTTP publish\n$rule</Location>"))[1],
+        "Syntax OK\n", "httpd -t does not warn about $expression without WebSockets");
+}
 takes("$_", "httpd accepts $_") for 'WebSocketSubscriptions 100000', 'WebSocketChannels 10000000', 'WebSocketBusQueue 64K';
 for my $directive (qw(WebSocketChannels WebSocketBusQueue)) {
     my (undef, $output) = Httpd->check("<VirtualHost *>\n$directive 100000\n</VirtualHost>");
@@ -298,7 +309,14 @@ refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
     for ['', qr/takes one or more of client=/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
-    ['sessions=0', qr/takes a whole number from 1 to 200000/], ['client=javascript:x', qr/takes a path/], ["client=/x'y", qr/takes a path/];
+    ['sessions=0', qr/takes a whole number from 1 to 200000/], map({ ["client=$_", qr/takes a path/] } 'javascript:x', "/x'y", 'http://', 'https:///x', 'http://a:99999/x', 'http://a:0/', '/%zz', '/%4', "/\xff", '//');
+takes("WebSocketSockJS client=$_", "httpd accepts client=$_") for '/s.js', '//cdn.example/s.js?v=1', '/%41', 'http://a:8080/x', "/\xc3\xbc.js";
+for (['', 1], ['WebSocketHandler off', 1], ['WebSocketHandler ws_echo.so', 0]) {
+    my ($ok, $output) = Httpd->check("<Location /x>\nWebSocketTransports websocket sockjs\n$_->[0]\n</Location>");
+    my $warned = $output =~ /httpd\.conf:\d+: WebSocketTransports sockjs: <Location "\/x"> has no handler: add a WebSocketHandler to it$/m;
+    ok($ok && !$warned == !$_->[1], "httpd -t " . ($_->[1] ? 'warns' : 'does not warn') . " about WebSocketTransports sockjs with \"$_->[0]\"")
+        or diag($output);
+}
 takes("<Location /x>\nWebSocketTransports websocket sockjs\nWebSocketSockJS client=https://x.example/s.js response=1M heartbeat=1s delay=1s sessions=1 cookie=off\n</Location>",
     'WebSocketSockJS accepts all its keys');
 

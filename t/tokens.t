@@ -530,6 +530,7 @@ for (
     like($output, $says, "httpd -t says what to do about $what");
 }
 for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
+    ["WebSocketTokenAudience live \xff", qr/WebSocketTokenAudience: invalid value "\\xff": expected UTF-8/],
     ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/])
 {
     my ($right, $output) = Httpd->check($_->[0] . "\n");
