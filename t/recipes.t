@@ -88,11 +88,14 @@ SKIP: {
     is((Client->refused($httpd, '/jwt'))[0], 401, 'JWT: a client without a token is refused');
     is((Client->refused($httpd, '/jwt?token=' . token('another secret of 32 bytes......', time + 60)))[0], 401, 'JWT: a forged token is refused');
     is((Client->refused($httpd, '/jwt?token=' . token($secret, time - 60)))[0], 401, 'JWT: an expired token is refused');
+    # mod_oauth2 warns about a forged token, and about headers of a client that it has set itself.
+    my $warnings = $httpd->count_log(qr/\[oauth2:warn\]/);
     my $c = joins('/jwt?token=' . token($secret, time + 600));
     ok($c, 'JWT: a token in the query string is accepted');
     my $until = time + 3 + 2 * Patience::factor();
     $c = joins('/jwt', headers => ['Cookie: token=' . token($secret, int $until)]);
     ends($c, 'JWT', sub { });
+    is($httpd->count_log(qr/\[oauth2:warn\]/), $warnings, 'JWT: mod_oauth2 logs no warning when WebSocketReauthorize repeats its check');
 }
 
 # ---- PHP sessions ----
