@@ -26,6 +26,9 @@
 #include "httpd/interest.h"
 #include "httpd/ipc.h"
 #include "httpd/limit_table.h"
+#include "httpd/once.h"
+#include "httpd/sockjs_config.h"
+#include "httpd/sockjs_directory.h"
 #include "t/fuzz/fuzz.h"
 
 #define PAGE 4096
@@ -87,6 +90,12 @@ void *apr_shm_baseaddr_get(const apr_shm_t *m)
     return m->start;
 }
 
+/* A lock whose holder is running is tried many times. */
+void apr_sleep(apr_interval_time_t t)
+{
+    (void)t;
+}
+
 /* ---- Stubs: an engine without connections, and channels that read every packet ---- */
 
 static char engine_stub, channels_stub;
@@ -131,7 +140,7 @@ ws_conn *ws_engine_find(ws_engine *engine, unsigned loop, ws_id id)
 }
 
 /* Define stubs that abort, because functions of connections must not be called: this program has
- * no connections. */
+ * no connections, and waits for no other process. */
 #define NEVER(type, name, ...)                                                                     \
     type name(__VA_ARGS__)                                                                         \
     {                                                                                              \
@@ -149,7 +158,13 @@ NEVER(const char *, ws_vhost, const ws_conn *c)
 NEVER(const char *, ws_uri, const ws_conn *c)
 NEVER(const char *, ws_protocol, const ws_conn *c)
 NEVER(int, ws_version, const ws_conn *c)
+NEVER(int, ws_child_wait, apr_thread_cond_t *signal, apr_thread_mutex_t *lock, apr_time_t until)
 #pragma GCC diagnostic pop
+
+int ws_sockjs_used(void)
+{
+    return 1;
+}
 
 ws_channels *ws_channels_current(void)
 {
@@ -196,6 +211,8 @@ static void attach(void)
     MUST(ws_counters_init(child, &server) == APR_SUCCESS);
     MUST(ws_limit_table_init(child, &server) == APR_SUCCESS);
     MUST(ws_interest_init(child, &server) == APR_SUCCESS);
+    MUST(ws_once_init(child, &server) == APR_SUCCESS);
+    MUST(ws_sockjs_directory_init(child, &server) == APR_SUCCESS);
     MUST(ws_shm_slots() == SLOTS);
     ws_shm_start_reclaiming(reclaim);
 }
@@ -291,6 +308,41 @@ static void use_keys(unsigned what, apr_uint64_t key)
     }
 }
 
+static void claimed(void *arg, ws_once_answer answer, const ws_published *then)
+{
+    (void)then;
+    *(ws_once_answer *)arg = answer;
+}
+
+/* Claim the id of a message, and settle it. */
+static void use_ids(const uint8_t **data, size_t *len)
+{
+    ws_once *once = ws_once_local();
+    ws_message m = {.number = take_number(data, len, 1)};
+    ws_published what = {.status = take_byte(data, len) & 1 ? WS_QUEUED : WS_FULL};
+    ws_once_answer answer = WS_ONCE_BUSY;
+    for (unsigned i = 0; i < sizeof(m.id); i++) {
+        m.id[i] = i < 4 ? take_byte(data, len) : 0;
+    }
+    once->claim(once, &m, claimed, &answer);
+    if (answer == WS_ONCE_NEW) {
+        once->settle(once, &m, &what);
+    }
+}
+
+/* Find, open and end a SockJS session. The slot of a known session must exist. */
+static void use_sessions(const uint8_t **data, size_t *len)
+{
+    ws_sockjs_key key = {.low = take_number(data, len, 2), .high = take_number(data, len, 8)};
+    unsigned slot = 0;
+    if (ws_sockjs_directory_find(&key, &slot) == WS_SOCKJS_KNOWN) {
+        MUST(slot < SLOTS);
+    }
+    if (ws_sockjs_directory_claim(&key, &slot) == WS_SOCKJS_MINE) {
+        ws_sockjs_directory_release(&key);
+    }
+}
+
 /* Open a descriptor of the given kind. For kind 1, @return -1; for kind 2, a device; otherwise a
  * file that contains the bytes, sealed completely if kind has bit 4. */
 static int make_fd(unsigned kind, const void *bytes, size_t len)
@@ -355,7 +407,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     again();
     for (int steps = 0; len && steps < 64; steps++) {
         unsigned step = take_byte(&data, &len);
-        switch (step % 9) {
+        switch (step % 11) {
         case 0:
         case 1:
             scribble(&data, &len);
@@ -380,6 +432,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             break;
         case 8:
             item(&data, &len);
+            break;
+        case 9:
+            use_ids(&data, &len);
+            break;
+        case 10:
+            use_sessions(&data, &len);
             break;
         }
     }
