@@ -10,6 +10,7 @@
 
 #include "engine/callbacks.h"
 #include "engine/conn.h"
+#include "engine/extensions.h"
 #include "engine/handoff.h"
 #include "engine/output.h"
 #include "engine/socket.h"
@@ -54,7 +55,8 @@ static void end_let_go_of_buffers(ws_conn *c)
         free(rare->cipher_out);
         rare->deferred = NULL;
         rare->rest = rare->cipher_out = NULL;
-        if (!c->framed) {
+        /* callbacks on other threads may still use a chain of ws_chain_passing() */
+        if (ws_chain_of(c) && !ws_chain_passes(rare->chain)) {
             ws_chain_free(rare->chain);
             rare->chain = NULL;
         }
@@ -97,6 +99,9 @@ static void end_free_rare(ws_conn *c)
     }
     if (c->framed) {
         free(rare->framer);
+    }
+    else {
+        ws_chain_free(rare->chain);
     }
     free(rare->end_reason);
     if (rare->pool) {

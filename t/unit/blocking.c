@@ -3,6 +3,7 @@
 /** Tests WS_BLOCKING handlers: callbacks run on pool threads, one at a time and in order for each
  *  connection. A blocked connection does not delay others. */
 
+#include "engine/extensions.h"
 #include "t/unit/rig.h"
 
 static sem_t gate; /* callbacks for the message "wait" wait for this semaphore */
@@ -556,6 +557,9 @@ static void look_message(ws_conn *c, ws_type type, const char *data, apr_size_t 
 static void look_close(ws_conn *c, int code, const char *reason, apr_size_t len)
 {
     look_at_all(c);
+    if (ws_send_part(c, WS_TEXT, "x", 1, WS_FIRST | WS_LAST | WS_COMPRESSED) != WS_GONE) {
+        note(name_of(c), "the agreed extensions have gone");
+    }
     rec_close(c, code, reason, len);
 }
 
@@ -571,6 +575,7 @@ static wire join_with_pass(rig *r, const char *name)
     unix_pair(fd);
     n = rig_newcomer(r, fd[1], name);
     n.ticket = &p->ticket;
+    n.chain = ws_chain_passing();
     if (ws_engine_add(r->engine, &n) != APR_SUCCESS) {
         bail_out("the connection cannot be added to the engine");
     }
