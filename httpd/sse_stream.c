@@ -19,6 +19,9 @@
  * an idle response. */
 #define HEARTBEAT 15000
 
+/* How much longer than wait= a poll waits for the stored messages, milliseconds. */
+#define READING_MAX 10000
+
 /* Size of the collected messages, bytes, above which a poll is answered at once. */
 #define ANSWER_MAX (1024 * 1024)
 
@@ -283,9 +286,30 @@ static void sse_answer(ws_conn *c, ws_sse_stream *s)
     ws_strbuf_free(&t);
 }
 
-static void sse_waited(ws_conn *c, void *arg)
+static int sse_is_live(const ws_sse_stream *s)
+{
+    int live = 1;
+    for (unsigned i = 0; i < s->count; i++) {
+        live &= s->channels[i].live;
+    }
+    return live;
+}
+
+static void sse_gave_up(ws_conn *c, void *arg)
 {
     sse_answer(c, arg);
+}
+
+static void sse_waited(ws_conn *c, void *arg)
+{
+    ws_sse_stream *s = arg;
+    s->due = 1;
+    if (sse_is_live(s)) {
+        sse_answer(c, s);
+    }
+    else { /* the answer must have the stored messages, which are still being read */
+        ws_timer_start(c, READING_MAX, 0, sse_gave_up, s);
+    }
 }
 
 static void sse_collect(ws_sse_stream *s, const ws_event *e)
@@ -302,15 +326,14 @@ static void sse_collect(ws_sse_stream *s, const ws_event *e)
 
 static void sse_polled_event(ws_conn *c, ws_sse_stream *s, const ws_event *e)
 {
-    int live = 1, gap = 0;
+    int gap = 0;
     if (e->kind == WS_EVENT_MESSAGE) {
         sse_collect(s, e);
     }
     for (unsigned i = 0; i < s->count; i++) {
-        live &= s->channels[i].live;
         gap |= s->channels[i].gap;
     }
-    if ((live && (s->messages.len || gap)) || s->messages.len > ANSWER_MAX) {
+    if ((sse_is_live(s) && (s->messages.len || gap || s->due)) || s->messages.len > ANSWER_MAX) {
         sse_answer(c, s);
     }
 }

@@ -26,6 +26,7 @@ typedef struct ws_sse_channel {
 typedef struct ws_sse_stream {
     ws_ticket ticket; /**< frees the stream */
     int polls, answered;
+    int due;            /**< the time of wait= has passed */
     int json;           /**< 1: events are JSON objects that name their channel */
     apr_uint32_t wait;  /**< timeout of a poll, milliseconds */
     char *head;         /**< head of a poll's response; NULL: httpd sends the head */

@@ -88,6 +88,9 @@ WebSocketPing off
 <Location "/ws">
     WebSocketHandler ws_channel.so
 </Location>
+<Location "/poll">
+    WebSocketChannelHTTP subscribe
+</Location>
 WebSocketSubscribe all
 WebSocketPublish all
 END
@@ -133,6 +136,13 @@ is_deeply(event($watcher, 'presence')->{members}, [], 'a channel has no members 
 my ($member) = subscribed($fast, 'kept/room', member => 'late');
 order('g');
 is(event($watcher, 'join')->{data}, 'late', 'a member that joins before Redis has subscribed the watcher is reported');
+
+# ---- A poll that does not wait ----
+
+$redis->cli(qw(CLIENT PAUSE 3000));
+my $poll = decode_json(($fast->get('/poll/kept/1?after=all&wait=0'))[2]);
+is(scalar @{ $poll->{messages} }, 2, 'a poll with wait=0 is answered with the stored messages, even if Redis replies later');
+like($poll->{position}, qr/-2$/, 'a poll with wait=0 is answered with the position');
 
 $_->stop for $slow, $fast;
 is_deeply([map { $_->complaints } $slow, $fast], [], 'no child has crashed');

@@ -470,7 +470,7 @@ like(curl("/http/news?token=x.y.z", '-d', 'x'), qr/^HTTP\/1.1 401.*"error":"the 
     $short = short();
     push @tokens, $short;
     my $all = curl("/http/news?token=$reader&after=all&wait=0");
-    my ($position) = $all =~ /.*"position":"([^"]+)"\}/;
+    my ($position) = $all =~ /"position":"([^"]+)"\}\s*\z/ or die "no position in $all";
     like(curl("/http/news?token=$short&wait=2min&after=$position"), qr/"messages":\[\]/, 'a waiting poll is answered when its token expires');
 }
 
