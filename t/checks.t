@@ -69,7 +69,16 @@ takes('ws_proxy.so', "to=wss://x ca=$certs/ca.crt certificate=$crt key=$key", 't
 refuses('ws_tcp.so',
     ['"to=a b:5"',        qr{takes a host name}], ['to=[zz]:5', qr{takes a host name}], ['to=a/b:5', qr{takes a host name}],
     ["to=unix:$long",     qr{takes the absolute path of a unix socket, at most 107 bytes}]);
+refuses('ws_tcp.so', ["tokens=$dir", qr{tokens=\Q$dir\E: \Q$dir\E is a directory: name a file}]);
 takes('ws_tcp.so', 'to=[::1]:5', 'to=[fe80::1%lo]:5', 'to=a_b:5', 'to=localhost:5');
+
+# ---- ws_exec and ws_channel ----
+
+my $open = qr{an argument begins with a quotation mark, but does not end with one};
+refuses('ws_exec.so', [q{"command=/bin/cat 'a"}, $open], [q{"command=/bin/cat 'a' \\"b c"}, $open], [q{"command=/bin/cat 'a\\'"}, $open]);
+takes('ws_exec.so', q{"command=/bin/cat 'a b' it's"}, q{"command=/bin/cat 'a' \\"b c\\""});
+refuses('ws_channel.so', ['channel=a beat=x', qr{beat= is sent at each heartbeat: add heartbeat=, or remove beat=}]);
+takes('ws_channel.so', 'channel=a beat=x heartbeat=10s', 'channel=a heartbeat=10s');
 
 # ---- ws_http and WebSocketChannelHook ----
 
@@ -80,6 +89,7 @@ SKIP: {
         ['to=http://[zz]/',          qr{the host "\[zz\]" is invalid: it takes a host name}],
         ["to=http://u:p\@\xfc/",     qr{is invalid: it takes a host name}],
         ["to=unix:$long|http://x/",  qr{takes the absolute path of a unix socket, at most 107 bytes}],
+        ['to=/a style=grip iss=x',   qr{iss= is part of the signature, which needs key=: add key=, or remove iss=}],
         ['to=/%zz',                  qr{takes a path in which % is written as %25}]);
     takes('ws_http.so', "to=https://x/ ca=$certs/ca.crt", 'to=http://u:p@[::1]:80/', 'to=/%20?%zz', 'to=http://x?y');
     my ($ok, $text) = Httpd->check("LoadModule websocket_hook_module $Httpd::BUILD/mod_websocket_hook.so\nWebSocketChannelHook publish https://x/ ca=$junk");

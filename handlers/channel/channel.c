@@ -517,7 +517,7 @@ static void channel_beat(ws_conn *c, void *arg)
         channel_send_json(c, json_answer("heartbeat", NULL), NULL);
     }
     else {
-        ws_send(c, WS_TEXT, s->beat, strlen(s->beat));
+        ws_send(c, WS_TEXT, s->beat, s->beat ? strlen(s->beat) : 0);
     }
 }
 

@@ -40,10 +40,11 @@ const char *channel_configure(apr_pool_t *pconf, const char *key, const char *va
         s = *config = apr_pcalloc(pconf, sizeof(*s));
         s->last = &s->channels;
         s->echo = 1;
-        s->beat = "";
     }
     if (!key) {
-        return NULL;
+        return s->beat && !s->heartbeat
+                   ? "beat= is sent at each heartbeat: add heartbeat=, or remove beat="
+                   : NULL;
     }
     if (!strcmp(key, "channel")) {
         return settings_add_channel(pconf, s, value);

@@ -19,6 +19,23 @@
 #define DEFAULT_LINES 10
 #define STOP_MAX (60 * 1000)
 
+/* Whether each argument that begins with a quotation mark also ends with one. Arguments are split as
+ * by apr_tokenize_to_argv(). */
+static int config_quotes_end(const char *s)
+{
+    while (*(s += strspn(s, " \t\n\v\f\r"))) {
+        char quote = *s == '"' || *s == '\'' ? *s++ : 0;
+        while (*s && (quote ? *s != quote : !strchr(" \t\n\v\f\r", *s))) {
+            s += *s == '\\' && s[1] && strchr(" \t\n\v\f\r\"'", s[1]) ? 2 : 1;
+        }
+        if (quote && !*s) {
+            return 0;
+        }
+        s += *s != 0;
+    }
+    return 1;
+}
+
 static const char *config_set_command(apr_pool_t *pconf, exec_config *config, const char *value)
 {
     struct stat st;
@@ -28,6 +45,9 @@ static const char *config_set_command(apr_pool_t *pconf, exec_config *config, co
     if (apr_tokenize_to_argv(value, &config->argv, pconf) != APR_SUCCESS || !config->argv[0]
         || config->argv[0][0] != '/') {
         return "takes the absolute path of a program, and its arguments";
+    }
+    if (!config_quotes_end(value)) {
+        return "an argument begins with a quotation mark, but does not end with one";
     }
     file = config->argv[0];
     len = strlen(file);

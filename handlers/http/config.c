@@ -152,6 +152,9 @@ static const char *config_complete(const http_config *config)
     if (!config->to) {
         return "to= is missing: name the path or URL of the application";
     }
+    if (config->issuer && !config->key) {
+        return "iss= is part of the signature, which needs key=: add key=, or remove iss=";
+    }
     if (config->key && !config->grip) {
         return "key= is only for style=grip: remove key=, or add style=grip";
     }
@@ -164,7 +167,6 @@ static const char *config_complete(const http_config *config)
 static http_config *config_new(apr_pool_t *p)
 {
     http_config *config = apr_pcalloc(p, sizeof(*config));
-    config->issuer = "mod_websocket";
     config->timeout = TIMEOUT;
     config->retry = RETRY;
     config->concurrency = CONCURRENCY;

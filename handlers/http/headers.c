@@ -35,8 +35,8 @@ static int headers_sign(const http_config *config, char *out, size_t size, long 
     char claim[256], head64[64], claim64[400], mac64[64];
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    int n = snprintf(claim, sizeof(claim), "{\"iss\":\"%s\",\"exp\":%lld}", config->issuer,
-                     now + SIG_LIFE);
+    int n = snprintf(claim, sizeof(claim), "{\"iss\":\"%s\",\"exp\":%lld}",
+                     config->issuer ? config->issuer : "mod_websocket", now + SIG_LIFE);
     if (n >= (int)sizeof(claim)) {
         return 0;
     }

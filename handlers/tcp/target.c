@@ -151,10 +151,15 @@ static const char *target_tokens_open(line *l, apr_pool_t *pool, const char *fil
 const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
 {
     line l;
+    apr_finfo_t info;
     const char *error = target_tokens_open(&l, pool, file);
 
     if (error) {
         return error;
+    }
+    if (apr_file_info_get(&info, APR_FINFO_TYPE, l.file) == APR_SUCCESS
+        && info.filetype == APR_DIR) {
+        error = apr_psprintf(pool, "%s is a directory: name a file", file);
     }
     while (!error && target_line_next(&l)) {
         if (l.wrong) {
