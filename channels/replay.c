@@ -154,12 +154,12 @@ void ws_deliver_in_order(ws_channels *h, ws_loop *loop, ws_channel *ch, ws_messa
         ws_deliver_now(h, loop, ch, WS_EVENT_MESSAGE, m, NULL);
         return;
     }
+    if (m->position.epoch == list->at.epoch && m->position.offset <= list->at.offset) {
+        return; /* it has been delivered */
+    }
     if (list->lost) {
         list->lost = 0;
         ws_deliver_now(h, loop, ch, WS_EVENT_GAP, NULL, NULL);
-    }
-    else if (m->position.epoch == list->at.epoch && m->position.offset <= list->at.offset) {
-        return;
     }
     else if (m->position.offset != (list->at.epoch ? list->at.offset : 0) + 1
              || (list->at.epoch && m->position.epoch != list->at.epoch)) {

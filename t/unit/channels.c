@@ -580,6 +580,29 @@ static void everybody_gets_everything_once(rig *r)
     forget("other");
 }
 
+static void what_was_delivered_does_not_come_again(rig *r)
+{
+    wire a = enter_channel(r, "a", "kept", 0);
+    apr_uint64_t epoch = history.head.epoch, offset = history.head.offset;
+    ok(!strncmp(told("a"), "live kept", 9), "a is subscribed");
+    other_keeps("first");
+    other_says(kept_by_other("first", epoch, offset + 1));
+    wire_next_is(&a, "text \"first\"", "the first message is delivered");
+    history.broken = 1;
+    other_keeps("missed");
+    other_keeps("third");
+    other_says(kept_by_other("third", epoch, offset + 3)); /* the history cannot be read */
+    turns(r, 0);
+    history.broken = 0;
+    other_says(kept_by_other("first", epoch, offset + 1));
+    other_keeps("fourth");
+    other_says(kept_by_other("fourth", epoch, offset + 4));
+    ok(!strncmp(told("a"), "gap kept", 8), "after a failed read of the history, there is a gap");
+    wire_next_is(&a, "text \"fourth\"", "a message that was delivered before the gap is ignored");
+    leave(&a, "a");
+    forget("other");
+}
+
 static void subscribe_and_publish(ws_conn *c, void *arg)
 {
     (void)arg;
@@ -731,6 +754,7 @@ int main(void)
     static test *const seen[] = {a_handler_sees_and_decides,
                                  members_come_and_go,
                                  everybody_gets_everything_once,
+                                 what_was_delivered_does_not_come_again,
                                  what_is_published_behind_subscribing_comes,
                                  a_message_that_overtakes_the_first_page_comes,
                                  an_epoch_ends,
