@@ -29,6 +29,7 @@ static void arrival_look(ws_alarm *alarm)
     ws_arrival *a = (ws_arrival *)alarm;
     ws_conn *c = a->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
+    void (*late)(ws_conn *c);
     if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was stopped */
         arrival_begin_time(a);
     }
@@ -37,8 +38,9 @@ static void arrival_look(ws_alarm *alarm)
         ws_timer_wheel_set(&c->loop->event.wheel, alarm, a->moved + timeout);
         return;
     }
-    ws_arrival_end(c);
-    a->late(c);
+    late = a->late;
+    ws_arrival_end(c); /* frees a */
+    late(c);
 }
 
 int ws_arrival_begin(ws_conn *c, apr_uint64_t received, void (*late)(ws_conn *c))
