@@ -6,6 +6,7 @@
  * test replaces getaddrinfo(), SSL_CTX_new() and SSL_CTX_free().
  */
 
+#include <errno.h>
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <netdb.h>
@@ -182,20 +183,32 @@ static const char *url(const char *host)
     return text;
 }
 
+static int accept_next(void)
+{
+    int fd;
+    /* io_uring interrupts system calls of the thread that has created the ring. */
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0 && errno == EINTR) {
+    }
+    if (fd < 0) {
+        bail_out("no connection: %s", strerror(errno));
+    }
+    return fd;
+}
+
 /* Accept a connection and read its request. Skips connections of cancelled attempts. */
 static int request_come(char key[WS_KEY_SIZE])
 {
     char head[2048] = "";
     size_t len = 0;
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept_next();
     while (!strstr(head, "\r\n\r\n")) {
         ssize_t n = recv(fd, head + len, sizeof(head) - 1 - len, 0);
-        if (fd < 0) {
-            bail_out("no connection");
+        if (n < 0 && errno == EINTR) {
+            continue;
         }
         if (n <= 0) {
             close(fd);
-            fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            fd = accept_next();
             len = 0;
             continue;
         }
