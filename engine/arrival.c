@@ -29,7 +29,7 @@ static void arrival_look(ws_alarm *alarm)
     ws_arrival *a = (ws_arrival *)alarm;
     ws_conn *c = a->c;
     apr_uint32_t now = c->loop->event.now, timeout = c->settings->message_timeout;
-    void (*late)(ws_conn *c);
+    void (*late)(ws_conn * c);
     if (c->held & ~WS_HELD_TURN) { /* the peer could not send while reading was stopped */
         arrival_begin_time(a);
     }
