@@ -86,23 +86,26 @@ static apr_size_t partial_size(const ws_conn *c, apr_size_t len, apr_size_t more
 
 ws_partial *ws_partial_reserve(ws_conn *c, apr_size_t more, apr_uint64_t total)
 {
-    ws_partial *m = c->rare->message;
+    ws_partial *m = c->rare->message, *grown;
     apr_size_t len = m ? m->len : 0, size;
     if (m && m->size - len >= more) {
         return m;
     }
     size = partial_size(c, len, more, total);
-    if (!m) {
-        m = ws_conn_rare(c) ? partial_take(c->loop, size) : NULL;
-    }
-    else if ((m = realloc(m, sizeof(*m) + size))) {
-        m->size = size;
-    }
     if (m) {
-        m->len = len;
-        ws_rare_of(c)->message = m;
+        grown = realloc(m, sizeof(*m) + size); /* if it fails, the connection still owns m */
+        if (grown) {
+            grown->size = size;
+        }
     }
-    return m;
+    else {
+        grown = ws_conn_rare(c) ? partial_take(c->loop, size) : NULL;
+    }
+    if (grown) {
+        grown->len = len;
+        ws_rare_of(c)->message = grown;
+    }
+    return grown;
 }
 
 void ws_partial_free(ws_conn *c)
