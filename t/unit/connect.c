@@ -359,6 +359,8 @@ static void one_family_is_slow(rig *r)
     int fd;
 
     set_gate(0);
+    while (sem_trywait(&asked) == 0) { /* lookups of other tests do not count */
+    }
     fd = connected("v4", "slow-aaaa");
     ok(1, "a missing answer for AAAA does not delay the connection");
     sem_must(&asked, "no thread looks up the name");
