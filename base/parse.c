@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parsers of numbers, sizes, intervals, hosts, positions and query arguments. A parser refuses a text that
- * is valid only in part. An error text for a number names the accepted range.
+ * Parsers of numbers, sizes, intervals, hosts, positions and query arguments. A parser refuses a
+ * text that is valid only in part. An error text for a number names the accepted range.
  */
 
 #include "base/parse.h"

@@ -2,8 +2,8 @@
 
 /**
  * Implements ws_connect(), ws_connect_check() and ws_connect_cancel(), which any thread may call.
- * ws_connect() copies and checks the options, and posts a connector (an outgoing connection that is being made) to a
- * loop.
+ * ws_connect() copies and checks the options, and posts a connector (an outgoing connection that is
+ * being made) to a loop.
  */
 
 #include <apr_strings.h>

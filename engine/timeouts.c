@@ -102,9 +102,9 @@ static apr_uint32_t timeouts_unread(const ws_conn *c)
 apr_uint32_t ws_conn_more_time(ws_conn *c, apr_uint32_t time)
 {
     int waiting, more = ws_conn_takes(c, &waiting);
-    apr_uint32_t passed = timeouts_asked_for(c);
-    if (!waiting && passed < timeouts_unread(c)) {
-        return timeouts_unread(c) - passed;
+    apr_uint32_t passed = timeouts_asked_for(c), unread = timeouts_unread(c);
+    if (!waiting && passed < unread) {
+        return unread - passed;
     }
     if (!c->ask_queued || !more) {
         return 0;

@@ -263,8 +263,7 @@ static const char *access_restricted_file(apr_pool_t *p, const opening *o)
 /* Warn that a section refuses all requests, since no key can check the tokens that it requires. */
 static void access_warn_no_key(const opening *o, const ws_dir_config *d)
 {
-    int serves = (d->handlers && (d->handlers->nelts || d->directory))
-                 || (d->channel_http && d->channel_http->what);
+    int serves = ws_has_handler(d) || (d->channel_http && d->channel_http->what);
     if (serves && d->token_required > 0 && !ws_token_rules_of(d).keys) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
                      "websocket: %s:%d: <Location \"%s\"> refuses all clients of %s, since "
@@ -294,8 +293,7 @@ static void access_warn_unseen(const opening *o, const ws_dir_config *d)
 
 static void access_warn_no_handler(const opening *o, const ws_dir_config *d)
 {
-    if (d->transports && d->transports->sockjs && d->site_handlers <= 0
-        && !(d->handlers && (d->handlers->nelts || d->directory))) {
+    if (d->transports && d->transports->sockjs && d->site_handlers <= 0 && !ws_has_handler(d)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
                      "websocket: %s:%d: WebSocketTransports sockjs: <Location \"%s\"> has no "
                      "handler: add a WebSocketHandler to it",

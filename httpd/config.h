@@ -123,6 +123,9 @@ typedef struct ws_plugin_descriptor {
     const void *table;
 } ws_plugin_descriptor;
 
+/** Whether a section has a handler, or a directory of programs. `WebSocketHandler off` is none. */
+int ws_has_handler(const ws_dir_config *d);
+
 /**
  * Find the plugin that a directive names, in a shared object or among the providers of other
  * modules.

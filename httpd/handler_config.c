@@ -48,9 +48,14 @@ static const char *handler_conflict(apr_pool_t *p, const apr_array_header_t *oth
     return NULL;
 }
 
+int ws_has_handler(const ws_dir_config *d)
+{
+    return d->handlers && (d->handlers->nelts || d->directory);
+}
+
 static const char *handler_set_off(cmd_parms *cmd, ws_dir_config *d)
 {
-    if (d->handlers && (d->handlers->nelts || d->directory)) {
+    if (ws_has_handler(d)) {
         return "WebSocketHandler off and another handler are in the same section: remove one";
     }
     d->handlers = apr_array_make(cmd->pool, 0, sizeof(ws_handler_line *));

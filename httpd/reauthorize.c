@@ -60,7 +60,7 @@ typedef struct check {
     saved *handshake;
 } check;
 
-static apr_thread_mutex_t *lock; /* protects the two below */
+static apr_thread_mutex_t *lock; /* protects `threads` and `stopped` */
 static ws_thread_pool *threads;  /* created by the first check */
 static int stopped;              /* 1: no more checks; loops may still run if a callback hangs */
 

@@ -12,8 +12,8 @@
  *
  * LAYOUT. A reload loads the module's current file, so children of two builds can run at the same
  * time. All tables belong to a layout, which consists of the text and the size of every struct in
- * the tables, and of the dimensions of the tables. A build with another layout gets separate tables, and the children of the two builds
- * do not see each other.
+ * the tables, and of the dimensions of the tables. A build with another layout gets separate
+ * tables, and the children of the two builds do not see each other.
  *
  * TRUST. Children run as a different user than the parent. A compromised child can write anything
  * to any table. Therefore bounds, such as the number of slots and the size of a row, are in private

@@ -351,8 +351,7 @@ int ws_sockjs_wanted(request_rec *r)
 {
     const ws_dir_config *d = ws_dir_config_of(r);
     sockjs_url url;
-    if (!d->transports || !d->transports->sockjs || !d->handlers
-        || !(d->handlers->nelts || d->directory)
+    if (!d->transports || !d->transports->sockjs || !ws_has_handler(d)
         || (r->prev && ap_is_HTTP_ERROR(r->prev->status))) {
         return 0;
     }

@@ -19,7 +19,8 @@
  * an idle response. */
 #define HEARTBEAT 15000
 
-/* How much longer than wait= a poll waits for the stored messages, milliseconds. */
+/* Additional time for a poll whose stored messages are still being read after wait=,
+ * milliseconds. */
 #define READING_MAX 10000
 
 /* Size of the collected messages, bytes, above which a poll is answered at once. */
@@ -295,21 +296,16 @@ static int sse_is_live(const ws_sse_stream *s)
     return live;
 }
 
-static void sse_gave_up(ws_conn *c, void *arg)
-{
-    sse_answer(c, arg);
-}
-
 static void sse_waited(ws_conn *c, void *arg)
 {
     ws_sse_stream *s = arg;
-    s->due = 1;
-    if (sse_is_live(s)) {
+    if (s->due || sse_is_live(s)) {
         sse_answer(c, s);
+        return;
     }
-    else { /* the answer must have the stored messages, which are still being read */
-        ws_timer_start(c, READING_MAX, 0, sse_gave_up, s);
-    }
+    /* The answer must have the stored messages, which are still being read. */
+    s->due = 1;
+    ws_timer_start(c, READING_MAX, 0, sse_waited, s);
 }
 
 static void sse_collect(ws_sse_stream *s, const ws_event *e)

@@ -2,8 +2,8 @@
 
 /**
  * @file websocket_parse.h
- * @brief Parsers of numbers, sizes, intervals, hosts, ids, positions and query arguments, as the module's
- * directives use them.
+ * @brief Parsers of numbers, sizes, intervals, hosts, ids, positions and query arguments, as the
+ * module's directives use them.
  *
  * Use them in a handler's `configure`, and for the arguments of a request. The whole text must be
  * valid: it must not contain a sign, a space, or anything after the unit.

@@ -19,14 +19,17 @@
 #define DEFAULT_LINES 10
 #define STOP_MAX (60 * 1000)
 
-/* Whether each argument that begins with a quotation mark also ends with one. Arguments are split as
- * by apr_tokenize_to_argv(). */
+/* The characters that separate arguments. */
+#define SPACES " \t\n\v\f\r"
+
+/* Whether each argument that begins with a quotation mark also ends with one. Arguments are split
+ * as by apr_tokenize_to_argv(). */
 static int config_quotes_end(const char *s)
 {
-    while (*(s += strspn(s, " \t\n\v\f\r"))) {
+    while (*(s += strspn(s, SPACES))) {
         char quote = *s == '"' || *s == '\'' ? *s++ : 0;
-        while (*s && (quote ? *s != quote : !strchr(" \t\n\v\f\r", *s))) {
-            s += *s == '\\' && s[1] && strchr(" \t\n\v\f\r\"'", s[1]) ? 2 : 1;
+        while (*s && (quote ? *s != quote : !strchr(SPACES, *s))) {
+            s += *s == '\\' && s[1] && strchr(SPACES "\"'", s[1]) ? 2 : 1;
         }
         if (quote && !*s) {
             return 0;
