@@ -267,6 +267,8 @@ static void sse_add_answer(ws_strbuf *t, const ws_sse_stream *s)
     ws_strbuf_puts(t, "}\n");
 }
 
+/* Answer the poll. It leaves its channels first, because the connection stays open until the client
+ * has read the response, and must not count as a receiver until then. */
 static void sse_answer(ws_conn *c, ws_sse_stream *s)
 {
     ws_strbuf body = {NULL, 0, 0, 0}, t = {NULL, 0, 0, 0};
@@ -274,6 +276,9 @@ static void sse_answer(ws_conn *c, ws_sse_stream *s)
         return;
     }
     s->answered = 1;
+    for (unsigned i = 0; i < s->count; i++) {
+        ws_unsubscribe(c, s->channels[i].name);
+    }
     sse_add_answer(&body, s);
     if (s->head) {
         ws_strbuf_printf(&t, "%sContent-Length: %" APR_SIZE_T_FMT "\r\n\r\n", s->head, body.len);

@@ -5,6 +5,9 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use IO::Select;
+use IO::Socket::INET;
+use Socket qw(SOL_SOCKET SO_RCVBUF SOCK_STREAM inet_aton pack_sockaddr_in);
 use Test::More;
 use Httpd;
 use JSON::PP;
@@ -34,7 +37,7 @@ END
 my $httpd = Httpd->start(
     modules  => ['headers', $Httpd::MPM eq 'prefork' ? () : 'http2'],
     files    => { 'htdocs/page.html' => "<!DOCTYPE html>\n" },
-    conf     => "WebSocketHistory kept/* 5\n$channels",
+    conf     => "SendBufferSize 65536\nWebSocketHistory kept/* 5\n$channels",
     ssl_conf => $channels . ($Httpd::MPM eq 'prefork' ? '' : "Protocols h2 http/1.1\n")
 );
 my $url = 'http://127.0.0.1:' . $httpd->port;
@@ -132,6 +135,15 @@ has($poll, qr/"messages":\[\{"data":"m8","position":"$epoch-8"\}\]/, 'a waiting 
 ($answer) = poll("/events/kept/a?after=$epoch-8&wait=1");
 is_deeply($answer, { channel => 'kept/a', messages => [], gap => JSON::PP::false, position => "$epoch-8" },
     'a waiting poll is answered without messages when its time is over');
+Httpd::write_file($httpd->root . '/large', 'x' x 600_000);
+publish('kept/large', '@' . $httpd->root . '/large', '-H "Content-Type: text/plain"') for 1 .. 2;
+my $unread = IO::Socket::INET->new(Proto => 'tcp', Type => SOCK_STREAM) or die $@;
+setsockopt $unread, SOL_SOCKET, SO_RCVBUF, 4096 or die $!;
+connect $unread, pack_sockaddr_in($httpd->port, inet_aton('127.0.0.1')) or die $!;
+syswrite $unread, "GET /events/kept/large,left?after=all,- HTTP/1.1\r\nHost: localhost\r\n\r\n";
+IO::Select->new($unread)->can_read($Httpd::DEADLINE) or die 'no answer to the poll of kept/large';
+is(publish($_, 'x')->{receivers}, 0, "a poll that has an answer does not count as a receiver of $_ while its client reads") for qw(kept/large left);
+close $unread;
 has(stream("/both/kept/a?after=all"), qr/"m8"/, 'a poll in a Location that also permits publishing is answered');
 
 # ---- Several channels ----
