@@ -28,6 +28,7 @@
 #include "handlers/http/form.h"
 #include "httpd/application_provider.h"
 #include "httpd/arguments.h"
+#include "websocket_parse.h"
 
 extern module AP_MODULE_DECLARE_DATA websocket_hook_module WS_API;
 
@@ -82,11 +83,12 @@ static apr_hash_t *queues; /* maps the key of a queue to the hook_queue */
 
 static const char *hook_events(apr_pool_t *p, const char *text, unsigned *events)
 {
-    char *rest, *name = apr_strtok(apr_pstrdup(p, text), ",", &rest);
-    if (!name) {
-        return "WebSocketChannelHook takes one or more events";
+    const apr_array_header_t *list = ws_parse_list(p, text);
+    if (!list) {
+        return "WebSocketChannelHook takes one or more events, separated by commas";
     }
-    for (; name; name = apr_strtok(NULL, ",", &rest)) {
+    for (int n = 0; n < list->nelts; n++) {
+        const char *name = APR_ARRAY_IDX(list, n, const char *);
         unsigned i = 0;
         while (i < NAMES && strcasecmp(name, names[i])) {
             i++;

@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Parsers of numbers, sizes, intervals, hosts, positions and query arguments. A parser refuses a
- * text that is valid only in part. An error text for a number names the accepted range.
+ * Parsers of numbers, sizes, intervals, hosts, lists, positions and query arguments. A parser
+ * refuses a text that is valid only in part. An error text for a number names the accepted range.
  */
 
 #include "base/parse.h"
@@ -161,6 +161,25 @@ const char *ws_parse_socket(const char *path)
     return *path == '/' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
                ? NULL
                : "takes the absolute path of a unix socket, at most 107 bytes";
+}
+
+/* ---- Lists ---- */
+
+apr_array_header_t *ws_parse_list(apr_pool_t *p, const char *text)
+{
+    apr_array_header_t *list = apr_array_make(p, 4, sizeof(char *));
+
+    for (;; text++) {
+        apr_size_t len = strcspn(text, ",");
+        if (!len) {
+            return NULL;
+        }
+        APR_ARRAY_PUSH(list, char *) = apr_pstrmemdup(p, text, len);
+        text += len;
+        if (!*text) {
+            return list;
+        }
+    }
 }
 
 /* ---- Command-line options ---- */

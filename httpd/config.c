@@ -15,6 +15,22 @@ const char *ws_wrong(cmd_parms *cmd, const char *arg, const char *takes)
                         takes);
 }
 
+const char *ws_check_repeated_line(cmd_parms *cmd)
+{
+    const ap_directive_t *here = cmd->directive, *same = NULL;
+    const ap_directive_t *d = here->parent ? here->parent->first_child : ap_conftree;
+    for (; d && d != here; d = d->next) {
+        if (!same && !strcasecmp(d->directive, here->directive) && !strcmp(d->args, here->args)) {
+            same = d;
+        }
+    }
+    /* A line of a .htaccess file is not in the tree. */
+    return d && same
+               ? apr_psprintf(cmd->pool, "%s: line %d of %s is the same: remove one of the two",
+                              cmd->cmd->name, same->line_num, same->filename)
+               : NULL;
+}
+
 const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const char *more)
 {
     return error ? apr_psprintf(cmd->pool, "%s: invalid value \"%s\": expected %s%s",

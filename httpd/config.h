@@ -194,6 +194,10 @@ const char *ws_refused(cmd_parms *cmd, const char *arg, const char *error, const
 /** Build the error for an invalid argument of a directive. @param takes  the accepted values */
 const char *ws_wrong(cmd_parms *cmd, const char *arg, const char *takes);
 
+/** Check that no earlier line of the same section repeats the current one. @return NULL, or the
+ *  directive's error text */
+const char *ws_check_repeated_line(cmd_parms *cmd);
+
 /** Setters for the field of ws_dir_config at offset cmd->info: an int, or an apr_int64_t. */
 const char *ws_set_flag(cmd_parms *cmd, void *config, const char *arg);
 const char *ws_set_size(cmd_parms *cmd, void *config, const char *arg);

@@ -25,6 +25,7 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_LEVEL 6
 #define DEFAULT_THRESHOLD 64
 #define DEFAULT_MEMORY (256u * 1024 * 1024)
+#define MEMORY_MIN (320 * 1024) /* a connection with the largest windows needs 301 KiB */
 
 /* Loaded extensions by index. Descriptors identify them, because the tables are copies. */
 static const ws_extension *extensions[WS_EXTENSIONS_MAX];
@@ -212,6 +213,9 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
     if (d->extensions && !d->extensions->nelts) {
         return "WebSocketExtension off and another extension are in the same section: remove one";
     }
+    if ((error = ws_check_repeated_line(cmd))) {
+        return error;
+    }
     use = apr_pcalloc(cmd->pool, sizeof(*use));
     error = ws_plugin_find(cmd->pool, &kind, argv[0], &file, &found, &table);
     if (!error) {
@@ -242,7 +246,7 @@ const char *ws_set_extension(cmd_parms *cmd, void *config, int argc, char *const
 static const char *extensions_set_memory(cmd_parms *cmd, const char *value)
 {
     apr_int64_t size = 0;
-    const char *error = ws_parse_size(cmd->pool, value, 1, WS_SIZE_MAX, &size);
+    const char *error = ws_parse_size(cmd->pool, value, MEMORY_MIN, WS_SIZE_MAX, &size);
     if (ap_check_cmd_context(cmd, GLOBAL_ONLY)) {
         return "applies to the whole server: move it outside of all sections";
     }

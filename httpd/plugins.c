@@ -15,6 +15,7 @@
 #include "httpd/arguments.h"
 #include "httpd/config.h"
 #include "protocol/handshake.h"
+#include "websocket_parse.h"
 
 apr_array_header_t *ws_handler_lines;
 
@@ -124,7 +125,7 @@ static const char *plugins_set_protocols(cmd_parms *cmd, ws_handler_line *reg, c
 {
     const char *token, *error;
     size_t len;
-    if (!ws_protocols_valid(list)) {
+    if (!ws_parse_list(cmd->temp_pool, list) || !ws_protocols_valid(list)) {
         return apr_psprintf(cmd->pool,
                             "protocol=%s: list subprotocols as in Sec-WebSocket-Protocol, "
                             "separated by commas, each once",

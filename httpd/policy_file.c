@@ -147,12 +147,12 @@ static int policy_is_domain(const char *text, apr_size_t len)
 /* Whether a text is "*", or numbers and ranges, separated by commas. */
 static int policy_is_ports(apr_pool_t *p, const char *text)
 {
-    char *rest, *item = apr_strtok(apr_pstrdup(p, text), ",", &rest);
-    apr_size_t items = 0, commas = 0;
+    const apr_array_header_t *items = ws_parse_list(p, text);
     if (!strcmp(text, "*")) {
         return 1;
     }
-    for (; item; item = apr_strtok(NULL, ",", &rest), items++) {
+    for (int i = 0; items && i < items->nelts; i++) {
+        const char *item = APR_ARRAY_IDX(items, i, char *);
         char *dash = strchr(item, '-');
         apr_int64_t first, last = 65535;
         if (dash) {
@@ -163,10 +163,7 @@ static int policy_is_ports(apr_pool_t *p, const char *text)
             return 0;
         }
     }
-    for (const char *c = text; *c; c++) {
-        commas += *c == ',';
-    }
-    return items == commas + 1 && strlen(text) <= PORTS_MAX;
+    return items && strlen(text) <= PORTS_MAX;
 }
 
 /* Append the element for DOMAIN:PORTS. Neither part may contain a character that XML would have to

@@ -19,6 +19,7 @@ const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, con
                              const char *kid)
 {
     ws_dir_config *d = config;
+    const char *error;
     if (!file && !strcasecmp(kind, "off")) {
         if (d->token_keys) {
             return "WebSocketTokenKey off and a key are in the same section: remove one";
@@ -37,6 +38,9 @@ const char *ws_token_set_key(cmd_parms *cmd, void *config, const char *kind, con
     }
     if (d->token_keys && !d->token_keys->nelts) {
         return "WebSocketTokenKey off and a key are in the same section: remove one";
+    }
+    if ((error = ws_check_repeated_line(cmd))) {
+        return error;
     }
     return ws_token_keys_add(cmd, &d->token_keys, kind, file, kid ? kid + 4 : NULL);
 }

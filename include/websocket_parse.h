@@ -2,7 +2,7 @@
 
 /**
  * @file websocket_parse.h
- * @brief Parsers of numbers, sizes, intervals, hosts, ids, positions and query arguments, as the
+ * @brief Parsers of numbers, sizes, intervals, hosts, lists, ids, positions and query arguments, as the
  * module's directives use them.
  *
  * Use them in a handler's `configure`, and for the arguments of a request. The whole text must be
@@ -18,6 +18,8 @@
 
 #ifndef WEBSOCKET_PARSE_H
 #define WEBSOCKET_PARSE_H
+
+#include <apr_tables.h>
 
 #include "mod_websocket.h"
 
@@ -62,6 +64,12 @@ WS_API const char *ws_parse_host(const char *text, apr_size_t len);
 /** Check the path of a unix socket, which need not exist yet. @return NULL, or an error text:
  *  "takes the absolute path of a unix socket, at most 107 bytes" */
 WS_API const char *ws_parse_socket(const char *path);
+
+/**
+ * Split a list at its commas.
+ * @return an array of char *, from the pool; NULL: an element is empty
+ */
+WS_API apr_array_header_t *ws_parse_list(apr_pool_t *p, const char *text);
 
 /**
  * Decode %XX. With `form`, also decode "+" as a space (application/x-www-form-urlencoded).

@@ -59,7 +59,8 @@ refuses('ws_proxy.so',
     ['to=ws://[zz]/',                        qr{ws://\[zz\]/ cannot: the URL's address in brackets is not an IPv6 address}],
     ['to=ws://u%zz:p@x/',                    qr{ws://x/ cannot: the user or password in the URL has a malformed %HH}],
     ["to=ws://\xff/",                        qr{takes servers that can be reached, but \S+ cannot: the host}],
-    ['to=ws://x,',                           qr{several of these separated by commas}]);
+    ['to=ws://x,',                           qr{several of these separated by commas}],
+    (map { ["to=ws://x headers=$_",            qr{takes names of headers, separated by commas}] } '', 'Cookie,', 'A,,B'));
 takes('ws_proxy.so', "to=wss://x ca=$certs/ca.crt certificate=$crt key=$key", 'to=ws://x,wss://y insecure=on', 'to=ws://x_y/',
     'to=proxypass insecure=on', 'to=ws://x via=http://u:p@p', 'to=ws://x via=http://p:1/', 'to=ws://x insecure=off',
     'to=wss://x server-name=1.2.3.4', 'to=wss://x server-name=::1', 'to=unix:/s|ws://x');

@@ -493,6 +493,7 @@ for (
     ['WebSocketCompression on client-window=16', 'invalid value "client-window=16": client-window= takes a whole number from 8 to 15'],
     ['WebSocketCompression on takeover=maybe', 'invalid value "takeover=maybe": takeover= takes on or off'],
     ['WebSocketCompression on threshold=-1', 'invalid value "threshold=-1": threshold= takes'],
+    ['WebSocketCompression on memory=1', 'invalid value "memory=1": memory= takes a size from 320K'],
     ['WebSocketCompression on memory=lots', 'invalid value "memory=lots": memory= takes'],
     ["<Location /x>\nWebSocketCompression on memory=1M\n</Location>", 'memory= applies to the whole server: move it outside of all sections'])
 {

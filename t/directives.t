@@ -220,7 +220,7 @@ refuses("$h nosuch", qr/^$h: no module has registered a WebSocket handler "nosuc
 refuses("$h ws_echo.so nonsense", qr/^$h: "nonsense": expected key=value after the handler's name/);
 refuses("$h ws_echo.so =value",   qr/^$h: "=value": expected key=value after the handler's name/);
 refuses("$h ws_echo.so key=1",    qr/^$h: handler echo has no keys except protocol=: remove "key"/);
-refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b';
+refuses("$h ws_echo.so protocol=$_", qr/^$h: protocol=\Q$_\E: list subprotocols as in/) for '', 'a,a', 'a;b', 'a/b', 'a,', ',a', 'a,,b';
 refuses("$h $api unknown=1",  qr/^$h: handler api, unknown=1: unknown key; the keys are greeting and start/, 'the error of configure about an unknown key is reported');
 refuses("$h $api greeting=a start=2", qr/^$h: handler api, start=2: unknown key/, 'the error of configure about the second key is reported');
 refuses("$h $api greeting=",  qr/^$h: handler api: greeting= wants a text/, 'the error of configure at the end of the line is reported');

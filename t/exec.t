@@ -528,7 +528,7 @@ for (['', 'command= is missing'], ['command=perl', 'absolute path'], ["command=$
     ['command=/bin/cat framing=word', 'line, nul or length'], ['command=/bin/cat type=json', 'text or binary'],
     ['command=/bin/cat shared=yes', 'takes on, server or off'], (map { ["command=/bin/cat max=$_", 'takes a whole number from 1 to 100000'] } qw(0 1K 100001 1x)),
     (map { ["command=/bin/cat longest=$_", 'takes a size from 1 to 1G'] } qw(2G 0 1KB 1.5M)), ['command=/bin/cat stop=1s,2s,3sec', 'three times'], ['command=/bin/cat stderr=none', 'lines to log per second'],
-    ['command=/bin/cat stop=1s,2s', 'three times'], ['command=/bin/cat stop=3s,2s,1s', 'three times'],
+    ['command=/bin/cat stop=1s,2s', 'three times'], ['command=/bin/cat stop=1s,2s,3s,', 'three times'], ['command=/bin/cat stop=1s,,2s,3s', 'three times'], ['command=/bin/cat stop=3s,2s,1s', 'three times'],
     ['command=/bin/cat directory=tmp', 'absolute path'],
     ['command=/bin/cat directory=/no/such/folder', 'No such file'], ['command=/bin/cat directory=/etc/passwd', 'is no folder'], ['command=/bin/cat colour=red', 'unknown key'])
 {

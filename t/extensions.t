@@ -269,6 +269,7 @@ for (
     ["WebSocketExtension $stamp mark=a MARK=b", 'extension x-stamp: MARK= is given twice: remove one'],
     ["WebSocketExtension $stamp mark", '"mark": expected key=value after the extension\'s name'],
     ["WebSocketExtension off\nWebSocketExtension $shift", 'WebSocketExtension off and another extension are in the same section'],
+    ["WebSocketExtension $shift\n<Location />\nWebSocketExtension $stamp mark=a\nWebSocketExtension $shift\nWebSocketExtension $stamp mark=a\n</Location>", 'is the same: remove one of the two'],
     ["WebSocketExtension $shift\nWebSocketExtension off", 'WebSocketExtension off and another extension are in the same section'],
     ['a name', 'the name "a b" is not valid in a header', 'a b', $all],
     ['ours', 'permessage-deflate is built in', 'permessage-deflate', $all],

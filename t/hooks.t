@@ -349,6 +349,7 @@ if ($Httpd::MPM eq 'event') {
         'publish /x channel=a,b'               => qr/invalid value "channel=a,b": channel= takes a pattern of channels' names/,
         'publish http://x:99999/'              => qr/takes a path of this server/,
         '"" /x'                                => qr/takes one or more events/,
+        'publish, /x'                          => qr/takes one or more events, separated by commas/,
         'publish /x style=grip'                => qr/unknown key "style"; the keys are channel=, ca=/,
         'publish /x colour=red'                => qr/unknown key "colour"; the keys are channel=, ca=/,
         'publish /x queue=1 queue=2'           => qr/WebSocketChannelHook: queue= is given twice: remove one/,

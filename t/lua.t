@@ -94,6 +94,7 @@ refused('function open() end while true do end', qr/broken\.lua:1: more than 100
 refused('x = ("x"):rep(1e9)', qr/not enough memory/, 'too much memory');
 refused('open = print', qr/takes a size/, 'a wrong key', 'memory=lots');
 refused('open = print', qr/takes one or more of io, os and package/, 'an unknown library', 'libraries=debug');
+refused('open = print', qr/takes one or more of io, os and package, .*, each once/, "libraries=$_", "libraries=$_") for 'io,', 'io,io', ',';
 
 # ---- Scripts ----
 

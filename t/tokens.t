@@ -531,7 +531,8 @@ for (
 }
 for (["WebSocketTokenLeeway 1h", qr/WebSocketTokenLeeway: invalid value "1h"/], ["WebSocketTokenAudience", qr/WebSocketTokenAudience takes/],
     ["WebSocketTokenAudience live \xff", qr/WebSocketTokenAudience: invalid value "\\xff": expected UTF-8/],
-    ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/])
+    ["WebSocketTokenKey off\nWebSocketTokenKey HS256 $keys/secret", qr/off and a key are in the same section/],
+    ["WebSocketTokenKey HS256 $keys/secret\n" x 2, qr/WebSocketTokenKey: line \d+ of \S+ is the same: remove one of the two/])
 {
     my ($right, $output) = Httpd->check($_->[0] . "\n");
     ok(!$right && $output =~ $_->[1], "httpd -t refuses $_->[0]");

@@ -82,21 +82,16 @@ static const char *config_set_number(apr_pool_t *pconf, parser *parse, const cha
 
 static const char *config_set_stop(apr_pool_t *pconf, exec_config *config, const char *value)
 {
-    char *last, *times = apr_pstrdup(pconf, value);
+    const apr_array_header_t *times = ws_parse_list(pconf, value);
     apr_uint32_t after = 1;
-    int n = 0;
+    int valid = times && times->nelts == EXEC_STEPS;
 
-    for (char *t = apr_strtok(times, ",", &last); t; t = apr_strtok(NULL, ",", &last)) {
-        if (n == EXEC_STEPS
-            || config_set_number(pconf, ws_parse_interval, t, after, STOP_MAX,
-                                 &config->stop_at[n])) {
-            n = 0;
-            break;
-        }
-        after = config->stop_at[n++];
+    for (int i = 0; valid && i < EXEC_STEPS; i++) {
+        valid = !config_set_number(pconf, ws_parse_interval, APR_ARRAY_IDX(times, i, char *), after,
+                                   STOP_MAX, &config->stop_at[i]);
+        after = config->stop_at[i];
     }
-    return n == EXEC_STEPS ? NULL
-                           : "takes three times from 1ms to 60s, in ascending order: 1s,3s,5s";
+    return valid ? NULL : "takes three times from 1ms to 60s, in ascending order: 1s,3s,5s";
 }
 
 /* Find a value in a list of words. @return its index, or -1 */

@@ -23,20 +23,20 @@
 
 static const char *config_set_libraries(apr_pool_t *p, script_config *config, const char *value)
 {
-    char *last, *names = apr_pstrdup(p, value);
+    const apr_array_header_t *names = ws_parse_list(p, value);
+    int valid = names != NULL;
 
-    for (char *n = apr_strtok(names, ",", &last); n; n = apr_strtok(NULL, ",", &last)) {
+    for (int i = 0; valid && i < names->nelts; i++) {
+        const char *n = APR_ARRAY_IDX(names, i, const char *);
         unsigned library = !strcmp(n, "io")        ? SCRIPT_IO
                            : !strcmp(n, "os")      ? SCRIPT_OS
                            : !strcmp(n, "package") ? SCRIPT_PACKAGE
                                                    : 0;
 
-        if (!library) {
-            return "takes one or more of io, os and package, separated by commas";
-        }
+        valid = library && !(config->libraries & library);
         config->libraries |= library;
     }
-    return NULL;
+    return valid ? NULL : "takes one or more of io, os and package, separated by commas, each once";
 }
 
 static const char *config_failure(apr_pool_t *p, const char *file, apr_status_t status)

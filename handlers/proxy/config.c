@@ -45,15 +45,6 @@ static proxy_config *config_new(apr_pool_t *p)
     return config;
 }
 
-/* Get the next element of a comma-separated list. @return NULL at the end */
-static char *config_next(apr_pool_t *p, const char **list)
-{
-    size_t len = strcspn(*list, ",");
-    char *element = **list ? apr_pstrmemdup(p, *list, len) : NULL;
-    *list += len + ((*list)[len] == ',');
-    return element;
-}
-
 /* Split "unix:/path|URL", and set *url to the URL. @return whether the text is valid */
 static int config_set_socket(apr_pool_t *p, char **url, const char **path)
 {
@@ -135,21 +126,18 @@ static const char *config_set_server(apr_pool_t *p, proxy_server *s, char *url)
     return config_check_server(p, s);
 }
 
-static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const char *list)
+static const char *config_set_servers(apr_pool_t *p, proxy_config *config, const char *text)
 {
-    const char *error = NULL;
-    char *url;
-    if (!strcmp(list, "proxypass")) {
+    const apr_array_header_t *list = ws_parse_list(p, text);
+    const char *error = list ? NULL : config_takes_servers;
+    if (!strcmp(text, "proxypass")) {
         config->proxypass = 1;
         return proxypass_available();
     }
-    if (*list && list[strlen(list) - 1] == ',') {
-        return config_takes_servers;
-    }
-    while (!error && (url = config_next(p, &list))) {
+    for (int i = 0; !error && i < list->nelts; i++) {
         proxy_server *s = apr_array_push(config->servers);
         memset(s, 0, sizeof(*s));
-        error = config_set_server(p, s, url);
+        error = config_set_server(p, s, APR_ARRAY_IDX(list, i, char *));
     }
     return error;
 }
@@ -178,10 +166,14 @@ static int config_is_reserved(const char *name)
     return !strncasecmp(name, "Sec-WebSocket-", 14);
 }
 
-static const char *config_set_headers(apr_pool_t *p, proxy_config *config, const char *list)
+static const char *config_set_headers(apr_pool_t *p, proxy_config *config, const char *text)
 {
-    char *name;
-    while ((name = config_next(p, &list))) {
+    const apr_array_header_t *list = ws_parse_list(p, text);
+    if (!list) {
+        return config_takes_names;
+    }
+    for (int n = 0; n < list->nelts; n++) {
+        const char *name = APR_ARRAY_IDX(list, n, const char *);
         if (!config_is_token(name)) {
             return config_takes_names;
         }

@@ -420,6 +420,20 @@ static void addresses(void)
     ok(ws_parse_socket("x") && ws_parse_socket(""), "a unix socket needs an absolute path");
 }
 
+static void lists(void)
+{
+    static const char *const invalid[] = {"", ",", "a,", ",a", "a,,b"};
+    const apr_array_header_t *list = ws_parse_list(pool, "a, b,a");
+    is_int(list->nelts, 3, "a list of three elements");
+    is_str(APR_ARRAY_IDX(list, 0, char *), "a", "the first element of a list");
+    is_str(APR_ARRAY_IDX(list, 1, char *), " b", "spaces belong to the element");
+    is_str(APR_ARRAY_IDX(list, 2, char *), "a", "the last element of a list");
+    is_int(ws_parse_list(pool, "a")->nelts, 1, "a list of one element");
+    for (unsigned i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+        ok(!ws_parse_list(pool, invalid[i]), "the list \"%s\" is refused", invalid[i]);
+    }
+}
+
 int main(void)
 {
     apr_initialize();
@@ -430,6 +444,7 @@ int main(void)
     decimals();
     hexadecimal();
     addresses();
+    lists();
     ids();
     positions();
     nuls_in_json();
