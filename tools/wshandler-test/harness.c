@@ -72,7 +72,7 @@ void ws_harness_bail_out(const char *format, ...)
 const char *ws_harness_configure(ws_harness **stage, const char *handler, int argc,
                                  char *const argv[], apr_pool_t *pool)
 {
-    cmd_parms cmd = {.pool = pool, .path = (char *)"/"};
+    cmd_parms cmd = {.pool = pool, .temp_pool = pool, .path = (char *)"/"};
     char **args = apr_palloc(pool, sizeof(*args) * ((apr_size_t)argc + 1));
     const char *error;
     ws_harness *s = *stage = apr_pcalloc(pool, sizeof(*s));
