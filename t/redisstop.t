@@ -17,18 +17,21 @@ use Redis ();
 plan skip_all => 'the module was built without hiredis' if !-e "$Httpd::BUILD/mod_websocket_redis.so";
 
 # Start httpd, and stop it while it waits for Redis. Retry until httpd has started and stopped within 5 seconds, the
-# timeout of the first wait.
+# timeout of the first wait. On a very busy machine, it may never do so.
 sub stops {
     my ($when, $bus, $waits) = @_;
-    my $httpd;
-    for (1 .. 5) {
+    my ($httpd, $quick);
+    for (1 .. 10) {
         my $since = time;
         $httpd = Redis::bus_httpd($bus);
         $waits->($httpd);
         $httpd->stop;
-        last if time - $since < 4.5;
+        last if $quick = time - $since < 4.5;
     }
-    is($httpd->count_log(qr/redis: .*trying again/), 0, "$when: the child ends before the timeout");
+    SKIP: {
+        skip 'the machine is too busy to start and stop httpd within 5 seconds', 1 if !$quick;
+        is($httpd->count_log(qr/redis: .*trying again/), 0, "$when: the child ends before the timeout");
+    }
     is($httpd->count_log(qr/did not exit/),          0, "$when: httpd does not have to kill the child");
     is_deeply([$httpd->complaints], [], "$when: no child has crashed");
     return;

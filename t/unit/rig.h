@@ -473,8 +473,9 @@ static inline void search_loop(ws_loop *loop, void *arg)
 {
     search *s = arg;
     for (ws_conn *c = LIST_FIRST(&loop->heads[0]); c; c = LIST_NEXT(c, of_location)) {
-        /* An older connection with this name may have ended, but not have been freed yet. */
-        if (ws_conn_find(loop, c->id) && !strcmp(name_of(c), s->name)) {
+        /* An older connection with this name may have ended, or be about to end. */
+        if (ws_conn_find(loop, c->id) && ws_conn_state(c) != WS_CLOSED
+            && !strcmp(name_of(c), s->name)) {
             s->id = c->id;
         }
     }
