@@ -315,7 +315,7 @@ static void a_loop_that_is_behind_is_not_given_more(rig *r)
     for (int i = 0; i < n; i++) {
         wire_next(&a);
     }
-    turns(r, 0);
+    all_loops_turn(r);
     is_int(publish("news", "next"), WS_QUEUED,
            "when the bus has processed a waiting message, another is accepted");
     wire_next_is(&a, "text \"next\"", "none of these messages is lost");
@@ -593,7 +593,7 @@ static void what_was_delivered_does_not_come_again(rig *r)
     other_keeps("missed");
     other_keeps("third");
     other_says(kept_by_other("third", epoch, offset + 3)); /* the history cannot be read */
-    turns(r, 0);
+    all_loops_turn(r);
     history.broken = 0;
     other_says(kept_by_other("first", epoch, offset + 1));
     other_keeps("fourth");

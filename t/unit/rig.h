@@ -423,6 +423,13 @@ static inline void turns(rig *r, unsigned index)
     on_loop_of(r, index, nothing, NULL);
 }
 
+static inline void all_loops_turn(rig *r)
+{
+    for (unsigned i = 0; i < r->engine->options.loops; i++) {
+        turns(r, i);
+    }
+}
+
 /** A loop that hold_loop() has blocked. */
 typedef struct hold {
     rig *r;
