@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Formats channel events for event streams (EventSource) and polls (long polling). A poll gets one
- *  response, then its connection is closed. */
+/** Formats channel events for event streams (EventSource) and polls (long polling). The connection of
+ *  a poll is closed after one response. */
 
 #include "httpd/sse_stream.h"
 
@@ -15,15 +15,14 @@
 #include "engine/hash.h"
 #include "engine/json.h"
 
-/* Interval at which a comment line is sent, milliseconds. Comment lines keep proxies from closing
- * an idle response. */
+/* Interval between two comment lines, milliseconds. Proxies close a response on which nothing is
+ * sent for long. */
 #define HEARTBEAT 15000
 
-/* Additional time for a poll whose stored messages are still being read after wait=,
- * milliseconds. */
+/* How long a poll waits for its stored messages after the time of wait= is over, milliseconds. */
 #define READING_MAX 10000
 
-/* Size of the collected messages, bytes, above which a poll is answered at once. */
+/* A poll is answered immediately when its messages exceed this size, bytes. */
 #define ANSWER_MAX (1024 * 1024)
 
 /* The form (encoding) of an event for streams with only one channel. All such streams send the same
@@ -267,8 +266,8 @@ static void sse_add_answer(ws_strbuf *t, const ws_sse_stream *s)
     ws_strbuf_puts(t, "}\n");
 }
 
-/* Answer the poll. It leaves its channels first, because the connection stays open until the client
- * has read the response, and must not count as a receiver until then. */
+/* Answer the poll, and end its subscriptions. The connection stays open until the client has read
+ * the response, but no longer counts as a receiver. */
 static void sse_answer(ws_conn *c, ws_sse_stream *s)
 {
     ws_strbuf body = {NULL, 0, 0, 0}, t = {NULL, 0, 0, 0};
@@ -308,7 +307,7 @@ static void sse_waited(ws_conn *c, void *arg)
         sse_answer(c, s);
         return;
     }
-    /* The answer must have the stored messages, which are still being read. */
+    /* The stored messages belong in the answer, but are still being read. */
     s->due = 1;
     ws_timer_start(c, READING_MAX, 0, sse_waited, s);
 }
