@@ -11,8 +11,8 @@
  * synced to disk, and a runtime directory is usually in memory.
  */
 
-#ifndef WS_CHANNELS_LMDB_H
-#define WS_CHANNELS_LMDB_H
+#ifndef WS_CHANNELS_HISTORY_ENV_H
+#define WS_CHANNELS_HISTORY_ENV_H
 
 #include <apr_pools.h>
 #include <lmdb.h>

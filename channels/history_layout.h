@@ -2,8 +2,8 @@
 
 /** The records of the history file, for history_records.c and history_changes.c. */
 
-#ifndef WS_CHANNELS_LAYOUT_H
-#define WS_CHANNELS_LAYOUT_H
+#ifndef WS_CHANNELS_HISTORY_LAYOUT_H
+#define WS_CHANNELS_HISTORY_LAYOUT_H
 
 #include "channels/history_records.h"
 

@@ -6,8 +6,8 @@
  * on the file's lock; history_lmdb.c calls them on a separate thread.
  */
 
-#ifndef WS_CHANNELS_RECORDS_H
-#define WS_CHANNELS_RECORDS_H
+#ifndef WS_CHANNELS_HISTORY_RECORDS_H
+#define WS_CHANNELS_HISTORY_RECORDS_H
 
 #include "channels/history_env.h"
 #include "channels/history_rules.h"

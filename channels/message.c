@@ -96,11 +96,6 @@ int ws_wildcard_valid(const char *text, apr_size_t len)
            && ws_channel_valid_len(text, len - 2);
 }
 
-static int message_is_text(const char *data, apr_size_t len)
-{
-    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
-}
-
 apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max)
 {
     return ws_utf8_prefix((const unsigned char *)text, len, max);
@@ -108,12 +103,12 @@ apr_size_t ws_text_prefix(const char *text, apr_size_t len, apr_size_t max)
 
 int ws_message_valid(ws_type type, const char *data, apr_size_t len)
 {
-    return type == WS_BINARY || (type == WS_TEXT && message_is_text(data, len));
+    return type == WS_BINARY || (type == WS_TEXT && ws_utf8_valid(data, len));
 }
 
 int ws_member_valid(const char *data, apr_size_t len)
 {
-    return len <= WS_MEMBER_MAX && message_is_text(data, len);
+    return len <= WS_MEMBER_MAX && ws_utf8_valid(data, len);
 }
 
 apr_uint64_t ws_channel_hash(const char *channel, apr_size_t len)
@@ -126,7 +121,7 @@ const char *ws_member_split(const char *whole, apr_size_t len, apr_size_t *data_
     const char *nul = len ? memrchr(whole, 0, len) : NULL;
     if (!nul || !ws_member_valid(whole, (apr_size_t)(nul - whole))
         || whole + len - nul > WS_USER_MAX + 1
-        || !message_is_text(nul + 1, (apr_size_t)(whole + len - nul) - 1)) {
+        || !ws_utf8_valid(nul + 1, (apr_size_t)(whole + len - nul) - 1)) {
         return NULL;
     }
     *data_len = (apr_size_t)(nul - whole);
@@ -143,7 +138,7 @@ int ws_field_valid(const char *text)
             return 0;
         }
     }
-    return len > 0 && len <= WS_FIELD_MAX && message_is_text(text, len);
+    return len > 0 && len <= WS_FIELD_MAX && ws_utf8_valid(text, len);
 }
 
 static unsigned char *message_put_text(unsigned char *at, const char *text)

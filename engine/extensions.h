@@ -3,8 +3,8 @@
 /** The chain of a connection: its negotiated extensions, which transform received and sent
  *  messages. */
 
-#ifndef WS_ENGINE_EXTEND_H
-#define WS_ENGINE_EXTEND_H
+#ifndef WS_ENGINE_EXTENSIONS_H
+#define WS_ENGINE_EXTENSIONS_H
 
 #include "engine/engine.h"
 #include "include/websocket_extension.h"

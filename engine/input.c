@@ -225,8 +225,7 @@ static inline unsigned char *input_take_whole(ws_conn *c, unsigned char *data, a
         loop->last_input = len == 0;
         ws_conn_add_short(c, WS_SUM_MESSAGES_IN, 1);
         ws_conn_add_short(c, WS_SUM_BYTES_IN, (apr_uint32_t)m.len);
-        if (m.opcode == WS_OP_TEXT
-            && ws_utf8_check(WS_UTF8_START, m.data, m.len) != WS_UTF8_START) {
+        if (m.opcode == WS_OP_TEXT && !ws_utf8_valid(m.data, m.len)) {
             ws_conn_fail(c, WS_CLOSE_BAD_DATA, "text is not UTF-8");
             break;
         }

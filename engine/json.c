@@ -61,7 +61,7 @@ void ws_strbuf_json(ws_strbuf *t, const char *s, apr_size_t len)
         ws_strbuf_puts(t, "null");
         return;
     }
-    utf8 = ws_utf8_check(WS_UTF8_START, (const unsigned char *)s, len) == WS_UTF8_START;
+    utf8 = ws_utf8_valid(s, len);
     ws_strbuf_puts(t, "\"");
     while (len > 0) {
         apr_size_t n = json_plain(s, len);

@@ -2,8 +2,8 @@
 
 /** Formats the log line of an ended connection (WebSocketLog). */
 
-#ifndef WS_ENGINE_RECORD_H
-#define WS_ENGINE_RECORD_H
+#ifndef WS_ENGINE_LOG_FORMAT_H
+#define WS_ENGINE_LOG_FORMAT_H
 
 #include <apr_pools.h>
 

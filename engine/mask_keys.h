@@ -2,8 +2,8 @@
 
 /** Masking keys of outgoing connections. RFC 6455, section 5.3, requires unpredictable keys. */
 
-#ifndef WS_ENGINE_MASKS_H
-#define WS_ENGINE_MASKS_H
+#ifndef WS_ENGINE_MASK_KEYS_H
+#define WS_ENGINE_MASK_KEYS_H
 
 #include <stddef.h>
 

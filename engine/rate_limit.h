@@ -6,8 +6,8 @@
  * ws_rate_limit.
  */
 
-#ifndef WS_ENGINE_METER_H
-#define WS_ENGINE_METER_H
+#ifndef WS_ENGINE_RATE_LIMIT_H
+#define WS_ENGINE_RATE_LIMIT_H
 
 #include "event/timer_wheel.h"
 #include "include/mod_websocket.h"

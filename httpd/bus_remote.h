@@ -2,8 +2,8 @@
 
 /** Defines the provider interface for a bus that carries channel messages to other machines. */
 
-#ifndef WS_HTTPD_REMOTEBUS_H
-#define WS_HTTPD_REMOTEBUS_H
+#ifndef WS_HTTPD_BUS_REMOTE_H
+#define WS_HTTPD_BUS_REMOTE_H
 
 #include <httpd.h>
 

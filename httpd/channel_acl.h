@@ -5,8 +5,8 @@
  * publish to channels.
  */
 
-#ifndef WS_HTTPD_CHANNELRULES_H
-#define WS_HTTPD_CHANNELRULES_H
+#ifndef WS_HTTPD_CHANNEL_ACL_H
+#define WS_HTTPD_CHANNEL_ACL_H
 
 #include <httpd.h>
 #include <http_config.h>

@@ -5,8 +5,8 @@
  * publishes, GET counts subscribers, DELETE clears the history, and GET can also subscribe (sse.h).
  */
 
-#ifndef WS_HTTPD_CHANNELHTTP_H
-#define WS_HTTPD_CHANNELHTTP_H
+#ifndef WS_HTTPD_CHANNEL_HTTP_H
+#define WS_HTTPD_CHANNEL_HTTP_H
 
 #include <httpd.h>
 #include <http_config.h>

@@ -166,8 +166,7 @@ const char *ws_control_close_text(request_rec *r, const char **why)
     else if (strlen(reason) > WS_REASON_MAX) {
         *why = "the reason is longer than 123 bytes";
     }
-    else if (ws_utf8_check(WS_UTF8_START, (const unsigned char *)reason, strlen(reason))
-             != WS_UTF8_START) {
+    else if (!ws_utf8_valid(reason, strlen(reason))) {
         *why = "the reason is not UTF-8";
     }
     return apr_psprintf(r->pool, "%d %s", (int)n, reason);
@@ -191,11 +190,6 @@ int ws_control_check_json(const char *data, apr_size_t len, int array, unsigned 
     return right;
 }
 
-static int control_is_text(const char *data, apr_size_t len)
-{
-    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) == WS_UTF8_START;
-}
-
 /* Read a message from the body. @return OK; else the value for the handler to return, and *done
  * is set */
 int ws_control_read_message(request_rec *r, ws_packet *question, int *done)
@@ -211,9 +205,9 @@ int ws_control_read_message(request_rec *r, ws_packet *question, int *done)
         return why ? ws_control_refuse(r, status, why) : status;
     }
     if (ws_control_is_aws(r)) {
-        question->type = control_is_text(question->data, question->len) ? WS_TEXT : WS_BINARY;
+        question->type = ws_utf8_valid(question->data, question->len) ? WS_TEXT : WS_BINARY;
     }
-    if (question->type == WS_TEXT && !control_is_text(question->data, question->len)) {
+    if (question->type == WS_TEXT && !ws_utf8_valid(question->data, question->len)) {
         return ws_control_refuse(r, HTTP_BAD_REQUEST, "the text is not UTF-8");
     }
     *done = 0;

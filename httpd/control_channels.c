@@ -280,8 +280,7 @@ static const char *publish_read(request_rec *r, const char *data, apr_size_t len
 {
     const cJSON *list, *item;
     const char *wrong = NULL;
-    if (ws_utf8_check(WS_UTF8_START, (const unsigned char *)data, len) != WS_UTF8_START
-        || !(*json = cJSON_ParseWithLength(data, len))) {
+    if (!ws_utf8_valid(data, len) || !(*json = cJSON_ParseWithLength(data, len))) {
         return "the body is not JSON in UTF-8";
     }
     if (ws_json_has_nul(data, len)) { /* cJSON would truncate the text */

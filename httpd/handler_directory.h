@@ -2,8 +2,8 @@
 
 /** Implements directories of handlers. A segment of the request's path selects the handler. */
 
-#ifndef WS_HTTPD_DIRECTORY_H
-#define WS_HTTPD_DIRECTORY_H
+#ifndef WS_HTTPD_HANDLER_DIRECTORY_H
+#define WS_HTTPD_HANDLER_DIRECTORY_H
 
 #include <httpd.h>
 #include <http_config.h>

@@ -2,8 +2,8 @@
 
 /** Defines the state of a handshake request while the handler's on_request is running. */
 
-#ifndef WS_HTTPD_REQUEST_H
-#define WS_HTTPD_REQUEST_H
+#ifndef WS_HTTPD_REQUEST_API_H
+#define WS_HTTPD_REQUEST_API_H
 
 #include <httpd.h>
 

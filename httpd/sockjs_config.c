@@ -94,7 +94,7 @@ static int sockjs_escaped(const char *url)
             return 0;
         }
     }
-    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)url, strlen(url)) == WS_UTF8_START;
+    return ws_utf8_valid(url, strlen(url));
 }
 
 /* Whether a URL has a valid host and port, if it is more than a path. */

@@ -6,8 +6,8 @@
  * engine sends the handler's data unchanged.
  */
 
-#ifndef WS_HTTPD_EVENTSTREAM_H
-#define WS_HTTPD_EVENTSTREAM_H
+#ifndef WS_HTTPD_SSE_H
+#define WS_HTTPD_SSE_H
 
 #include <httpd.h>
 

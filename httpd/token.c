@@ -180,8 +180,7 @@ static int token_user_valid(const char *user)
             return 0;
         }
     }
-    return len > 0 && len <= USER_MAX
-           && ws_utf8_check(WS_UTF8_START, (const unsigned char *)user, len) == WS_UTF8_START;
+    return len > 0 && len <= USER_MAX && ws_utf8_valid(user, len);
 }
 
 static const char *token_check_claims(const ws_token_rules *rules, ws_token *t)

@@ -53,8 +53,7 @@ static const char *token_config_list(cmd_parms *cmd, apr_array_header_t **list, 
     }
     *list = apr_array_make(cmd->pool, argc, sizeof(const char *));
     for (int i = 0; i < argc; i++) {
-        if (ws_utf8_check(WS_UTF8_START, (const unsigned char *)argv[i], strlen(argv[i]))
-            != WS_UTF8_START) {
+        if (!ws_utf8_valid(argv[i], strlen(argv[i]))) {
             return ws_wrong(cmd, argv[i], "UTF-8, as in all tokens");
         }
         APR_ARRAY_PUSH(*list, const char *) = argv[i];

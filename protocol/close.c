@@ -32,7 +32,7 @@ int ws_close_parse(const unsigned char *data, size_t len, int *code, const char 
     if (len == 1 || !ws_close_code_valid(data[0] << 8 | data[1])) {
         return 1002;
     }
-    if (ws_utf8_check(WS_UTF8_START, data + 2, len - 2) != WS_UTF8_START) {
+    if (!ws_utf8_valid(data + 2, len - 2)) {
         return 1007;
     }
     *code = data[0] << 8 | data[1];

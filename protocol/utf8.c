@@ -222,7 +222,7 @@ size_t ws_utf8_prefix(const unsigned char *data, size_t len, size_t max)
     ws_utf8_state state = START;
     size_t whole = 0;
     len = len < max ? len : max;
-    if (ws_utf8_check(START, data, len) == START) {
+    if (ws_utf8_valid(data, len)) {
         return len;
     }
     for (size_t i = 0; i < len && state != REJECT; i++) {

@@ -22,6 +22,12 @@ typedef unsigned char ws_utf8_state;
  */
 ws_utf8_state ws_utf8_check(ws_utf8_state state, const unsigned char *data, size_t len);
 
+/** Check a complete text. @return whether it is UTF-8; "" is */
+static inline int ws_utf8_valid(const void *text, size_t len)
+{
+    return ws_utf8_check(WS_UTF8_START, (const unsigned char *)text, len) == WS_UTF8_START;
+}
+
 /** Find the longest prefix of a text that has at most max bytes, is valid UTF-8 and ends with a
  *  character. @return its length, bytes */
 size_t ws_utf8_prefix(const unsigned char *data, size_t len, size_t max);

@@ -14,8 +14,8 @@
  * under a lock, which must be taken before the supervisor's lock, never after it.
  */
 
-#ifndef WS_EXEC_HUB_H
-#define WS_EXEC_HUB_H
+#ifndef WS_EXEC_SHARED_H
+#define WS_EXEC_SHARED_H
 
 #include "exec.h"
 

@@ -6,8 +6,8 @@
  * cannot do this, because a program can take longer to stop than the connection stays open.
  */
 
-#ifndef WS_EXEC_KEEPER_H
-#define WS_EXEC_KEEPER_H
+#ifndef WS_EXEC_SUPERVISOR_H
+#define WS_EXEC_SUPERVISOR_H
 
 #include <poll.h>
 

@@ -2,8 +2,8 @@
 
 /** A history in memory for tests, with one channel. Its functions call done before they return. */
 
-#ifndef WS_T_UNIT_KEEPER_H
-#define WS_T_UNIT_KEEPER_H
+#ifndef WS_T_UNIT_SUPERVISOR_H
+#define WS_T_UNIT_SUPERVISOR_H
 
 #include "channels/history.h"
 #include "t/unit/tap.h"

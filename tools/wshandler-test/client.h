@@ -3,8 +3,8 @@
 /** Defines a client of a transcript. The client and the engine have the two ends of a pair of
  *  sockets. The functions do not block. */
 
-#ifndef WS_TOOLS_ACTOR_H
-#define WS_TOOLS_ACTOR_H
+#ifndef WS_TOOLS_CLIENT_H
+#define WS_TOOLS_CLIENT_H
 
 #include "base/strbuf.h"
 #include "include/mod_websocket.h"

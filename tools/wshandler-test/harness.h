@@ -5,8 +5,8 @@
  * is stopped. Only one handler can run at a time.
  */
 
-#ifndef WS_TOOLS_STAGE_H
-#define WS_TOOLS_STAGE_H
+#ifndef WS_TOOLS_HARNESS_H
+#define WS_TOOLS_HARNESS_H
 
 #include "engine/engine.h"
 #include "tools/wshandler-test/client.h"
