@@ -113,15 +113,6 @@ void ws_connector_fail(ws_connector *t, int status, const char *format, ...)
 
 /* ---- The connection ---- */
 
-/* Whether the program has closed the connection. A close because of a protocol error of the server
- * does not count, since the server may be updated when it restarts. */
-static int reconnect_closed_by_program(const ws_conn *c)
-{
-    return c->closed_by == WS_CLOSED_BY_CLIENT && c->end_code != WS_CLOSE_PROTOCOL_ERROR
-           && c->end_code != WS_CLOSE_BAD_DATA && c->end_code != WS_CLOSE_TOO_BIG
-           && c->end_code != WS_CLOSE_EXTENSION;
-}
-
 static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
 {
     ws_connector *t = o->owner;
@@ -138,7 +129,7 @@ static void reconnect_connection_ended(ws_outgoing *o, const ws_conn *c)
     ws_loop_entered(loop, 1);
     t->counted = 1;
     snprintf(reason, sizeof(reason), "closed: %u", c->end_code ? c->end_code : WS_CLOSE_ABNORMAL);
-    if (reconnect_closed_by_program(c) || loop->close_code
+    if (c->program_closed || loop->close_code
         || __atomic_load_n(&loop->engine->stopping, __ATOMIC_ACQUIRE)
         || !reconnect_wait_and_begin(t, 0, 0, reason)) {
         ws_connector_end(t);

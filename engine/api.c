@@ -16,13 +16,19 @@
 
 /* ---- Closing ---- */
 
+static void api_close(ws_conn *c, int code, const char *reason, apr_size_t reason_len)
+{
+    c->program_closed |= ws_state_of(c) == WS_OPEN && !c->peer_closed;
+    ws_conn_close(c, code, reason, reason_len);
+}
+
 static void api_do_close(ws_loop *loop, ws_task *task)
 {
     ws_api_task *t = (ws_api_task *)task;
     ws_conn *c = ws_conn_find(loop, t->id);
     if (c) {
-        ws_conn_close(c, t->code, t->reason ? (char *)t->reason->data : NULL,
-                      t->reason ? t->reason->len : 0);
+        api_close(c, t->code, t->reason ? (char *)t->reason->data : NULL,
+                  t->reason ? t->reason->len : 0);
     }
     free(t->reason);
     free(t);
@@ -51,7 +57,7 @@ ws_status ws_close(ws_conn *c, int code, const char *reason)
     if (!ws_api_on_loop(c)) {
         return ws_close_id(c->id, code, reason);
     }
-    ws_conn_close(c, code, reason, reason ? strlen(reason) : 0);
+    api_close(c, code, reason, reason ? strlen(reason) : 0);
     return WS_QUEUED;
 }
 

@@ -168,7 +168,8 @@ struct ws_conn {
     unsigned tls_warm : 1;      /**< the connection is in loop->warm */
     unsigned tls_used : 3;      /**< number of recent uses of TLS, at most WARM_USES (tls.c) */
     unsigned closed_by : 2;     /**< ws_closed_by */
-    unsigned plain_in : 1;      /**< input.c can use its fast path; does not change once open */
+    unsigned program_closed : 1; /**< ws_close() has begun the closing handshake */
+    unsigned plain_in : 1;       /**< input.c can use its fast path; does not change once open */
     unsigned plain_out : 1;   /**< ws_conn_gather_plain() can be used; does not change once open */
     unsigned char read_up_to; /**< bits 16 to 23 of the sum WIRE_OUT at the last Pong */
 };

@@ -436,6 +436,86 @@ static int again(void *data, apr_uint32_t delay, const char *reason, int status)
     return strcmp(reason, "closed: 4000") != 0;
 }
 
+/* Close with the code that the server sends, or fill the send queue. */
+static void close_with(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    static const char text[64 * 1024];
+    (void)type, (void)len;
+    if (*data != 'f') {
+        ws_close(c, (*data - '0') * 1000 + (data[1] - '0'), NULL);
+        return;
+    }
+    while (ws_send(c, WS_BINARY, text, sizeof(text)) >= 0) {
+    }
+}
+
+static void send_close(int fd, int code)
+{
+    const unsigned char frame[] = {0x88, 2, (unsigned char)(code >> 8), (unsigned char)code};
+    send(fd, frame, sizeof(frame), MSG_NOSIGNAL);
+}
+
+/* A connection that the program has closed is not opened again, whatever the code. */
+static void the_program_closes(rig *r, const ws_connect_options *o)
+{
+    static const struct {
+        const char *order, *close;
+        int code;
+    } closes[] = {{"10", "close 1000 \"\"", 1000}, {"17", "close 1007 \"\"", WS_CLOSE_BAD_DATA}};
+    char key[WS_KEY_SIZE];
+    for (size_t i = 0; i < sizeof(closes) / sizeof(*closes); i++) {
+        int fd;
+        ws_connect(NULL, o);
+        fd = request_come(key);
+        grant(fd, key);
+        told_is("who", "open", "the connection opens");
+        say(fd, closes[i].order);
+        send_close(fd, closes[i].code);
+        told_is("who", closes[i].close, "the program closes the connection");
+        close(fd);
+        nobody_is_left(r);
+        is_int(untold(), 0, "it is not opened again");
+    }
+}
+
+static void who_closes(rig *r)
+{
+    static const ws_handler closer = {
+        .on_open = rec_open, .on_message = close_with, .on_close = rec_close};
+    ws_connect_options o = to("who", url("127.0.0.1"));
+    char key[WS_KEY_SIZE];
+    ws_attempt a;
+    int fd;
+    o.handler = &closer;
+    o.reconnect = 10;
+    o.on_reconnect = again;
+    the_program_closes(r, &o);
+    o.send_queue = 1000;
+    a = ws_connect(NULL, &o);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("who", "open", "the connection opens");
+    send_close(fd, 1);
+    told_is("who", "close 1002 \"Close frame has no valid status code\"",
+            "the client fails the connection");
+    told_is("who", "again closed: 1002 0", "a connection that failed is opened again");
+    close(fd);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("who", "open", "the connection opens");
+    say(fd, "fill");
+    told_is("who", "close 1008 \"too slow\"", "a full send queue closes the connection");
+    told_is("who", "again closed: 1008 0", "a connection whose server is too slow is opened again");
+    close(fd);
+    fd = request_come(key);
+    grant(fd, key);
+    told_is("who", "open", "the connection opens");
+    ws_connect_cancel(a);
+    turns(r, 0);
+    turns(r, 1);
+    leave_server(r, fd, "who");
+}
+
 static void it_connects_again(rig *r)
 {
     char key[WS_KEY_SIZE];
@@ -731,6 +811,7 @@ int main(void)
                                   one_family_is_slow,
                                   a_silent_address,
                                   it_connects_again,
+                                  who_closes,
                                   given_up,
                                   given_up_at_once,
                                   a_delay,
