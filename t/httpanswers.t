@@ -32,7 +32,7 @@ function handle(r)
 end
 END
 my $httpd = Httpd->start(
-    modules => ['lua', 'proxy', 'proxy_http'],
+    modules => ['headers', 'lua', 'proxy', 'proxy_http'],
     files => { passwords => 'alice:' . crypt('secret', 'ab') . "\n" },
     conf  => <<"END");
 WebSocketOrigin any
@@ -66,6 +66,14 @@ WebSocketOrigin any
 </Location>
 <Location /proxied>
     WebSocketHandler ws_http.so to=/backend/page
+</Location>
+<Location /decoded>
+    WebSocketHandler ws_http.so to=http://127.0.0.1:$port/decoded
+    RequestHeader set X-Path "expr=%{REQUEST_URI}"
+</Location>
+<Location /decoded-page>
+    WebSocketHandler ws_http.so to=/backend/page
+    RequestHeader set X-Path "expr=%{REQUEST_URI}"
 </Location>
 ProxyPass /backend/ http://127.0.0.1:$port/
 Alias /pages $dir
@@ -110,6 +118,16 @@ sub leave {
     ($c, $head) = opened('/user', undef, headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
     like($head, qr/^X-Remote-User: alice\r?$/m, 'the application gets the authenticated user in X-Remote-User');
     leave($c);
+    for my $path ('/decoded', '/decoded-page') {
+        ($c, $head) = opened("$path/a%20b");
+        like($head, qr{^X-Path: $path/a b\r?$}m, "$path: the application gets a header that a directive has computed");
+        leave($c);
+        for my $bytes ('%0d%0aX-Remote-User:%20root', '%0d%0a%0d%0aDELETE%20/%20HTTP/1.1', '%0a', '%0d', '%01', '%7f') {
+            $c = Client->new($httpd, "$path/a$bytes", expect => 0);
+            $c->read_answer;
+            is($c->status, 400, "$path: the handshake is refused if a computed header would contain $bytes");
+        }
+    }
     ($c, $head) = opened('/unix', $unix);
     like($head, qr{^POST /path HTTP/1\.1\r\nHost: example\.org\r\n}, 'an application at a unix socket gets the path and host of its URL');
     leave($c, $unix);

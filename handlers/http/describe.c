@@ -12,6 +12,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <httpd.h>
+#include <http_log.h>
 #include <http_protocol.h>
 
 #include "grip.h"
@@ -21,6 +22,7 @@ typedef struct {
     apr_pool_t *p;
     session *session;
     int local, grip, failed;
+    const char *wrong; /* name of a header whose value would add a line to the request */
 } describing;
 
 /* Whether two header names are the same. CGI maps "_" and "-" to the same variable. */
@@ -71,10 +73,16 @@ static int describe_keeps(const char *name, const describing *d)
     return d->local || !describe_same(name, "X-Forwarded-For", sizeof("X-Forwarded-For"));
 }
 
+/* libcurl sends lines unchanged, and modules of httpd may have decoded the client's bytes. */
 static void describe_add(describing *d, const char *name, const char *value)
 {
     const char *line = apr_pstrcat(d->p, name, *value ? ": " : ";", value, NULL);
-    struct curl_slist *longer = curl_slist_append(d->session->headers, line);
+    struct curl_slist *longer;
+    if (*ap_scan_vchar_obstext(name) || *ap_scan_http_field_content(value)) {
+        d->wrong = name;
+        return;
+    }
+    longer = curl_slist_append(d->session->headers, line);
     d->failed |= !longer;
     d->session->headers = longer ? longer : d->session->headers;
 }
@@ -178,6 +186,14 @@ int describe_session(ws_request *rq, const http_config *config, session *s)
     }
     apr_table_do(describe_header, &d, r->headers_in, NULL);
     describe_style(rq, &d);
+    if (d.wrong) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            "websocket: http: handshake refused with 400: request header \"%s\" contains control "
+            "characters; find the directive that sets it",
+            ap_escape_logitem(r->pool, d.wrong));
+        return HTTP_BAD_REQUEST;
+    }
     s->headers = d.failed ? s->headers : curl_slist_append(s->headers, "Expect:");
     s->url = strdup(url);
     return d.failed || !s->url || !s->headers ? HTTP_SERVICE_UNAVAILABLE : 0;
