@@ -123,11 +123,21 @@ static apr_time_t child_close_all(ws_engine *e)
     return child_set_once(&stop_end, STOP_GRACE);
 }
 
-static void child_on_late_sigterm(int sig, siginfo_t *info, void *context)
+static void child_on_sigterm(int sig, siginfo_t *info, void *context)
 {
-    (void)sig, (void)context;
-    /* Ignore a SIGTERM from this process, which the MPM's threads send. */
+    (void)context;
+    /* Threads of the MPM send SIGTERM to their own process to wake its main thread. worker's listener
+     * may do so during the drain, because the MPM does not wait longer than 5 s for it. */
     terminated |= info->si_pid != getpid();
+    if (mpm_sigterm) {
+        mpm_sigterm(sig);
+    }
+}
+
+static void child_catch(int sig)
+{
+    struct sigaction catch = {.sa_sigaction = child_on_sigterm, .sa_flags = SA_SIGINFO};
+    sigaction(sig, &catch, NULL);
 }
 
 static void child_stopping(apr_pool_t *pchild, int graceful)
@@ -147,16 +157,7 @@ static void child_stopping(apr_pool_t *pchild, int graceful)
     if (ws_mpm_threaded() && graceful) {
         /* From now on the MPM only waits for its threads and no longer handles SIGTERM, so the
          * module does. */
-        struct sigaction late = {.sa_sigaction = child_on_late_sigterm, .sa_flags = SA_SIGINFO};
-        sigaction(SIGTERM, &late, NULL);
-    }
-}
-
-static void child_on_sigterm(int sig)
-{
-    terminated = 1;
-    if (mpm_sigterm) {
-        mpm_sigterm(sig);
+        child_catch(SIGTERM);
     }
 }
 
@@ -244,7 +245,7 @@ void ws_child_drain(void)
         ws_stranded_serve(main_server);
         /* A stop during the drain arrives as a SIGTERM, which the MPM no longer handles. */
         mpm_sigterm = NULL;
-        apr_signal(SIGTERM, child_on_sigterm);
+        child_catch(SIGTERM);
         apr_signal_unblock(SIGTERM);
         if (!child_wait_unless_terminated(e, end)) {
             ws_engine_close_all(e, WS_CLOSE_RESTART, "server restarts", DRAIN_SPREAD);
@@ -318,9 +319,11 @@ int ws_child_prepare(server_rec *s, ws_engine_options *options)
 void ws_child_accept(void)
 {
     if (!ws_mpm_threaded()) {
-        mpm_sigterm = apr_signal(SIGTERM, child_on_sigterm);
-        /* The MPM sends this signal for an ungraceful stop or restart. */
-        apr_signal(SIGHUP, child_on_sigterm);
+        struct sigaction before;
+        sigaction(SIGTERM, NULL, &before);
+        mpm_sigterm = before.sa_handler;
+        child_catch(SIGTERM);
+        child_catch(SIGHUP); /* the MPM sends it for an ungraceful stop or restart */
     }
     engine = created;
 }

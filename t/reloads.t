@@ -9,7 +9,7 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 use Time::HiRes qw(sleep);
-use Client;
+use Client qw(TEXT);
 use Httpd;
 use Program;
 
@@ -119,6 +119,42 @@ if ($Httpd::MPM eq 'event') {
     my ($old) = $httpd->error_log =~ /pid (\d+).*accepted a connection without/;
     Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
     pass('the old child ends');
+}
+
+# ---- A late signal of the MPM ----
+
+# When worker's listener ends, it sends SIGTERM to its own process. If it waits for the accept mutex longer than the MPM waits for
+# it, the signal arrives during the drain.
+if (!$prefork) {
+    my $sigterm = Httpd::compile('sigterm', <<'END');
+#include <signal.h>
+#include <unistd.h>
+#include "mod_websocket.h"
+static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
+{
+    if (*data == 's') {
+        kill(getpid(), SIGTERM);
+    }
+    ws_send(c, type, data, len);
+}
+WS_HANDLER(sigterm) = {.on_message = on_message};
+END
+    my $httpd = Httpd->start(conf => "WebSocketHandler $sigterm\nWebSocketPing off\n");
+    my @c     = map { Client->new($httpd, '/') } 1 .. 2;
+    $httpd->graceful;
+    $httpd->wait_log(qr/child is stopping; draining/);
+    $c[0]->echoes('signal', 'a child that drains sends SIGTERM to itself');
+    # The child looks at the signal every 100 ms.
+    for (1 .. 10) {
+        sleep 0.1;
+        $c[0]->text('more');
+        last if ($c[0]->frame)[0] != TEXT;
+    }
+    $_->echoes('still here', 'the connections of the child stay open') for @c;
+    my ($pid) = $httpd->error_log =~ /pid (\d+).*child is stopping; draining/;
+    kill 'TERM', $pid;
+    is(unpack('n', ($_->frame)[1]), 1001, 'a SIGTERM of another process closes them') for @c;
+    $_->drop for @c;
 }
 
 # ---- Too few slots for children ----

@@ -7,7 +7,7 @@
 //
 // The commands on standard input are: "open N" opens N more connections, to each URL in turn, and then prints
 // "opened TOTAL"; "count" prints "echoed TOTAL"; "end" stops sending, waits for outstanding echoes, closes all
-// connections, and prints "ended TOTAL". Errors are printed immediately: "wrong WHAT".
+// connections, and prints "ended TOTAL". At the end, each error is printed: "wrong WHAT".
 
 'use strict';
 
@@ -18,16 +18,15 @@ const WebSocket = require('ws');
 const [interval, ca, ...urls] = process.argv.slice(2);
 const options = { ca: fs.readFileSync(ca), perMessageDeflate: false };
 const open = new Set();
-let opened = 0, echoed = 0, ending = false, wrong = 0;
+let opened = 0, echoed = 0, ending = false;
+const wrong = [];
 
 function say(text) {
     process.stdout.write(text + '\n');
 }
 
 function complain(text) {
-    if (wrong++ < 20) {
-        say('wrong ' + text);
-    }
+    wrong.push(text);
 }
 
 // Connects. Resolves when the connection is open.
@@ -94,7 +93,8 @@ function end() {
             if (open.size === 0) {
                 clearInterval(closed);
                 say('ended ' + all.length);
-                process.exit(wrong ? 1 : 0);
+                wrong.slice(0, 20).forEach(text => say('wrong ' + text));
+                process.exit(wrong.length ? 1 : 0);
             }
         }, 20);
     }, 20);
