@@ -114,7 +114,7 @@ WebSocketVersions 13 76
 <Location /small>
     WebSocketHandler ws_tcp.so to=$at
     WebSocketSendQueue 100K
-    WebSocketSlowReader drop-oldest 50ms
+    WebSocketSlowReader drop-oldest 2s
 </Location>
 END
 
@@ -364,6 +364,7 @@ for my $path ('/fixed', '/small') {
     my ($c, $s) = bridge($path, rcvbuf => 65536);
     my $done = fill_up($s, $bytes);
     cmp_ok($done, '<', $much, "$path: when the client does not read, the service has to wait");
+    sleep 2.5; # longer than the interval of WebSocketSlowReader
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         $s->blocking(1);

@@ -228,7 +228,7 @@ for my $case (
 {
     my ($what, $echo) = @$case;
     my ($child, $port) = server(sub { answer(@_, $offered) }, $echo);
-    cmp_ok(right($what, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")->{messages}, '>', 0, "$what: messages are echoed");
+    ok(any(until_right($what, \&any, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")), "$what: messages are echoed");
 }
 for my $case (
     ['a parameter that was not offered', qr/client_max_window_bits, which was not offered/, "$offered; client_max_window_bits=10"],
@@ -436,9 +436,14 @@ $httpd->stop;
 # ---- bench/compare, which runs wsbench ----
 
 {
-    local @ENV{qw(BENCH CELLS SERVERS ROUNDS DURATION JSON PEER)} =
-        ('utf8', 'text', 'ours,raw,nobody', 1, 0.1, $httpd->root . '/results.json', 'nobody=/nonexistent');
-    ($status, my $table) = Program::run($^X, 'bench/compare');
+    local @ENV{qw(BENCH CELLS SERVERS ROUNDS JSON PEER)} =
+        ('utf8', 'text', 'ours,raw,nobody', 1, $httpd->root . '/results.json', 'nobody=/nonexistent');
+    my $table;
+    for (my $time = 0.1; ; $time *= 2) { # until both servers have a figure
+        local $ENV{DURATION} = $time;
+        ($status, $table) = Program::run($^X, 'bench/compare');
+        last if $table =~ /^\| 16 KiB, text \| \d[^|]*\| \d/m || $time > $Httpd::DEADLINE;
+    }
     is($status, 0, 'bench/compare exits with 0');
     like($table, qr/^missing: nobody: it has ended/m, 'bench/compare reports a server that does not start');
     like($table, qr/^\| 16 KiB, text \| [\d.]+ \| [\d.]+ \| \d+\.\d+ \| - \|$/m, 'bench/compare prints a row of the table');

@@ -247,6 +247,9 @@ static ws_connect_options to(const char *name, const char *where)
                                 .handler = &handler,
                                 .data = (void *)name,
                                 .on_failure = failed,
+                                .lookup_timeout = PATIENCE,
+                                .connect_timeout = PATIENCE,
+                                .handshake_timeout = PATIENCE,
                                 .ping_interval = WS_NEVER};
 }
 
