@@ -300,8 +300,8 @@ static inline __attribute__((always_inline)) unsigned char *input_take_frames(
     return data;
 }
 
-/* Parse the input in steps, because an extension can turn little input into much output. A handler
- * with on_frame can pause the connection between two steps. */
+/* Parse the input in steps, because an extension can turn little input into much output. The turn
+ * can end between two steps, and a handler with on_frame can pause the connection. */
 static unsigned char *input_take_in_steps(ws_conn *c, ws_parser *p, unsigned char *data,
                                           apr_size_t *len)
 {
@@ -324,7 +324,7 @@ static unsigned char *input_parse(ws_conn *c, unsigned char *data, apr_size_t *l
     if (!rare) {
         ws_conn_init_parser(c, &own);
     }
-    data = rare && rare->chain && c->location->handler->on_frame && !ws_chain_passes(rare->chain)
+    data = rare && rare->chain && !ws_chain_passes(rare->chain)
                ? input_take_in_steps(c, p, data, len)
                : input_take_frames(c, p, data, len, 0);
     if (!rare && own.opcode) {

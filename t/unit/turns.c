@@ -8,9 +8,11 @@
 
 enum { MANY = 3000, LONG = 20000 };
 
-/* These three variables are atomic. */
+/* These variables are atomic. */
 static int of_a;               /* number of messages of connection "a" */
 static int of_a_when_b;        /* of_a when the first message of "b" arrived */
+static int pieces;             /* number of pieces that the extension has enlarged */
+static int pieces_when_b;      /* pieces when the first message of "b" arrived */
 static apr_size_t most_posted; /* maximum number of bytes that waited for the loop */
 static char answer[LONG];
 
@@ -26,6 +28,7 @@ static void forget_counts(void)
 {
     __atomic_store_n(&of_a, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&of_a_when_b, -1, __ATOMIC_RELAXED);
+    __atomic_store_n(&pieces, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&most_posted, 0, __ATOMIC_RELAXED);
 }
 
@@ -35,6 +38,7 @@ static int counts(ws_conn *c, ws_type type, const char *data, apr_size_t len)
     if (*name_of(c) == 'b') {
         if (__atomic_load_n(&of_a_when_b, __ATOMIC_RELAXED) < 0) {
             __atomic_store_n(&of_a_when_b, of_a, __ATOMIC_RELAXED);
+            __atomic_store_n(&pieces_when_b, pieces, __ATOMIC_RELAXED);
         }
         ws_send(c, type, data, len);
         return 0;
@@ -214,6 +218,7 @@ static int swell(ws_extended *x, unsigned char *data, apr_size_t len, unsigned w
 {
     static unsigned char much[1 << 20];
     (void)data, (void)len;
+    __atomic_add_fetch(&pieces, 1, __ATOMIC_RELAXED);
     ws_extension_deliver(x, much, sizeof(much), where & WS_LAST);
     return 0;
 }
@@ -260,6 +265,38 @@ static void inflated_bytes_count(rig *r)
     leave(&b, "b");
     wire_free(&a);
     told_is("a", "close 1006 \"\"", "on_close");
+}
+
+/* One message that becomes much is delivered in several turns. */
+static void one_message_is_divided(rig *r)
+{
+    enum { SIZE = 60000 };
+    wire a = join_swelling(r, "a"), b = enter(r, "b");
+    unsigned char *frame = malloc(SIZE + 64);
+    char *payload = calloc(1, SIZE);
+    size_t n = frame_put(frame, FIN | BINARY, payload, SIZE);
+    hold h;
+    int large = 1 << 20;
+    setsockopt(a.fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+    forget_counts();
+    hold_loop(&h, r);
+    wire_send(&a, frame, n);
+    wire_text(&b, "b");
+    let_loop_go(&h);
+    wire_next_is(&b, "text \"b\"", "another client is answered");
+    while (__atomic_load_n(&of_a, __ATOMIC_RELAXED) < 1) {
+        turns(r, 0);
+    }
+    ok(__atomic_load_n(&pieces_when_b, __ATOMIC_RELAXED)
+           < __atomic_load_n(&pieces, __ATOMIC_RELAXED),
+       "the other client is answered after %d of %d MiB that a message becomes",
+       __atomic_load_n(&pieces_when_b, __ATOMIC_RELAXED),
+       __atomic_load_n(&pieces, __ATOMIC_RELAXED));
+    leave(&b, "b");
+    wire_free(&a);
+    told_is("a", "close 1006 \"\"", "on_close");
+    free(frame);
+    free(payload);
 }
 
 static void inflated_bytes_are_limited(rig *r)
@@ -335,7 +372,7 @@ int main(void)
     static test *const ids[] = {answers_by_id_are_bounded, what_waits_for_a_loop_is_bounded, NULL};
     static test *const broadcasts[] = {broadcasts_are_bounded, NULL};
     static test *const to_many[] = {short_messages_to_many_are_bounded, NULL};
-    static test *const larger[] = {inflated_bytes_count, NULL};
+    static test *const larger[] = {inflated_bytes_count, one_message_is_divided, NULL};
     static test *const limited[] = {inflated_bytes_are_limited, NULL};
     static test *const threads[] = {a_blocking_callback_waits, NULL};
     rig extended = {.settings = RIG_SETTINGS, .extensions = all, .extension_count = 1};
