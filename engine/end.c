@@ -55,8 +55,9 @@ static void end_let_go_of_buffers(ws_conn *c)
         free(rare->cipher_out);
         rare->deferred = NULL;
         rare->rest = rare->cipher_out = NULL;
-        /* callbacks on other threads may still use a chain of ws_chain_passing() */
-        if (ws_chain_of(c) && !ws_chain_passes(rare->chain)) {
+        /* callbacks may still ask whether the chain is of ws_chain_passing(), on other threads if the
+         * handler is WS_BLOCKING */
+        if (ws_chain_of(c) && !rare->jobs && !ws_chain_passes(rare->chain)) {
             ws_chain_free(rare->chain);
             rare->chain = NULL;
         }

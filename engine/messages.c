@@ -371,7 +371,8 @@ ws_status ws_send_part(ws_conn *c, ws_type type, const char *data, apr_size_t le
         return WS_MISPLACED;
     }
     if ((where & (WS_FIRST | WS_COMPRESSED)) == (WS_FIRST | WS_COMPRESSED)) {
-        if (!c->rare->chain || !ws_chain_passes(c->rare->chain)) {
+        const ws_chain *chain = ws_chain_of(c);
+        if (!chain || !ws_chain_passes(chain)) {
             return WS_UNSUPPORTED;
         }
         first |= WS_RSV1;

@@ -117,7 +117,9 @@ const char *ws_request_offers(ws_request *rq)
     char *list = apr_pstrdup(p, ws_request_header(rq, "Sec-WebSocket-Extensions"));
     const char *offers = NULL;
     ws_offer o;
-    while (!rq->extended && !rq->sockjs && list && ws_offer_next(&list, &o) > 0) {
+    /* versions 75 and 76 have no extensions */
+    int possible = !rq->extended && !rq->sockjs && rq->version <= 13;
+    while (possible && list && ws_offer_next(&list, &o) > 0) {
         if (!strcmp(o.name, WS_DEFLATE_NAME) && o.count <= WS_PARAMETERS_MAX) {
             offers = apr_pstrcat(p, offers ? offers : "", offers ? ", " : "",
                                  request_api_offer(p, &o), NULL);

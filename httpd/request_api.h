@@ -27,6 +27,7 @@ struct ws_request {
     void *data;
     ws_ticket *ticket; /**< ticket to release when the connection has ended, or NULL */
     int sockjs;        /**< messages are wrapped in SockJS frames */
+    int version;       /**< version of the handshake: 13, 76 ...; 0: not a WebSocket */
     ws_loop *loop;     /**< loop of an outgoing connection made for this request, or NULL */
 };
 

@@ -492,7 +492,11 @@ static int upgrade_run(request_rec *r, ws_request *rq)
     ws_new_conn n = {.fd = -1};
     int version, status = upgrade_check(r, ws_dir_config_of(r), &version);
 
-    if (status != OK || (status = ws_upgrade_admit(r, rq, &n)) != OK) {
+    if (status != OK) {
+        return status;
+    }
+    rq->version = version;
+    if ((status = ws_upgrade_admit(r, rq, &n)) != OK) {
         return status;
     }
     if (rq->passes) {
