@@ -97,6 +97,10 @@ ProxyPass        /connects/  ws://127.0.0.1:$port/ connectiontimeout=1 timeout=2
     WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$port/base compression=pass
     WebSocketMaxMessageSize 1M
 </Location>
+<Location /drafts>
+    WebSocketHandler ws_proxy.so to=ws://127.0.0.1:$port/base compression=pass
+    WebSocketVersions 75
+</Location>
 <Location /metrics>
     SetHandler websocket-status
     Require all granted
@@ -319,6 +323,15 @@ sub zlib_bytes {
     my @close;
     do { @close = frame($s) } until !@close || $close[0] == CLOSE;
     is(unpack('n', $close[1] // ''), 1009, 'WebSocketMaxMessageSize applies to the compressed size');
+    $c = Client->new($httpd, '/drafts', expect => 0, request => join "\r\n", 'GET /drafts HTTP/1.1', 'Host: localhost:' . $httpd->port,
+        'Upgrade: WebSocket', 'Connection: Upgrade', 'Origin: http://localhost:' . $httpd->port, "Sec-WebSocket-Extensions: $pmd", '', '');
+    ($s, $head) = accepted($raw);
+    unlike($head, qr/Extensions/, 'version 75: no compression is offered to the server');
+    answer($s, $head);
+    $c->read_answer;
+    is($c->status, 101, 'version 75: the client is connected through the proxy');
+    $c->raw("\0hello\xff");
+    is((frame($s))[1], 'hello', 'version 75: a message reaches the server');
 }
 for my $bad ("$pmd; client_max_window_bits=10", "$pmd; unknown=1", "$pmd, $pmd", "$pmd; client_max_window_bits", 'x-other',
     "$pmd; server_max_window_bits=16")
