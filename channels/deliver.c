@@ -101,8 +101,12 @@ static void deliver_call_late(ws_conn *c, void *arg)
     if (c && ws_conn_state(c) == WS_OPEN) {
         int form = ws_conn_handler(c)->on_channel(c, &l->event);
         ws_frames *f = deliver_frames_of(form, l->event.kind, l->m, &forms);
-        if (f && ws_conn_share_later(ws_conn_id(c), f) >= 0) {
+        ws_status s = f ? ws_conn_share_later(ws_conn_id(c), f) : WS_GONE;
+        if (s >= 0) {
             ws_channels_count(l->h, WS_COUNT_DELIVERED, 1);
+        }
+        else if (s != WS_GONE) { /* do not lose the message unnoticed */
+            ws_close_id(ws_conn_id(c), WS_CLOSE_TRY_LATER, NULL);
         }
     }
     deliver_forms_free(&forms);

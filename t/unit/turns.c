@@ -194,12 +194,71 @@ static void short_messages_to_many_are_bounded(rig *r)
     forget("s");
 }
 
-static void run_with_channels(test *const *tests)
+/* ---- A blocking handler whose loop takes no more messages ---- */
+
+static sem_t form_begun, form_may_end;
+
+static int form_slowly(ws_conn *c, const ws_event *e)
+{
+    if (e->kind != WS_EVENT_MESSAGE) {
+        note(name_of(c), "event %d", e->kind);
+        return WS_FORM_NONE;
+    }
+    sem_post(&form_begun);
+    sem_must(&form_may_end, "the test does not let on_channel return");
+    return WS_FORM_AS_IS;
+}
+
+static void open_live(ws_conn *c)
+{
+    ws_subscription how = {.flags = WS_RESUME};
+    rec_open(c);
+    if (*name_of(c) == 's') {
+        ws_subscribe(c, "all", &how);
+    }
+}
+
+static const ws_handler forming = {
+    .flags = WS_BLOCKING, .on_open = open_live, .on_channel = form_slowly, .on_close = rec_close};
+
+static void no_message_is_lost_unnoticed(rig *r)
+{
+    wire s = enter(r, "s"), b;
+    char live[16];
+    ws_id id;
+    hold h;
+    sem_init(&form_begun, 0, 0);
+    sem_init(&form_may_end, 0, 0);
+    snprintf(live, sizeof(live), "event %d", WS_EVENT_LIVE);
+    told_is("s", live, "the subscription is live");
+    b = enter(r, "b");
+    id = id_of(r, "b");
+    ws_publish("all", WS_TEXT, "1", 1, 0, NULL, NULL);
+    ws_publish("all", WS_TEXT, "2", 1, 0, NULL, NULL);
+    sem_must(&form_begun, "on_channel is not called");
+    turns(r, 0); /* the second message waits for the handler, too */
+    hold_loop(&h, r);
+    while (ws_send_to(id, WS_BINARY, answer, LONG) == WS_QUEUED) {
+    }
+    sem_post(&form_may_end);
+    sem_must(&form_begun, "on_channel is not called for the second message");
+    sem_post(&form_may_end);
+    let_loop_go(&h);
+    wire_next_is(&s, "close 1013",
+                 "a client whose loop cannot take its message gets 1013, not a gap");
+    wire_free(&s);
+    wire_free(&b);
+    nobody_is_left(r);
+    forget("s");
+    forget("b");
+}
+
+static void run_with_channels(const ws_handler *handler, test *const *tests)
 {
     ws_channels_options options = {.self = {1, 7}, .channels = 4};
     ws_channels *channels;
     rig r = {0};
-    rig_start(&r, &publishing, 1);
+    rig_start(&r, handler, 1);
     options.engine = r.engine;
     channels = ws_channels_create(&options, r.pool);
     for (; *tests; tests++) {
@@ -372,6 +431,7 @@ int main(void)
     static test *const ids[] = {answers_by_id_are_bounded, what_waits_for_a_loop_is_bounded, NULL};
     static test *const broadcasts[] = {broadcasts_are_bounded, NULL};
     static test *const to_many[] = {short_messages_to_many_are_bounded, NULL};
+    static test *const full[] = {no_message_is_lost_unnoticed, NULL};
     static test *const larger[] = {inflated_bytes_count, one_message_is_divided, NULL};
     static test *const limited[] = {inflated_bytes_are_limited, NULL};
     static test *const threads[] = {a_blocking_callback_waits, NULL};
@@ -379,7 +439,8 @@ int main(void)
     rig_run((rig){0}, &by_id, 1, ids);
     rig_run((rig){0}, &by_broadcast, 1, broadcasts);
     rig_run((rig){0}, &broadcasting, 1, to_many);
-    run_with_channels(to_many);
+    run_with_channels(&publishing, to_many);
+    run_with_channels(&forming, full);
     rig_run(extended, &counting, 1, larger);
     extended.settings.bounds[0].bytes = 1000;
     extended.settings.bounds[0].byte_burst = 3 << 19; /* one and a half messages */
