@@ -19,6 +19,8 @@
  *     {"kind":"missed"}                                               messages are missing
  *     {"kind":"error","text":"..."}
  *
+ * A client with a user (ws_user()) has the user's name, whatever name it asks for.
+ *
  * The room NAME is the channel chat/NAME, so it spans all processes. If WebSocketHistory is set, a
  * client that enters a room receives earlier messages before new ones. Presence lists the members.
  */
@@ -41,7 +43,7 @@
 typedef struct guest {
     reading reading; /* must be first */
     int entering;    /* 1: the client is entering a room */
-    char name[NICK_MAX + 1];
+    char name[WS_MEMBER_MAX + 1];
     char channel[WS_CHANNEL_MAX + 1]; /* channel of the room; "": the client is in no room */
 } guest;
 
@@ -199,19 +201,25 @@ static void chat_leave(ws_conn *c, guest *g)
 static void chat_enter(ws_conn *c, guest *g, const char *room, const char *name)
 {
     ws_subscription how = {.flags = WS_MEMBER | WS_WATCH | WS_RESUME, .member = g->name};
+    const char *user = ws_user(c);
     char channel[WS_CHANNEL_MAX + 1];
     cJSON *o;
     apr_snprintf(channel, sizeof(channel), "chat/%s", room);
-    if (!name || !*name || strlen(name) > NICK_MAX || strlen(room) > NICK_MAX
+    name = user ? user : name;
+    if (!name || !*name || (!user && strlen(name) > NICK_MAX) || strlen(room) > NICK_MAX
         || !ws_channel_valid(channel)) {
         chat_complain(
             c, "A room's name may have only letters, digits, - _ and . characters. Your name must "
                "not be empty. Each may have at most 40 bytes.");
         return;
     }
+    if (ws_may(c, WS_MAY_SUBSCRIBE, channel) == 0) {
+        chat_complain(c, "This room is closed to you.");
+        return;
+    }
     chat_leave(c, g);
     apr_cpystrn(g->name, name, sizeof(g->name));
-    how.member_len = strlen(name);
+    how.member_len = strlen(g->name);
     o = chat_object("room", ws_conn_id(c), NULL, 0);
     cJSON_AddStringToObject(o, "room", room);
     chat_tell(c, o); /* the client then receives earlier messages, and after them new ones */

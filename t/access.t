@@ -14,7 +14,11 @@ use Test::More;
 
 my $httpd = Httpd->start(
     log_level => 'warn',
-    files     => { 'htdocs/below/index.html' => '', 'htdocs/below/.htaccess' => "Require all granted\n" },
+    files     => {
+        'htdocs/below/index.html' => '',
+        'htdocs/below/.htaccess'  => "Require all granted\n",
+        'passwords'               => 'alice:' . crypt('secret', 'ab') . "\n",
+    },
     conf      => <<'END',
 <Directory />
     AllowOverride All
@@ -83,6 +87,14 @@ my $httpd = Httpd->start(
 <Location "/chat">
     WebSocketHandler ws_chat.so
     WebSocketPublish none
+</Location>
+<Location "/chat-users">
+    WebSocketHandler ws_chat.so
+    WebSocketSubscribe "%{WEBSOCKET_CHANNEL} != 'chat/closed'"
+    AuthType Basic
+    AuthName users
+    AuthUserFile passwords
+    Require valid-user
 </Location>
 <Location "/status-silent">
     SetHandler websocket-status
@@ -182,6 +194,16 @@ $c->text('{"say":"Hello"}');
 my $said = '';
 $said = ($c->message)[1] until $said =~ /said|error/;
 like($said, qr/You may not say anything here/, 'the chat handler applies WebSocketPublish');
+{
+    my $alice = Client->new($httpd, '/chat-users', headers => ['Authorization: Basic YWxpY2U6c2VjcmV0']);
+    my $until = sub { my ($match) = @_; my $text = ''; $text = ($alice->message)[1] until $text =~ /$match|error/; return $text };
+    $alice->text('{"enter":"open","name":"the administrator"}');
+    like($until->('"here"'), qr/"name":"alice"/, 'a member of a chat with a user has the name of the user');
+    $alice->text('{"enter":"closed","name":"x"}');
+    like($until->('room'), qr/This room is closed to you/, 'the chat handler applies WebSocketSubscribe');
+    $alice->text('{"say":"still here"}');
+    like($until->('said'), qr/"name":"alice","text":"still here"/, 'a client that may not enter a room stays in its room');
+}
 $httpd->stop;
 
 # ---- httpd -t ----
