@@ -7,6 +7,7 @@
 
 #include <apr_hash.h>
 #include <apr_strings.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,12 +24,17 @@ typedef struct token_grant {
     char channel[];
 } token_grant;
 
-/* The tokens of a connection. Only the connection's callbacks use this struct. */
+/* The callbacks of a WS_BLOCKING handler change a connection's tokens on other threads, while the
+ * loop may check them for the control API. Tokens change rarely, so one lock serves all
+ * connections. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* The tokens of a connection. Only the connection's callbacks change this struct. */
 typedef struct token_state {
     ws_ticket ticket;
-    ws_token *token; /* token for the whole connection, or NULL */
-    token_grant *grants;
-    unsigned count; /* number of grants */
+    ws_token *token;     /* token for the whole connection, or NULL; protected by the lock */
+    token_grant *grants; /* protected by the lock */
+    unsigned count;      /* number of grants */
     ws_timer *timer;
     /* The connection's strings from before the connection got a user. They are kept, since other
      * threads may still read them. */
@@ -86,18 +92,38 @@ static token_grant **token_conn_grant(token_state *s, const char *channel)
 static void token_conn_drop(token_state *s, token_grant **g)
 {
     token_grant *old = *g;
+    pthread_mutex_lock(&lock);
     *g = old->next;
+    pthread_mutex_unlock(&lock);
     s->count--;
     ws_token_free(old->token);
     free(old);
 }
 
+/* Replace a token. @return the old one, or NULL */
+static ws_token *token_conn_swap(ws_token **at, ws_token *t)
+{
+    ws_token *old = *at;
+    pthread_mutex_lock(&lock);
+    *at = t;
+    pthread_mutex_unlock(&lock);
+    return old;
+}
+
 int ws_token_conn_permits(ws_conn *c, ws_action action, const char *channel)
 {
     token_state *s = token_conn_of(c);
-    const token_grant *g = s ? *token_conn_grant(s, channel) : NULL;
-    return (g && ws_token_permits(g->token, action, channel))
-           || (s && s->token && ws_token_permits(s->token, action, channel));
+    const token_grant *g;
+    int permits;
+    if (!s) {
+        return 0;
+    }
+    pthread_mutex_lock(&lock);
+    g = *token_conn_grant(s, channel);
+    permits = (g && ws_token_permits(g->token, action, channel))
+              || (s->token && ws_token_permits(s->token, action, channel));
+    pthread_mutex_unlock(&lock);
+    return permits;
 }
 
 /* ---- Reminders and expiry ---- */
@@ -281,8 +307,7 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
         return "the token does not name this channel";
     }
     if (*g) {
-        ws_token_free((*g)->token);
-        (*g)->token = t;
+        ws_token_free(token_conn_swap(&(*g)->token, t));
         return NULL;
     }
     if (s->count >= ws_conn_settings(c)->subscriptions) {
@@ -297,7 +322,9 @@ static const char *token_conn_put(ws_conn *c, token_state *s, const char *channe
     memcpy(added->channel, channel, size);
     added->token = t;
     added->next = s->grants;
+    pthread_mutex_lock(&lock);
     s->grants = added;
+    pthread_mutex_unlock(&lock);
     s->count++;
     return NULL;
 }
@@ -334,7 +361,7 @@ const char *ws_token_conn_use(ws_conn *c, const char *channel, const char *text)
         return why;
     }
     if (!channel) {
-        s->token = t;
+        token_conn_swap(&s->token, t);
         token_conn_lose(c, old);
         ws_token_free(old);
     }
