@@ -25,7 +25,9 @@ APLOG_USE_MODULE(websocket);
 
 typedef struct opening {
     server_rec *server;
-    const char *directive, *path, *file;
+    const char *directive, *file;
+    const char *path;    /* a path of the section */
+    const char *section; /* "<Location "/path">" */
     int line;
 } opening;
 
@@ -147,21 +149,38 @@ int ws_access_request_may(request_rec *r, ws_action action, const char *channel)
 
 /* ---- Open sections ---- */
 
+/* Get the path up to the first special character of a pattern. The section may match this path, and
+ * httpd has no other way to find out what a section with a pattern covers. */
+static const char *access_beginning(apr_pool_t *p, const char *pattern, int regular)
+{
+    const char *from = regular && *pattern == '^' ? pattern + 1 : pattern;
+    apr_size_t len = strcspn(from, regular ? "\\^$.[]|()?*+{}" : "*?[\\");
+    if (regular && len && from[len] && strchr("?*{", from[len])) {
+        len--; /* the character before may be absent */
+    }
+    return *from == '/' && len ? apr_pstrmemdup(p, from, len) : "/";
+}
+
 void ws_access_opens(const cmd_parms *cmd)
 {
     const ap_directive_t *section = cmd->directive->parent;
+    int match = section && !strcasecmp(section->directive, "<LocationMatch");
+    int regular = match || (section && *section->args == '~');
     opening *o;
-    /* A regular expression does not map to a file. A section that httpd selects by file is subject
-     * to the Require of that file. */
-    if (cmd->path
-        && (!section || strcasecmp(section->directive, "<Location") || *section->args == '~'
-            || apr_fnmatch_test(cmd->path))) {
+    /* A section that httpd selects by file is subject to the Require of that file. */
+    if (cmd->path && !match && (!section || strcasecmp(section->directive, "<Location"))) {
         return;
     }
     o = apr_array_push(openings);
     o->server = cmd->server;
     o->directive = cmd->cmd->name;
-    o->path = cmd->path ? apr_pstrdup(cmd->pool, cmd->path) : "/";
+    o->path = !cmd->path ? "/"
+              : regular || apr_fnmatch_test(cmd->path)
+                  ? access_beginning(cmd->pool, cmd->path, regular)
+                  : apr_pstrdup(cmd->pool, cmd->path);
+    o->section =
+        apr_pstrcat(cmd->pool, match ? "<LocationMatch" : "<Location",
+                    regular && !match ? " ~ \"" : " \"", cmd->path ? cmd->path : "/", "\">", NULL);
     o->file = cmd->directive->filename;
     o->line = cmd->directive->line_num;
 }
@@ -266,10 +285,10 @@ static void access_warn_no_key(const opening *o, const ws_dir_config *d)
     int serves = ws_has_handler(d) || (d->channel_http && d->channel_http->what);
     if (serves && d->token_required > 0 && !ws_token_rules_of(d).keys) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
-                     "websocket: %s:%d: <Location \"%s\"> refuses all clients of %s, since "
+                     "websocket: %s:%d: %s refuses all clients of %s, since "
                      "WebSocketTokenRequired is on and no key can check a token: add "
                      "WebSocketTokenKey, or set WebSocketTokenRequired off",
-                     o->file, o->line, o->path, o->directive);
+                     o->file, o->line, o->section, o->directive);
     }
 }
 
@@ -283,10 +302,10 @@ static void access_warn_unseen(const opening *o, const ws_dir_config *d)
         if (name) {
             ap_log_error(
                 APLOG_MARK, APLOG_WARNING, 0, o->server,
-                "websocket: %s:%d: <Location \"%s\">: %s uses %s, which is empty for "
+                "websocket: %s:%d: %s: %s uses %s, which is empty for "
                 "WebSockets, since the module keeps only the handshake's method, URI, query "
                 "string, headers, addresses and user: use one of these",
-                o->file, o->line, o->path, directives[action], name);
+                o->file, o->line, o->section, directives[action], name);
         }
     }
 }
@@ -295,9 +314,9 @@ static void access_warn_no_handler(const opening *o, const ws_dir_config *d)
 {
     if (d->transports && d->transports->sockjs && d->site_handlers <= 0 && !ws_has_handler(d)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
-                     "websocket: %s:%d: WebSocketTransports sockjs: <Location \"%s\"> has no "
+                     "websocket: %s:%d: WebSocketTransports sockjs: %s has no "
                      "handler: add a WebSocketHandler to it",
-                     o->file, o->line, o->path);
+                     o->file, o->line, o->section);
     }
 }
 
@@ -317,24 +336,23 @@ static void access_warn(apr_pool_t *p, const opening *o)
     if (d && !http) {
         access_warn_unseen(o, d);
     }
-    if (!d || access_is_decided(p, o, M_GET)) {
+    if (!d || !(http || ws_has_handler(d)) || access_is_decided(p, o, M_GET)) {
         return;
     }
     if (http && d->channel_http && d->channel_http->what & WS_CHANNEL_HTTP_SUBSCRIBE
         && !ws_channelrule_decides(d->may[WS_MAY_SUBSCRIBE]) && !ws_token_rules_of(d).keys) {
-        ap_log_error(
-            APLOG_MARK, APLOG_WARNING, 0, o->server,
-            "websocket: %s:%d: every subscription in <Location \"%s\"> is refused, since no rule "
-            "allows it: add \"WebSocketSubscribe all\", an expression, or a Require",
-            o->file, o->line, o->path);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, o->server,
+                     "websocket: %s:%d: every subscription in %s is refused, since no rule "
+                     "allows it: add \"WebSocketSubscribe all\", an expression, or a Require",
+                     o->file, o->line, o->section);
     }
     if (!http && (file = access_restricted_file(p, o))) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, o->server,
-            "websocket: %s:%d: %s in <Location \"%s\"> is open to everyone: the Require for the "
+            "websocket: %s:%d: %s in %s is open to everyone: the Require for the "
             "directory of %s does not apply to it. Repeat it in the <Location>, or add \"Require "
             "all granted\" there",
-            o->file, o->line, o->directive, o->path, file);
+            o->file, o->line, o->directive, o->section, file);
     }
 }
 
@@ -350,11 +368,11 @@ static int access_check_publish(apr_pool_t *p, const opening *o)
         return 1;
     }
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
-                 "%s:%d: WebSocketChannelHTTP publish in <Location \"%s\">: no rule restricts "
+                 "%s:%d: WebSocketChannelHTTP publish in %s: no rule restricts "
                  "publishing. Add a Require to this <Location> (those of <Directory> and "
                  ".htaccess do not apply), WebSocketPublish all|none|\"EXPRESSION\", or "
                  "WebSocketTokenKey",
-                 o->file, o->line, o->path);
+                 o->file, o->line, o->section);
     return 0;
 }
 
@@ -371,11 +389,11 @@ static int access_check_control(apr_pool_t *p, const opening *o)
     }
     ap_log_error(
         APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, o->server,
-        "%s:%d: SetHandler websocket-control in <Location \"%s\"> is open to everyone. Add a "
+        "%s:%d: SetHandler websocket-control in %s is open to everyone. Add a "
         "Require that restricts it, such as \"Require local\" or \"Require user NAME\", for all "
         "methods to this <Location> (those of <Directory> and .htaccess do not apply); or, where "
         "something else protects it, \"WebSocketControlOpen on\"",
-        o->file, o->line, o->path);
+        o->file, o->line, o->section);
     return 0;
 }
 

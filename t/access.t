@@ -246,7 +246,7 @@ for (
 
 # ---- A handler protected only by a directory ----
 
-my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location "/live[^"]*"> is open to everyone: the Require for the directory of \S+ does not apply};
+my $open = qr{httpd\.conf:\d+: WebSocketHandler in <Location(?:Match)?(?: ~)? "\^?/live?[^"]*"> is open to everyone: the Require for the directory of \S+ does not apply};
 my $live = "<Location /live>\nWebSocketHandler ws_echo.so\n";
 
 sub warns {
@@ -264,6 +264,11 @@ warns('only .htaccess has a Require', "<Directory />\nAllowOverride All\nRequire
     'htdocs/live/.htaccess' => "Require valid-user\n");
 warns('only the directory of its Alias has a Require', "Alias /live ROOT/srv\n<Directory ROOT/srv>\nRequire ip 192.0.2.1\n</Directory>\n$live</Location>", 1);
 warns('in a virtual host, and only <Directory /> denies access', "<Directory />\nRequire all denied\n</Directory>\n<VirtualHost *:1>\n$live</Location>\n</VirtualHost>", 1);
+for my $section ('LocationMatch ^/live', 'LocationMatch "^/live/(one|two)?"', 'LocationMatch "/lives?"', 'Location ~ ^/live', 'Location /live*') {
+    my ($name) = $section =~ /^(\w+)/;
+    warns("in <$section>, and only <Directory /> denies access", "<Directory />\nRequire all denied\n</Directory>\n<$section>\nWebSocketHandler ws_echo.so\n</$name>", 1);
+    warns("in <$section>, which grants access to all", "<Directory />\nRequire all denied\n</Directory>\n<$section>\nWebSocketHandler ws_echo.so\nRequire all granted\n</$name>", 0);
+}
 warns('no section has a Require', "$live</Location>", 0);
 warns('its directory grants access to all', "<Directory />\nRequire all denied\n</Directory>\n<Directory ROOT/htdocs>\nRequire all granted\n</Directory>\n$live</Location>", 0);
 warns('its Location also has a Require', "<Directory />\nRequire all denied\n</Directory>\n${live}Require ip 192.0.2.1\n</Location>", 0);
