@@ -122,6 +122,9 @@ int ws_conn_extend(ws_conn *c, apr_uint32_t time)
     apr_uint32_t passed = timeouts_asked_for(c),
                  left = passed < ENDING_MAX ? ENDING_MAX - passed : 0;
     apr_uint32_t silent = c->loop->event.now - c->last_input, more = ws_conn_more_time(c, time);
+    if (c->framed && ws_send_queue_count(&c->out)) {
+        left = more; /* the response to a poll may be long: it only has to make progress */
+    }
     if (!more && silent < time && silent + (1 << SINCE_SHIFT) < passed) {
         more = time;
     }

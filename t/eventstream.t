@@ -7,8 +7,9 @@ use warnings;
 use lib 't/lib';
 use IO::Select;
 use IO::Socket::INET;
-use Socket qw(SOL_SOCKET SO_RCVBUF SOCK_STREAM inet_aton pack_sockaddr_in);
+use Socket qw(PF_INET SOL_SOCKET SO_RCVBUF SOCK_STREAM inet_aton pack_sockaddr_in);
 use Test::More;
+use Time::HiRes qw(sleep time);
 use Httpd;
 use JSON::PP;
 use Program;
@@ -193,6 +194,24 @@ SKIP: {
     publish('kept/chromium', "m$_") for 2, 3;
     Program::tap('EventSource in Chromium', 'node', 't/clients/events-page.js', "$url/page.html",
         "$url/events/kept/chromium", "$url/channels/kept/chromium", $begin);
+}
+
+# ---- A poll with a long response and a slow client ----
+
+# The response takes longer than the 30 s that a closing handshake may take.
+if ($Httpd::MPM eq 'event') {
+    Httpd::write_file($httpd->root . '/long', join '', map { chr(97 + rand 26) } 1 .. 1e6);
+    publish('kept/long', '@' . $httpd->root . '/long');
+    socket my $socket, PF_INET, SOCK_STREAM, 0 or die $!;
+    setsockopt $socket, SOL_SOCKET, SO_RCVBUF, 8192 or die $!;
+    connect $socket, pack_sockaddr_in($httpd->port, inet_aton('127.0.0.1')) or die $!;
+    syswrite $socket, "GET /events/kept/long?after=all HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    my ($began, $answer) = (time, '');
+    while (Httpd::ready($socket) && sysread $socket, $answer, time - $began < 40 ? 16384 : 1 << 20, length $answer) {
+        sleep 0.7 if time - $began < 40;
+    }
+    my ($length) = $answer =~ /^Content-Length: (\d+)\r$/m;
+    is(length($answer =~ s/.*?\r\n\r\n//sr), $length, 'a client that reads a response to a poll for 40 s gets all of it');
 }
 
 # ---- Errors ----
