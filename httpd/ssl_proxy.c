@@ -8,9 +8,9 @@
 #include <apr_file_io.h>
 #include <apr_strings.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "httpd/config.h"
 
 /* Size limit of PEM files, bytes. */
@@ -133,7 +133,7 @@ const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args)
     ws_ssl_proxy *s = &((ws_dir_config *)config)->ssl_proxy;
     const char *name = cmd->cmd->name + strlen("SSLProxy"), *rest = args;
     apr_pool_t *p = cmd->pool;
-    const char *word = ap_getword_conf(p, &rest);
+    const char *word = ap_getword_conf(p, &rest), *wrong;
 
     if (!ap_find_linked_module("mod_ssl.c")) {
         return apr_pstrcat(p, "Invalid command '", cmd->cmd->name,
@@ -151,7 +151,11 @@ const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args)
         s->verify = ssl_proxy_verify(word);
     }
     else if (!strcasecmp(name, "VerifyDepth")) {
-        s->depth = atoi(word);
+        apr_int64_t depth;
+        if ((wrong = ws_parse_count(p, word, 0, APR_INT32_MAX, &depth))) {
+            return apr_pstrcat(p, cmd->cmd->name, " ", wrong, NULL);
+        }
+        s->depth = (unsigned)depth + 1;
     }
     else if (!strcasecmp(name, "Protocol")) {
         s->protocols = apr_pstrdup(p, args);

@@ -38,7 +38,7 @@ typedef struct ws_ssl_proxy {
     int crl_check;                          /**< WS_SSL_OFF, WS_SSL_ON (leaf), WS_SSL_CHAIN */
     /** Whether no_crl_for_cert_ok is set: WS_SSL_OFF or WS_SSL_ON. */
     int crl_may_miss;
-    int depth;
+    unsigned depth; /**< SSLProxyVerifyDepth + 1, since 0 is a valid depth */
 } ws_ssl_proxy;
 
 const char *ws_ssl_proxy_set(cmd_parms *cmd, void *config, const char *args);

@@ -69,14 +69,25 @@ static int proxy_ignores(const ws_ssl_proxy *s, int error, int depth)
     }
 }
 
+/* The maximum depth of a certificate, which is 0 for the server's own. */
+static int proxy_depth(const ws_ssl_proxy *s)
+{
+    return s->depth ? (int)(s->depth - 1) : 1;
+}
+
 static int proxy_verify(int ok, X509_STORE_CTX *store)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    if (!ok
-        && proxy_ignores(&proxy_context_of(ssl)->settings, X509_STORE_CTX_get_error(store),
-                         X509_STORE_CTX_get_error_depth(store))) {
+    const ws_ssl_proxy *s = &proxy_context_of(ssl)->settings;
+    int depth = X509_STORE_CTX_get_error_depth(store);
+    if (!ok && proxy_ignores(s, X509_STORE_CTX_get_error(store), depth)) {
         X509_STORE_CTX_set_error(store, X509_V_OK);
-        return 1;
+        ok = 1;
+    }
+    /* As in mod_ssl, the root counts, which OpenSSL's own limit does not count. */
+    if (ok && depth > proxy_depth(s) && s->verify > WS_SSL_VERIFY_NONE) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_CHAIN_TOO_LONG);
+        ok = 0;
     }
     return ok;
 }
@@ -205,7 +216,7 @@ static int proxy_set_verification(SSL_CTX *context, const ws_ssl_proxy *s)
                              X509_V_FLAG_CRL_CHECK
                                  | (s->crl_check == WS_SSL_CHAIN ? X509_V_FLAG_CRL_CHECK_ALL : 0));
     }
-    SSL_CTX_set_verify_depth(context, s->depth ? s->depth : 1);
+    SSL_CTX_set_verify_depth(context, proxy_depth(s));
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, proxy_verify);
     return ok;
 }

@@ -306,6 +306,7 @@ for (['', qr/takes websocket, sockjs, or both/], ['polling', qr/invalid value "p
 refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/, 'WebSocketTransports sockjs outside of a section is refused');
 refuses('WebSocketTransports sockjs', qr/^WebSocketTransports is allowed only in a <Location> without wildcards/,
     'WebSocketTransports sockjs in a section with wildcards is refused', '<LocationMatch ^/x>', '</LocationMatch>');
+refuses("SSLProxyVerifyDepth $_", qr/^SSLProxyVerifyDepth takes a whole number from 0 to /) for qw(x 1x 99999999999);
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
     for ['', qr/takes one or more of client=/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],

@@ -62,6 +62,8 @@ sub host {
 my $hosts = host('default')
     . host('trusts',   'SSLProxyVerify require', "SSLProxyCACertificateFile $ca")
     . host('distrusts', 'SSLProxyVerify require', "SSLProxyCACertificateFile $certs/server.crt")
+    . host('shallow',  'SSLProxyVerify require', "SSLProxyCACertificateFile $ca", 'SSLProxyVerifyDepth 1',
+        "<Proxy wss://localhost:$tls/>", 'SSLProxyVerifyDepth 0', '</Proxy>')
     . host('unnamed',  'SSLProxyCheckPeerName off')
     . host('strict',   'SSLProxyVerify require', "SSLProxyCACertificateFile $ca", 'SSLProxyCheckPeerName on')
     . host('machine',  "SSLProxyMachineCertificateFile $machine")
@@ -227,6 +229,7 @@ for (
     ['trusts',    '/tls/echo',       101, undef],
     ['strict',    '/address/echo',   502, qr/certificate: host name mismatch/],
     ['distrusts', '/tls/echo',       502, qr/certificate: unknown CA/],
+    ['shallow',   '/tls/echo',       502, qr/certificate: certificate chain too long/],
     ['default',   '/tls/certified',  502, qr/tls: /],
     ['machine',   '/tls/certified',  101, undef],
     ['section',   '/tls/certified',  101, undef],
