@@ -360,6 +360,9 @@ int ws_channel_http_handler(request_rec *r)
     if (!channel_admit(r, publishes, &result)) {
         return result;
     }
+    if ((wrong = ws_arguments_wrong(r))) {
+        return channel_refuse(r, HTTP_BAD_REQUEST, wrong);
+    }
     subscribes &= r->method_number == M_GET && (!publishes || ws_sse_wanted(r));
     names = ws_channel_names(r, h);
     if (subscribes) {

@@ -13,9 +13,6 @@
 #include "httpd/query.h"
 #include "httpd/request_body.h"
 
-/* Maximum for ttl=, seconds. */
-#define TTL_MAX (365 * 24 * 3600)
-
 static int publish_refuse(request_rec *r, int status, const char *why)
 {
     return ws_json_refuse(r, "channels", status, why);
@@ -92,33 +89,21 @@ void ws_channel_publish_one(ws_channel_wait *w, const char *name, ws_message *m,
     }
 }
 
-/* Replace the text "%", with which ws_argument() marks an argument that cannot be decoded, by "".
- * Later checks refuse an empty text. */
-static const char *publish_decoded(const char *text)
-{
-    return text && !strcmp(text, "%") ? "" : text;
-}
-
 /* Parse key=, event= and ttl=. @return NULL, or the error */
 static const char *publish_fields(request_rec *r, ws_publication *how)
 {
-    const char *ttl = ws_argument(r, "ttl");
-    apr_int64_t ms;
+    const char *ttl = ws_argument(r, "ttl"), *wrong;
+    apr_int64_t ms = 0;
     how->size = sizeof(*how);
     how->id = publish_id_of(r);
     how->key = ws_argument(r, "key");
     how->event = ws_argument(r, "event");
-    how->id = publish_decoded(how->id);
-    how->key = publish_decoded(how->key);
-    how->event = publish_decoded(how->event);
-    if (!ttl) {
-        return NULL;
-    }
-    if (ws_parse_interval(NULL, ttl, 1000, TTL_MAX * APR_INT64_C(1000), &ms)) {
-        return "ttl= must be an interval of at least 1s";
+    if (ttl
+        && (wrong = ws_parse_interval(r->pool, ttl, 1000, WS_TTL_MAX * APR_INT64_C(1000), &ms))) {
+        return apr_pstrcat(r->pool, "ttl= ", wrong, NULL);
     }
     how->ttl = (apr_uint32_t)(ms / 1000);
-    return NULL;
+    return ms % 1000 ? "ttl= takes whole seconds" : NULL;
 }
 
 /* Create one message per channel. m is set to the messages. @return NULL; or the error, after

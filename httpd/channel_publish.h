@@ -9,6 +9,9 @@
 
 #include "httpd/channel_wait.h"
 
+/** Maximum time to live of a message, seconds. */
+#define WS_TTL_MAX 1000000000
+
 /** Publish the body as one message to each channel. @return the value for the handler to return */
 int ws_channel_publish(request_rec *r, const apr_array_header_t *names);
 

@@ -87,6 +87,9 @@ static int control_handler(request_rec *r)
         return ws_control_refuse(r, HTTP_FORBIDDEN, why);
     }
     ws_upgrade_restore_args(r);
+    if ((why = ws_arguments_wrong(r))) {
+        return ws_control_refuse(r, HTTP_BAD_REQUEST, why);
+    }
     if (!ws_channels_current() || !ws_channels_options_of(ws_channels_current())->local) {
         return ws_control_later(r, "this child process cannot reach the other ones");
     }

@@ -9,6 +9,22 @@
 
 #include "websocket_parse.h"
 
+const char *ws_arguments_wrong(request_rec *r)
+{
+    const char *at = r->args ? r->args : "";
+    char *out = apr_palloc(r->pool, strlen(at) + 1);
+    while (*at) {
+        apr_size_t len = strcspn(at, "&");
+        if (ws_percent_decode(at, len, 1, out, len + 1) < 0) {
+            return apr_psprintf(
+                r->pool, "the argument %.*s cannot be decoded: write %% as %%25, and no %%00",
+                (int)strcspn(at, "=&"), at);
+        }
+        at += len + (at[len] == '&');
+    }
+    return NULL;
+}
+
 apr_array_header_t *ws_arguments(request_rec *r, const char *name)
 {
     apr_array_header_t *values = apr_array_make(r->pool, 1, sizeof(const char *));

@@ -8,9 +8,16 @@
 #include <httpd.h>
 
 /**
+ * Check that all arguments can be decoded. A caller for which "%" could be a valid value must refuse
+ * the request with 400 if they cannot, before it calls the functions below.
+ * @return NULL, or the error text, which names the argument
+ */
+const char *ws_arguments_wrong(request_rec *r);
+
+/**
  * Get the first argument with this name, decoded.
  * @return "" for an argument without "="; NULL: not present; "%" if ws_percent_decode() refuses the
- *         value. "%" is never a valid number, position, id or channel, so the caller refuses it
+ *         value
  */
 const char *ws_argument(request_rec *r, const char *name);
 

@@ -17,6 +17,7 @@
 #include "httpd/child.h"
 #include "httpd/config.h"
 #include "httpd/http2.h"
+#include "httpd/json_answer.h"
 #include "httpd/limits.h"
 #include "httpd/relay.h"
 #include "httpd/response_headers.h"
@@ -92,29 +93,51 @@ static int sse_take_over(request_rec *r, ws_new_conn *n, ws_sse_stream *s)
     return OK;
 }
 
-/* Read the arguments of a subscriber's request. @return OK, or the status to refuse with */
-static int sse_read_arguments(request_rec *r, ws_sse_stream *s)
+/* Read last=, unless a position is given. @return NULL, or the error */
+static const char *sse_read_last(request_rec *r, ws_sse_stream *s, int resumes)
 {
-    const char *after = apr_table_get(r->headers_in, "Last-Event-ID");
-    const char *wait = ws_argument(r, "wait"), *last = ws_argument(r, "last");
-    const char *format = ws_argument(r, "format");
-    apr_int64_t ms = WAIT_DEFAULT, n = 0;
-    if (!after || !*after) {
-        after = ws_argument(r, "after");
+    const char *last = ws_argument(r, "last"), *wrong;
+    apr_int64_t n;
+    if (!last) {
+        return NULL;
     }
-    if ((last && ws_parse_count(NULL, last, 1, LAST_MAX, &n))
-        || (format && strcmp(format, "json") != 0)
-        || (after && *after && !ws_sse_stream_resume(s, after))
-        || (wait && ws_parse_interval(NULL, wait, 0, WS_INTERVAL_MAX, &ms))) {
-        return HTTP_BAD_REQUEST;
+    if ((wrong = ws_parse_count(r->pool, last, 1, LAST_MAX, &n))) {
+        return apr_pstrcat(r->pool, "last= ", wrong, NULL);
     }
-    for (unsigned i = 0; n && !(after && *after) && i < s->count; i++) {
+    for (unsigned i = 0; !resumes && i < s->count; i++) {
         s->channels[i].last = (apr_uint32_t)n;
+    }
+    return NULL;
+}
+
+/* Read the arguments of a subscriber's request. @return NULL, or the error */
+static const char *sse_read_arguments(request_rec *r, ws_sse_stream *s)
+{
+    /* EventSource sends Last-Event-ID when it reconnects, with the arguments of the first URL. */
+    const char *resumed = apr_table_get(r->headers_in, "Last-Event-ID");
+    const char *wait = ws_argument(r, "wait"), *format = ws_argument(r, "format"), *wrong;
+    const char *after = ws_argument(r, "after");
+    apr_int64_t ms = WAIT_DEFAULT;
+    if (after && *after && ws_argument(r, "last")) {
+        return "after= and last= exclude each other: remove one";
+    }
+    after = resumed && *resumed ? resumed : after;
+    if ((wrong = sse_read_last(r, s, after && *after))) {
+        return wrong;
+    }
+    if (format && strcmp(format, "json") != 0) {
+        return "format= takes json";
+    }
+    if (after && *after && !ws_sse_stream_resume(s, after)) {
+        return "after= or Last-Event-ID takes a position for each channel, all or last";
+    }
+    if (wait && (wrong = ws_parse_interval(r->pool, wait, 0, WS_INTERVAL_MAX, &ms))) {
+        return apr_pstrcat(r->pool, "wait= ", wrong, NULL);
     }
     s->json |= format != NULL;
     s->polls = !sse_accepts_events(r);
     s->wait = ms > WAIT_MAX ? WAIT_MAX : (apr_uint32_t)ms;
-    return OK;
+    return NULL;
 }
 
 /* ---- The warning about many streams ---- */
@@ -211,15 +234,15 @@ int ws_sse_serve(request_rec *r, const apr_array_header_t *names)
 {
     const ws_settings *settings = ws_settings_of(r);
     ws_sse_stream *s = ws_sse_stream_new(names);
-    int status;
+    const char *wrong;
 
     if (!settings || !ws_child_engine() || !s) {
         free(s);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if ((status = sse_read_arguments(r, s)) != OK) {
+    if ((wrong = sse_read_arguments(r, s))) {
         ws_sse_stream_free(s);
-        return status;
+        return ws_json_refuse(r, "channels", HTTP_BAD_REQUEST, wrong);
     }
     ap_set_content_type(r, s->polls ? "application/json" : "text/event-stream");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");

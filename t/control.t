@@ -183,6 +183,7 @@ sub child_of { return substr $_[0], 0, 4 }
     status_is(400, 'a request to close is refused if its code is not a number', 'DELETE', "/connections/$id?code=bye");
     status_is(400, 'a request to close is refused if its reason is too long', 'DELETE', "/connections/$id?reason=" . 'x' x 124);
     status_is(400, 'a request to close is refused if its reason is not UTF-8', 'DELETE', "/connections/$id?reason=%ff");
+    status_is(400, 'a request to close is refused if its reason cannot be decoded', 'DELETE', "/connections/$id?reason=50%");
     $c->echoes('still here', 'the connection is open after these invalid requests, and has received nothing');
     status_is(200, 'a connection is closed', 'DELETE', "/connections/$id?code=4001&reason=gr%C3%BCn");
     $c->expect_close(4001, 'a connection is closed with the requested code');
@@ -253,6 +254,10 @@ status_is(405, 'a connection cannot be created', 'POST', '/connections');
     for my $wrong (qw(limit=0 limit=1001 limit=x next=x next=0000000000000000.0000.ff.00000000 channel=%20)) {
         status_is(400, "the argument $wrong", 'GET', "/connections?$wrong");
     }
+    for my $name (qw(user uri vhost channel)) {
+        my ($json) = status_is(400, "an argument that cannot be decoded is refused: $name", 'GET', "/connections?limit=5&$name=%zz");
+        is($json->{error}, "the argument $name cannot be decoded: write % as %25, and no %00", "the error names the argument $name");
+    }
     is_deeply((ask('GET', '/connections?limit=1'))[1]{missing}, [], 'no process is missing in a list');
     ok((ask('GET', '/connections?limit=1'))[1]{complete}, 'a list is complete');
     # Kill a child.
@@ -287,6 +292,7 @@ sub children {
     is((ask('POST', '/users/alice?vhost=elsewhere', 'x'))[1]{sent}, 0, 'a message to a user in another virtual host reaches no connection');
     $bob->echoes('x', 'another user has received no message');
     status_is(400, 'a message without a user is refused', 'POST', '/users/', 'x');
+    status_is(400, 'a request to disconnect a user is refused if its virtual host cannot be decoded', 'DELETE', '/users/alice?vhost=%zz');
     status_is(405, 'a user cannot be read', 'GET', '/users/alice');
     status_is(400, 'a request to disconnect a user is refused if its code is invalid', 'DELETE', '/users/alice?code=999');
     ($json) = status_is(200, 'a user is disconnected', 'DELETE', '/users/alice?code=4000&reason=logout');

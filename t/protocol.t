@@ -137,6 +137,14 @@ subtest 'after: "last", last: N, after: "all"' => sub {
         is((ask($c, type => 'subscribe', channel => 'kept/w', id => 'w', %$wrong))[-1]{error}, 'no such position', 'a subscription from an invalid position is refused: ' . $json->encode($wrong));
     }
     $c->close;
+    for (['after=x', 'after= takes a position, all or last'], ['last=x', 'last= takes a whole number from 1 to 1000000'],
+        ['last=0', 'last= takes a whole number from 1 to 1000000'], ['after=all&last=5', 'after= and last= exclude each other: remove one'])
+    {
+        my ($query, $reason) = @$_;
+        my $wrong = Client->new($httpd, "/plain?channel=kept/last&$query");
+        $wrong->expect_close(1008, "a client with an invalid query is closed with 1008: $query");
+        is($wrong->{reason}, $reason, "the Close frame of $query has the reason");
+    }
     for (['after=last', '12'], ['last=2', '11']) {
         my ($query, $first) = @$_;
         my $plain = Client->new($httpd, "/plain?channel=kept/last&$query");
@@ -196,6 +204,15 @@ subtest 'key, event, id and ttl of a message' => sub {
     @got = ask($late, type => 'subscribe', channel => 'kept/g', after => 'all', id => 'l');
     is_deeply([map { $_->{data} // $_->{type} } @got], ['first', 'third', 'subscribed'], 'an expired message is not delivered, and causes no gap');
     is((curl("/channels/kept/f?$_", '-d', 'x'))[0], 400, "a publication with an invalid parameter is refused: $_") for 'key=', 'event=', 'event=gap', 'event=a%0Ab', 'ttl=0', 'ttl=x', 'key=%', 'id=' . 'x' x 256;
+    for (['1h30min', qr/^ttl= takes an interval from 1s to 1000000000s, in seconds or with ms, s, min, h or d$/], ['0', qr/^ttl= takes an interval/],
+        ['11575d', qr/^ttl= takes an interval/], ['1500ms', qr/^ttl= takes whole seconds$/])
+    {
+        my ($ttl, $error) = @$_;
+        my ($status, $got) = curl("/channels/kept/f?ttl=$ttl", '-d', 'x');
+        is($status, 400, "ttl=$ttl is refused");
+        like($got->{error}, $error, "ttl=$ttl: the error says what is valid");
+    }
+    is((curl("/channels/kept/f?ttl=$_", '-d', 'x'))[0], 200, "ttl=$_ is accepted") for '2000ms', '400d', '1000000000';
     $_->close for $c, $late;
 };
 
@@ -363,7 +380,17 @@ subtest 'EventSource: event, last, format and wildcards' => sub {
     $m = decode_json(event($w)->{data});
     is_deeply([@$m{qw(channel wildcard data)}], ['news/z', 'news/*', 'zz'], "a stream of a wildcard has the channel's name and the wildcard");
     is((curl('/events/other/*', '-H', 'Accept: text/event-stream'))[0], 403, 'a wildcard that is not listed is refused');
-    is((curl("/events/kept/last?$_"))[0], 400, "a poll with an invalid query is refused: $_") for 'last=0', 'last=x', 'format=xml', 'after=x';
+    for (['last=0', 'last= takes a whole number from 1 to 1000000'], ['last=x', 'last= takes a whole number from 1 to 1000000'], ['format=xml', 'format= takes json'],
+        ['after=x', 'after= or Last-Event-ID takes a position for each channel, all or last'], ['wait=soon', 'wait= takes an interval from 0 to 24h, in seconds or with ms, s, min, h or d'],
+        ['after=all&last=5', 'after= and last= exclude each other: remove one'])
+    {
+        my ($query, $error) = @$_;
+        my ($status, $got) = curl("/events/kept/last?$query");
+        is($status, 400, "a poll with an invalid query is refused: $query");
+        is($got->{error}, $error, "a poll with an invalid query is refused with the reason: $query");
+    }
+    my (undef, $resumed) = curl('/events/kept/last?last=1&wait=0', '-H', 'Last-Event-ID: all');
+    cmp_ok(@{ $resumed->{messages} }, '>', 1, 'Last-Event-ID takes precedence over last=, for EventSource, which reconnects with the same URL');
     my (undef, $poll) = curl('/events/kept/last?last=1');
     is($poll->{messages}[0]{data}, '5', 'a poll with last=1 returns the last message');
     kill 'TERM', splice @streams;

@@ -128,7 +128,10 @@ for my $channel ('once', 'kept/once') {
     is($say->(4, '')->{error}, 'no such channel', 'an empty idempotency_key is an error');
     $g->close;
 }
-for ('', '%zz', 'x' x 256) {
+ok((curl('/channels/once?id=%25', '-d', 'x'))[0] == 200 && (curl('/channels/once?id=%25', '-d', 'x'))[1]{published}[0]{duplicate},
+    'a message is published once with the id %');
+is((curl('/channels/once?key=%25', '-d', 'x'))[0], 200, 'a message is published with the key %');
+for ('', 'x' x 256) {
     my ($status, $answer) = curl("/channels/once?id=$_", '-d', 'x');
     is($status, 400, 'a publication with an invalid id is refused: ' . substr $_, 0, 4);
     like($answer->{error}, qr/an id/, 'the error is about the id');
@@ -186,7 +189,8 @@ my $long = 'x' x 101;
 for (
     ['no channel',       400, qr/no channel/,   '/channels',              '-d', 'x'],
     ['an invalid name',       400, qr/invalid channel name/,   '/channels/a%20b',        '-d', 'x'],
-    ['a broken name',    400, qr/invalid channel name/,   '/channels/a?channel=b%2', '-d', 'x'],
+    (map { ["$_->[0] that cannot be decoded", 400, qr/^the argument $_->[0] cannot be decoded: write % as %25, and no %00$/, "/channels/a?$_->[1]", '-d', 'x'] }
+        ['channel', 'channel=b%2'], ['id', 'id=%zz'], ['key', 'ttl=5&key=50%'], ['event', 'event=a%00b'], ['note', 'note=%']),
     ['an invalid name among several',   400, qr/invalid channel name/,   '/channels/a?channel=%3C', '-d', 'x'],
     ['a list of too many channels',         400, qr/more than 100 channels/, '/channels/a?' . join('&', map {"channel=c$_"} 1 .. 100), '-d', 'x'],
     ['a text that is not UTF-8',        400, qr/must be UTF-8/, '/channels/a', '--data-binary', "\xff"],

@@ -492,21 +492,28 @@ static void channel_be_member(ws_conn *c, char *text, ws_subscription *how)
     free(decoded);
 }
 
-/* Parse last=N. @return whether it is valid, and not combined with after= */
-static int channel_last_argument(ws_conn *c, int resumes, ws_subscription *how)
+/* Parse after= and last=. @return NULL, or the error */
+static const char *channel_start_arguments(ws_conn *c, ws_subscription *how)
 {
-    char text[16];
+    char after[64], last[16];
     apr_int64_t n;
-    int found = channel_argument(c, "last", text, sizeof(text));
-    if (found <= 0) {
-        return found == 0;
+    int valid = channel_argument(c, "after", after, sizeof(after)) >= 0;
+    int found = channel_argument(c, "last", last, sizeof(last));
+    if (!valid || (*after && !channel_parse_start(after, how))) {
+        return "after= takes a position, all or last";
     }
-    if (resumes || ws_parse_count(NULL, text, 1, LAST_MAX, &n)) {
-        return 0;
+    if (!found) {
+        return NULL;
+    }
+    if (*after) {
+        return "after= and last= exclude each other: remove one";
+    }
+    if (found < 0 || ws_parse_count(NULL, last, 1, LAST_MAX, &n)) {
+        return "last= takes a whole number from 1 to 1000000";
     }
     how->flags |= WS_RESUME_LAST;
     how->last = (apr_uint32_t)n;
-    return 1;
+    return NULL;
 }
 
 static void channel_beat(ws_conn *c, void *arg)
@@ -524,17 +531,16 @@ static void channel_beat(ws_conn *c, void *arg)
 static void channel_on_open(ws_conn *c)
 {
     const settings *s = ws_config(c);
-    char name[WS_CHANNEL_MAX + 2], after[64], member[WS_MEMBER_MAX];
+    char name[WS_CHANNEL_MAX + 2], member[WS_MEMBER_MAX];
     ws_subscription how = {0};
-    int valid = channel_argument(c, "after", after, sizeof(after)) >= 0;
+    const char *wrong;
     ws_set_data(c, calloc(1, sizeof(client)));
     if (!ws_data(c)) {
         ws_close(c, WS_CLOSE_TRY_LATER, NULL);
         return;
     }
-    if (!valid || (*after && !channel_parse_start(after, &how))
-        || !channel_last_argument(c, *after, &how)) {
-        ws_close(c, WS_CLOSE_POLICY, "after= is not a position, or last= is not a number");
+    if ((wrong = channel_start_arguments(c, &how))) {
+        ws_close(c, WS_CLOSE_POLICY, wrong);
         return;
     }
     how.flags |= channel_speaks_json(c) ? 0 : WS_AS_PUBLISHED;
