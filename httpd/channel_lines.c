@@ -45,27 +45,22 @@ static const char *lines_text(const cJSON *o, const char *name)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, name));
 }
 
-/* Read the members that describe a message. @return 0: a member has an invalid type */
-static int lines_fields(const cJSON *o, ws_publication *how)
+/* Read the members that describe a message. @return NULL, or the error */
+static const char *lines_fields(apr_pool_t *p, const cJSON *o, ws_publication *how)
 {
-    static const char *const names[] = {"id", "key", "event", "channel", "encoding"};
+    static const char *const names[] = {"id", "key", "event", "channel", "encoding", NULL};
     const cJSON *ttl = cJSON_GetObjectItemCaseSensitive(o, "ttl");
     double seconds = cJSON_IsNumber(ttl) ? ttl->valuedouble : 0;
-    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        const cJSON *member = cJSON_GetObjectItemCaseSensitive(o, names[i]);
-        if (member && !cJSON_IsString(member)) {
-            return 0;
-        }
-    }
     *how = (ws_publication){.size = sizeof(*how),
                             .id = lines_text(o, "id"),
                             .key = lines_text(o, "key"),
                             .event = lines_text(o, "event")};
-    if (ttl && !(seconds >= 1 && seconds <= 1e9 && seconds == (apr_uint32_t)seconds)) {
-        return 0;
+    if (ttl && !(seconds >= 1 && seconds <= WS_TTL_MAX && seconds == (apr_uint32_t)seconds)) {
+        return apr_psprintf(p, "\"ttl\" must be a whole number of seconds from 1 to %d",
+                            WS_TTL_MAX);
     }
     how->ttl = (apr_uint32_t)seconds;
-    return 1;
+    return ws_json_no_text(p, o, names);
 }
 
 /* Create a message from the object of a line. @return NULL, or the error */
@@ -110,14 +105,14 @@ static const char *lines_take(request_rec *r, const char *text, apr_size_t len,
     cJSON *o = cJSON_ParseWithLengthOpts(text, len, &end, 0);
     ws_publication how;
     apr_array_header_t *names = apr_array_make(r->pool, 1, sizeof(const char *));
-    if (!cJSON_IsObject(o) || end != text + len || !lines_fields(o, &how)) {
+    if (!cJSON_IsObject(o) || end != text + len) {
         why = "expected an object with \"channel\", \"data\" and optionally \"id\", \"key\", "
               "\"event\", \"ttl\" and \"encoding\"";
     }
     else if (ws_json_has_nul(text, len)) { /* cJSON would truncate the text */
         why = "a text has U+0000: send it as base64";
     }
-    else {
+    else if (!(why = lines_fields(r->pool, o, &how))) {
         channel = lines_text(o, "channel") ? lines_text(o, "channel") : fallback;
         APR_ARRAY_PUSH(names, const char *) = channel;
         if (!channel || !ws_channel_valid(channel)) {

@@ -200,9 +200,14 @@ static const char *publish_read_close(apr_pool_t *p, const cJSON *format, publis
 /* Read a ws-message. @return NULL, or the error */
 static const char *publish_read_format(apr_pool_t *p, const cJSON *format, publish_item *item)
 {
+    static const char *const texts[] = {"action", "content", "content-bin", "reason", NULL};
+    const char *wrong = ws_json_no_text(p, format, texts);
     const char *action = publish_text(format, "action");
     const char *content = publish_text(format, "content");
     const char *binary = publish_text(format, "content-bin");
+    if (wrong) {
+        return wrong;
+    }
     if (action && !strcmp(action, "close")) {
         return publish_read_close(p, format, item);
     }
@@ -249,8 +254,12 @@ static const char *publish_read_item(request_rec *r, const cJSON *json, apr_arra
     const cJSON *formats = cJSON_GetObjectItemCaseSensitive(json, "formats"), *channel;
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(formats ? formats : json, "ws-message");
     const cJSON *channels = cJSON_GetObjectItemCaseSensitive(json, "channels");
+    static const char *const texts[] = {"id", "channel", NULL};
     publish_item item = {.id = publish_text(json, "id")};
-    const char *wrong;
+    const char *wrong = ws_json_no_text(r->pool, json, texts);
+    if (wrong) {
+        return wrong;
+    }
     if (!cJSON_IsObject(format)) {
         return "an item has no \"ws-message\" in its \"formats\"";
     }

@@ -1,9 +1,10 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** Sends JSON responses, and detects requests sent by another site's page. */
+/** Sends JSON responses, checks members, and detects requests sent by another site's page. */
 
 #include "httpd/json_answer.h"
 
+#include <apr_strings.h>
 #include <http_log.h>
 #include <http_protocol.h>
 #include <string.h>
@@ -56,6 +57,21 @@ int ws_json_refuse(request_rec *r, const char *what, int status, const char *why
     ws_strbuf_puts(&t, "}");
     return ws_json_send(r, status, &t);
 }
+
+#ifdef WS_WITH_CJSON
+#include <cjson/cJSON.h>
+
+const char *ws_json_no_text(apr_pool_t *p, const cJSON *o, const char *const *names)
+{
+    for (; *names; names++) {
+        const cJSON *member = cJSON_GetObjectItemCaseSensitive(o, *names);
+        if (member && !cJSON_IsString(member)) {
+            return apr_psprintf(p, "\"%s\" must be a string", *names);
+        }
+    }
+    return NULL;
+}
+#endif
 
 const char *ws_foreign_page(const request_rec *r)
 {

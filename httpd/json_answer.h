@@ -1,8 +1,8 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /**
- * Sends JSON responses, and detects requests that a page on another site may have sent. [the
- * request's thread]
+ * Sends JSON responses, checks members of JSON objects, and detects requests that a page on another
+ * site may have sent. [the request's thread]
  */
 
 #ifndef WS_HTTPD_JSON_ANSWER_H
@@ -27,6 +27,15 @@ int ws_json_refuse(request_rec *r, const char *what, int status, const char *why
  * @return OK, or the value for the handler to return
  */
 int ws_json_discard(request_rec *r, int status);
+
+struct cJSON;
+
+/**
+ * Check that members of a JSON object are strings or absent. Needs cJSON.
+ * @param names  ends with NULL
+ * @return NULL, or an error text that names a member
+ */
+const char *ws_json_no_text(apr_pool_t *p, const struct cJSON *o, const char *const *names);
 
 /**
  * Whether a browser sent the request for a page from another origin.

@@ -412,6 +412,13 @@ sub item { my ($channel, %format) = @_; return { channel => $channel, formats =>
         my ($json) = status_is(400, "publish: $name", 'POST', '/publish/', ref $wrong{$name} ? encode_json($wrong{$name}) : $wrong{$name});
         like($json->{error}, qr/\w/, 'an invalid GRIP request is refused with a reason');
     }
+    for (['id', { %$right, id => 42 }], ['channel', { %$right, channel => 7 }], ['action', item('w', content => 'x', action => 5)],
+        ['content-bin', item('w', content => 'x', 'content-bin' => 5)], ['reason', item('w', action => 'close', reason => {})])
+    {
+        my ($name, $item) = @$_;
+        my ($json) = status_is(400, "publish: $name of another type", 'POST', '/publish/', encode_json({ items => [$right, $item] }));
+        is($json->{error}, qq("$name" must be a string), "publish: the error names $name");
+    }
     status_is(400, 'publish: no UTF-8', 'POST', '/publish/', '{"items":[' . encode_json($right) . ',"' . "\xff" . '"]}');
     status_is(413, 'publish: a large body', 'POST', '/publish/', encode_json({ items => [item('w', content => 'x' x 102_400)] }));
     status_is(405, 'publish: another method', 'GET', '/publish/');

@@ -115,6 +115,26 @@ subtest 'every answer has the id of its request' => sub {
     $c->close;
 };
 
+subtest 'a member of another type' => sub {
+    my $c = connected();
+    ask($c, type => 'subscribe', channel => 'kinds', id => 's');
+    my ($text, $flag) = ('must be a string', 'must be true or false');
+    for (
+        [publish => idempotency_key => 42, $text], [publish => key => 1, $text], [publish => event => undef, $text],
+        [publish => channel => ['kinds'], $text], [subscribe => member => 7, $text], [subscribe => token => {}, $text],
+        [subscribe => watch => 1, $flag], [subscribe => snapshot => 'true', $flag], [refresh => channel => 5, $text, token => 'x'])
+    {
+        my ($type, $member, $value, $error, %more) = @$_;
+        my ($answer, @more) = ask($c, type => $type, channel => 'kinds', data => 'x', %more, id => 'k', $member => $value);
+        is($answer->{error}, "$member $error", "$type: $member is refused: " . JSON::PP->new->allow_nonref->encode($value));
+        is_deeply(\@more, [], "$type: nothing is published");
+    }
+    $c->text('{"type":"publish","channel":"kinds","data":"x","id":true}');
+    is(next_of($c)->{error}, 'id must be a number or a string', 'an id of another type is refused');
+    is((ask($c, type => 'publish', channel => 'kinds', data => 7, id => 'd'))[0]{data}, '7', 'data may have any type');
+    $c->close;
+};
+
 subtest 'after: "last", last: N, after: "all"' => sub {
     published('kept/last', $_) for 1 .. 12;
     my $c = connected();
@@ -260,7 +280,8 @@ subtest 'several messages in one request (NDJSON)' => sub {
         ['{"channel":"nd/a","data":"AP*=","encoding":"base64"}', 'is not base64', 400],
         ["{\"channel\":\"nd/a\",\"data\":\"x\"}\n{\"channel\":\"nd/a\"}", 'line 2', 400],
         ['[]', 'line 1', 400], ['{"channel":"no channel","data":1}', 'line 1', 400], ['{"data":1}', 'line 1', 400], ["\n\n", 'no message', 400],
-        ['{"channel":"secret","data":1}', 'WebSocketPublish', 400], ['{"channel":"nd/a","data":1,"ttl":-1}', 'line 1', 400],
+        ['{"channel":"secret","data":1}', 'WebSocketPublish', 400], ['{"channel":"nd/a","data":1,"ttl":-1}', 'line 1: "ttl" must be a whole number of seconds from 1 to 1000000000', 400],
+        ['{"channel":"nd/a","data":1,"ttl":1000000001}', 'line 1: "ttl" must', 400], ['{"channel":"nd/a","data":1,"id":7}', 'line 1: "id" must be a string', 400],
         ['{"channel":"nd/a","data":1} x', 'line 1', 400], ["{\"channel\":\"nd/a\",\"data\":1}\n" x 1001, 'more than 1000', 400])
     {
         my ($lines, $why, $expected) = @$_;

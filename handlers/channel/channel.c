@@ -409,6 +409,7 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     const cJSON *number = cJSON_GetObjectItemCaseSensitive(o, "id");
     const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "type"));
     const char *channel = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "channel"));
+    const char *wrong = json_wrong_member(o);
     ws_status status;
 
     if (number && !cJSON_IsNumber(number) && !cJSON_IsString(number)) {
@@ -416,6 +417,9 @@ static void channel_on_json(ws_conn *c, const char *data, apr_size_t len)
     }
     if (ws_json_has_nul(data, len)) { /* cJSON would truncate the text */
         channel_send_json(c, json_error(NULL, "a text has U+0000: send it as base64"), number);
+    }
+    else if (wrong) {
+        channel_send_json(c, json_error(channel, wrong), number);
     }
     else if (type && !strcmp(type, "ping")) {
         channel_send_json(c, json_answer("pong", NULL), number);

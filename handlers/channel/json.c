@@ -94,6 +94,39 @@ cJSON *json_event(const ws_event *e)
     return o;
 }
 
+#define TEXT(name)                                                                                 \
+    {                                                                                              \
+        name, cJSON_String, name " must be a string"                                               \
+    }
+#define FLAG(name)                                                                                 \
+    {                                                                                              \
+        name, cJSON_False | cJSON_True, name " must be true or false"                              \
+    }
+
+const char *json_wrong_member(const cJSON *o)
+{
+    static const struct {
+        const char *name;
+        int types;
+        const char *error;
+    } members[] = {{"id", cJSON_Number | cJSON_String, "id must be a number or a string"},
+                   TEXT("channel"),
+                   TEXT("idempotency_key"),
+                   TEXT("key"),
+                   TEXT("event"),
+                   TEXT("member"),
+                   TEXT("token"),
+                   FLAG("watch"),
+                   FLAG("snapshot")};
+    for (unsigned i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        const cJSON *member = cJSON_GetObjectItemCaseSensitive(o, members[i].name);
+        if (member && !(member->type & members[i].types)) {
+            return members[i].error;
+        }
+    }
+    return NULL;
+}
+
 int json_count(const cJSON *value, apr_uint32_t *n)
 {
     double d = cJSON_IsNumber(value) ? value->valuedouble : 0;

@@ -27,6 +27,9 @@ void json_message(cJSON *o, const ws_event *e);
 /** Create an object for an event of a channel. */
 cJSON *json_event(const ws_event *e);
 
+/** Check the types of a request's members. @return NULL, or an error text that names a member */
+const char *json_wrong_member(const cJSON *o);
+
 /** Read a whole number of at least 1. @return whether it is valid */
 int json_count(const cJSON *value, apr_uint32_t *n);
 
