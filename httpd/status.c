@@ -27,6 +27,7 @@
 APLOG_USE_MODULE(websocket);
 
 #define LIMIT_DEFAULT 50
+#define LIMIT_MAX 1000
 
 /* The value of the header WebSocket-Status in a request that closes a connection. */
 #define CLOSE_WORD "close"
@@ -43,24 +44,25 @@ extern const char ws_status_html[];
 
 /* ---- The query string ---- */
 
-/* Read a numeric argument into *n, limited to max. If the argument is missing, *n is unchanged.
- * @return 0: the argument is not a number */
-static int status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
+/* Read a numeric argument into *n. If the argument is missing, *n is unchanged.
+ * @return NULL, or the error */
+static const char *status_read_number(request_rec *r, const char *name, unsigned max, unsigned *n)
 {
     const char *text = ws_argument(r, name);
     apr_int64_t value = *n;
-    if (text && ws_parse_count(NULL, text, 0, APR_INT64_MAX, &value)) {
-        return 0;
-    }
-    *n = value > (apr_int64_t)max ? max : (unsigned)value;
-    return 1;
+    const char *wrong = text ? ws_parse_count(r->pool, text, 0, max, &value) : NULL;
+    *n = (unsigned)value;
+    return wrong ? apr_pstrcat(r->pool, name, "= ", wrong, NULL) : NULL;
 }
 
-/* Read the arguments of the list. @return 0: a number is invalid, or the sort order is unknown */
-static int status_read_query(request_rec *r, ws_connections_query *q)
+/* Read the arguments of the list. @return NULL, or the error */
+static const char *status_read_query(request_rec *r, ws_connections_query *q)
 {
-    const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort");
+    const char *filter = ws_argument(r, "filter"), *sort = ws_argument(r, "sort"), *wrong;
     unsigned descending = 0;
+    if (filter && strlen(filter) > WS_CONNECTIONS_FILTER) {
+        return apr_psprintf(r->pool, "filter= takes at most %d bytes", WS_CONNECTIONS_FILTER);
+    }
     apr_cpystrn(q->filter, filter ? filter : "", sizeof(q->filter));
     q->sort = sort ? NULL : ws_connections_sorts[0];
     for (const char *const *s = ws_connections_sorts; sort && *s; s++) {
@@ -70,13 +72,16 @@ static int status_read_query(request_rec *r, ws_connections_query *q)
     }
     q->limit = LIMIT_DEFAULT;
     q->offset = 0;
-    if (!q->sort || !status_read_number(r, "descending", 1, &descending)
-        || !status_read_number(r, "limit", 1000, &q->limit)
-        || !status_read_number(r, "offset", WS_CONNECTIONS_MAX - q->limit, &q->offset)) {
-        return 0;
+    if (!q->sort) {
+        return "sort= takes the name of a column, such as start or bytes_in";
+    }
+    if ((wrong = status_read_number(r, "descending", 1, &descending))
+        || (wrong = status_read_number(r, "limit", LIMIT_MAX, &q->limit))
+        || (wrong = status_read_number(r, "offset", WS_CONNECTIONS_MAX - q->limit, &q->offset))) {
+        return wrong;
     }
     q->descending = (int)descending;
-    return 1;
+    return NULL;
 }
 
 /* ---- JSON ---- */
@@ -195,6 +200,7 @@ static int status_wants_json(request_rec *r)
 static int status_show(request_rec *r)
 {
     ws_connections_query q;
+    const char *wrong;
     ws_strbuf t = {0};
     /* The list contains private data, and changes every second. */
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
@@ -205,8 +211,8 @@ static int status_show(request_rec *r)
     }
     apr_table_mergen(r->headers_out, "Vary", "Accept");
     if (status_wants_json(r)) {
-        if (!status_read_query(r, &q)) {
-            return HTTP_BAD_REQUEST;
+        if ((wrong = ws_arguments_wrong(r)) || (wrong = status_read_query(r, &q))) {
+            return ws_json_refuse(r, "status page", HTTP_BAD_REQUEST, wrong);
         }
         status_make_json(r, &q, &t);
         return status_send_text(r, "application/json", &t);

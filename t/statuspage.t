@@ -128,6 +128,14 @@ for my $n (1 .. 12) {
     is($uris->("filter=$c->{id}"), '7', 'a list can be filtered by id');
     is(($httpd->get("/websocket-status?$_", 'Accept: application/json'))[0], 400, "$_: 400")
         for qw(sort=nothing limit=x limit=1x offset=-5 descending=y limit=%31%zz offset=), 'limit=+5';
+    for (['limit=5000', 'limit= takes a whole number from 0 to 1000'], ['offset=9951', 'offset= takes a whole number from 0 to 9950'],
+        ['descending=2', 'descending= takes a whole number from 0 to 1'], ['sort=nothing', 'sort= takes the name of a column, such as start or bytes_in'],
+        ['filter=' . 'x' x 128, 'filter= takes at most 127 bytes'], ['filter=%zz', 'the argument filter cannot be decoded: write % as %25, and no %00'])
+    {
+        my ($status, undef, $body) = $httpd->get("/websocket-status?$_->[0]", 'Accept: application/json');
+        is($status, 400, "$_->[0] is refused");
+        is(eval { decode_json($body)->{error} }, $_->[1], "$_->[0]: the answer has the reason");
+    }
     my $jane = Client->new($httpd, '/echo/jane', headers => ['Authorization: Basic amFuZTo=']);
     is(listed(1, 'filter=jane')->{connections}[0]{user}, 'jane', 'a connection has the authenticated user');
 }
