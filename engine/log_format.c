@@ -274,6 +274,13 @@ static const char *format_find_field(apr_pool_t *p, const char *name, unsigned *
     return apr_psprintf(p, "unknown field %%{%s}w; the fields are %s", name, all);
 }
 
+/* Whether a text is valid in %{...}t. mod_log_config's prefixes begin: and end: are not. */
+static int format_is_time(const char *text)
+{
+    return !strcmp(text, "sec") || !strcmp(text, "msec") || !strcmp(text, "usec")
+           || (strchr(text, '%') && strncmp(text, "begin:", 6) && strncmp(text, "end:", 4));
+}
+
 static const char *format_check(apr_pool_t *p, item *i)
 {
     if (i->letter == 'w') {
@@ -291,6 +298,12 @@ static const char *format_check(apr_pool_t *p, item *i)
     if (i->letter == 'T' && i->arg && strcmp(i->arg, "s") && strcmp(i->arg, "ms")
         && strcmp(i->arg, "us")) {
         return apr_psprintf(p, "%%{%s}T: expected s, ms or us", i->arg);
+    }
+    if (i->letter == 't' && i->arg && !format_is_time(i->arg)) {
+        return apr_psprintf(p,
+                            "%%{%s}t: expected sec, msec, usec or a format of strftime, such as "
+                            "%%{%%F %%T}t",
+                            i->arg);
     }
     if (i->arg && i->letter != 'T' && i->letter != 't') {
         return apr_psprintf(p, "%%{%s}%c: remove the braces", i->arg, i->letter);

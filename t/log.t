@@ -52,6 +52,8 @@ for (
     ['logs/x "%{x"',         qr/"%\{x" has no closing brace/],
     ['logs/x "%{x}u"',       qr/%\{x\}u: remove the braces/],
     ['logs/x "%{min}T"',     qr/expected s, ms or us/],
+    (map { ["logs/x \"%{$_}t\"", qr/%\{\Q$_\E\}t: expected sec, msec, usec or a format of strftime, such as %\{%F %T\}t/] }
+        '', 'msec_frac', 'usec_frac', 'begin:sec', 'begin:%F', 'end:%F %T'),
     ['logs/x "%i"',          qr/%i takes the name of a header/],
     ['logs/x plain',         qr/"plain" is neither "json" nor a format/],
     ['logs/x "%{User Agent}i"', qr/%\{User Agent\}i: no header can have this name/],

@@ -149,6 +149,8 @@ static void refused(void)
         {"%{x", "\"%{x\" has no closing brace"},
         {"%{x}a", "%{x}a: remove the braces"},
         {"%{h}T", "%{h}T: expected s, ms or us"},
+        {"%{usec_frac}t", "%{usec_frac}t: expected sec, msec, usec or a format of strftime, such "
+                          "as %{%F %T}t"},
         {"%i", "%i takes the name of a header: %{User-Agent}i"},
         {"%{}i", "%i takes the name of a header: %{User-Agent}i"},
         {"%{User Agent}i", "%{User Agent}i: no header can have this name: expected letters, digits "
