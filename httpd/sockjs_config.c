@@ -4,7 +4,6 @@
 
 #include "httpd/sockjs_config.h"
 
-#include <apr_lib.h>
 #include <apr_strings.h>
 #include <string.h>
 
@@ -86,15 +85,12 @@ const char *ws_transports_set(cmd_parms *cmd, void *config, int argc, char *cons
     return ws_check_repeated(cmd, argc, argv, strcasecmp);
 }
 
-/* Whether a URL is UTF-8, and each % begins an escape. */
-static int sockjs_escaped(const char *url)
+/* Whether a URL is UTF-8, and can be decoded. */
+static int sockjs_escaped(apr_pool_t *p, const char *url)
 {
-    for (const char *at = url; (at = strchr(at, '%')); at++) {
-        if (!apr_isxdigit(at[1]) || !apr_isxdigit(at[2])) {
-            return 0;
-        }
-    }
-    return ws_utf8_valid(url, strlen(url));
+    apr_size_t len = strlen(url);
+    return ws_percent_decode(url, len, 0, apr_palloc(p, len + 1), len + 1) >= 0
+           && ws_utf8_valid(url, len);
 }
 
 /* Whether a URL has a valid host and port, if it is more than a path. */
@@ -113,8 +109,8 @@ static int sockjs_host_valid(apr_pool_t *p, const char *url)
 static const char *sockjs_client(cmd_parms *cmd, const char *url, const char **client)
 {
     if ((*url != '/' && strncmp(url, "https://", 8) && strncmp(url, "http://", 7))
-        || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#") || !sockjs_escaped(url)
-        || !sockjs_host_valid(cmd->temp_pool, url)) {
+        || strpbrk(url, "\"'<>\\ \t\r\n") || strstr(url, "&#")
+        || !sockjs_escaped(cmd->temp_pool, url) || !sockjs_host_valid(cmd->temp_pool, url)) {
         return "takes a path that starts with /, or a URL with http:// or https://, a host, and a "
                "port from 1 to 65535 if any; write other characters as %XX";
     }

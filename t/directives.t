@@ -310,7 +310,7 @@ refuses("SSLProxyVerifyDepth $_", qr/^SSLProxyVerifyDepth takes a whole number f
 refuses("WebSocketSockJS $_->[0]", qr/^WebSocketSockJS.*$_->[1]/)
     for ['', qr/takes one or more of client=/], ['x=1', qr/is unknown/], ['cookie', qr/takes a value/], ['cookie=yes', qr/takes on or off/],
     ['response=1', qr/takes a size from 1K to 1G/], ['heartbeat=0', qr/takes an interval/], ['delay=1h', qr/takes an interval/],
-    ['sessions=0', qr/takes a whole number from 1 to 200000/], map({ ["client=$_", qr/takes a path/] } 'javascript:x', "/x'y", 'http://', 'https:///x', 'http://a:99999/x', 'http://a:0/', '/%zz', '/%4', "/\xff", '//');
+    ['sessions=0', qr/takes a whole number from 1 to 200000/], map({ ["client=$_", qr/takes a path/] } 'javascript:x', "/x'y", 'http://', 'https:///x', 'http://a:99999/x', 'http://a:0/', '/%zz', '/%4', '/a%00.js', "/\xff", '//');
 takes("WebSocketSockJS client=$_", "httpd accepts client=$_") for '/s.js', '//cdn.example/s.js?v=1', '/%41', 'http://a:8080/x', "/\xc3\xbc.js";
 for (['', 1], ['WebSocketHandler off', 1], ['WebSocketHandler ws_echo.so', 0]) {
     my ($ok, $output) = Httpd->check("<Location /x>\nWebSocketTransports websocket sockjs\n$_->[0]\n</Location>");

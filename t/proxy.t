@@ -79,7 +79,7 @@ WebSocketOrigin any
     WebSocketHandler ws_proxy.so to=$server/ timeout=300ms
 </Location>
 <Location /test>
-    WebSocketHandler ws_proxy.so to=$server/path headers=Cookie,X-User,User-Agent user=X-User
+    WebSocketHandler ws_proxy.so to=$server/path headers=Cookie,X-User,User-Agent,X-Forwarded-For user=X-User
     WebSocketCloseTimeout 30s
     WebSocketPing 30s
 </Location>
@@ -202,6 +202,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
     like($head, qr{^Cookie: a=b\r$}m, 'the server gets a header listed in headers=');
     unlike($head, qr/X-Secret|X-User|forged/, 'the server gets no header that is not listed, and no user header without a user');
     like($head, qr{^X-Forwarded-For: 192\.0\.2\.1, 127\.0\.0\.1\r$}m, "X-Forwarded-For has the client's address at its end");
+    is(scalar(() = $head =~ /^X-Forwarded-For:/mg), 1, 'the server gets X-Forwarded-For once, although headers= lists it');
     like($head, qr{^X-Forwarded-Host: localhost:\d+\r$}m, 'X-Forwarded-Host has the host that the client requested');
     (undef, undef, $head) = bridged('/test', [], tls => 1, headers => ['X-Client: 192.0.2.7']);
     like($head, qr{^X-Forwarded-For: 192\.0\.2\.7\r$}m, 'X-Forwarded-For has the address from mod_remoteip, not that of the proxy in front');
@@ -363,6 +364,8 @@ for my $case (
     (map { ["to=ws://x/ $_=5sfoo", qr/$_=5sfoo: takes an interval from 1ms to 10min, /] } qw(timeout connect-timeout retry)),
     ['to=ws://x/ insecure=perhaps', qr/takes on or off/],
     ['to=ws://x/ origin=example.org', qr/takes pass, none, or an origin/],
+    (map { ["to=ws://x/ origin=$_", qr/takes pass, none, or an origin without a path/] }
+        qw(https://example.org/app https://a.org/ :// https:// ://a https://a:0 https://a:x https://u@a h/t://a https://[::1 //a)),
     ['to=ws://x/ ca=here', qr/takes an absolute path/],
     (map { ["to=ws://x/ $_=/no/such", qr{/no/such cannot be read: No such file}] } qw(ca certificate key)),
     ['to=ws://x/ what=that', qr/unknown key; the keys are to=, /])

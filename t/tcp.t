@@ -382,12 +382,14 @@ for my $path ('/fixed', '/small') {
 # ---- Configuration ----
 
 Httpd::write_file("$dir/good", "desk: $at\n");
+Httpd::write_file("$dir/twice", "desk: $at\n# desk: $at\nother: $at\n desk : unix:/elsewhere\n");
 
 for (['', 'to=TARGET or tokens=FILE'], ["to=$at tokens=$dir/good", 'to=TARGET or tokens=FILE'],
     ["to=$at parameter=x", 'parameter= belongs to tokens='], ['to=localhost', 'takes host:port'],
     (map { ["to=localhost:$_", 'takes host:port'] } qw(0 65536 80x 0x50)), ['to=::1:80', 'takes host:port'], ['to=:80', 'takes host:port'],
     ['to=unix:x', 'absolute path'], ['to=unix:/' . 'x' x 120, 'at most 107 bytes'], ['tokens=x', 'absolute path'],
     ["tokens=$dir/none", 'cannot be read'], ["tokens=$tokens", "line 2 of $tokens: takes host:port"],
+    ["tokens=$dir/twice", "line 4 of $dir/twice: it has the token of line 1, and never applies: remove one"],
     ["tokens=$dir/good parameter=a=b", 'name of a parameter'], 
     (map { ["to=$at connect-timeout=$_", "connect-timeout=$_: takes an interval from 1ms to 10min"] } qw(0s 11min 5sfoo 1m -1)),
     ["to=$at colour=red", 'unknown key'])

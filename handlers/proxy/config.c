@@ -21,6 +21,9 @@ APLOG_USE_MODULE(websocket);
 #define TIMEOUT_MAX (10 * 60 * 1000)
 #define RETRY (10 * 1000)
 
+/* The characters of a URL's scheme: RFC 3986, section 3.1. */
+#define SCHEME "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-."
+
 /* How long an httpd thread waits for the server's answer to the handshake, and how long it waits
  * for the connection before that, milliseconds. */
 #define HANDSHAKE_TIMEOUT (10 * 1000)
@@ -216,14 +219,30 @@ static const char *config_set_file(apr_pool_t *p, const char *value, const char 
                : NULL;
 }
 
+/* Whether a text is an origin as browsers send it: scheme "://" host [":" port], or "null". */
+static int config_is_origin(const char *text)
+{
+    const char *host = strstr(text, "://"), *port;
+    size_t scheme = host ? (size_t)(host - text) : 0, len;
+    apr_int64_t n;
+    if (!host) {
+        return !strcmp(text, "null");
+    }
+    host += 3;
+    port = strchr(host + (*host == '[' ? strcspn(host, "]") : 0), ':');
+    len = port ? (size_t)(port - host) : strlen(host);
+    return scheme && strspn(text, SCHEME) == scheme && !ws_parse_host(host, len)
+           && (!port || !ws_parse_count(NULL, port + 1, 1, 65535, &n));
+}
+
 static const char *config_set_origin(apr_pool_t *p, proxy_config *config, const char *value)
 {
     config->origin = !strcasecmp(value, "pass")   ? NULL
                      : !strcasecmp(value, "none") ? ""
                                                   : apr_pstrdup(p, value);
-    return !config->origin || !*config->origin || strstr(value, "://")
+    return !config->origin || !*config->origin || config_is_origin(value)
                ? NULL
-               : "takes pass, none, or an origin: https://example.org";
+               : "takes pass, none, or an origin without a path: https://example.org";
 }
 
 /* Values of compression=. */
@@ -416,6 +435,13 @@ static void config_append_header(request_rec *r, apr_array_header_t *headers, co
                       before && value ? apr_pstrcat(r->pool, before, ", ", value, NULL) : value);
 }
 
+/* Whether forwarded=on adds a header. */
+static int config_is_forwarded(const char *name)
+{
+    return !strcasecmp(name, "X-Forwarded-For") || !strcasecmp(name, "X-Forwarded-Host")
+           || !strcasecmp(name, "X-Forwarded-Server");
+}
+
 const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
 {
     request_rec *r = ws_request_rec(rq);
@@ -424,7 +450,8 @@ const char *const *proxy_headers(ws_request *rq, const proxy_config *config)
 
     for (int i = 0; i < config->headers->nelts; i++) {
         const char *name = APR_ARRAY_IDX(config->headers, i, const char *);
-        if (!config->user_header || strcasecmp(name, config->user_header)) {
+        if ((!config->user_header || strcasecmp(name, config->user_header))
+            && !(config->forwarded && config_is_forwarded(name))) {
             config_add_header(headers, name, ws_request_header(rq, name));
         }
     }

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include <apr_file_io.h>
+#include <apr_hash.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 
@@ -152,6 +153,7 @@ const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
 {
     line l;
     apr_finfo_t info;
+    apr_hash_t *seen = apr_hash_make(pool);
     const char *error = target_tokens_open(&l, pool, file);
 
     if (error) {
@@ -162,9 +164,18 @@ const char *tcp_tokens_check(apr_pool_t *pool, const char *file)
         error = apr_psprintf(pool, "%s is a directory: name a file", file);
     }
     while (!error && target_line_next(&l)) {
+        const int *first = apr_hash_get(seen, l.token, APR_HASH_KEY_STRING);
         if (l.wrong) {
             error = apr_psprintf(pool, "line %d of %s: %s", l.number, file, l.wrong);
         }
+        else if (first) {
+            error = apr_psprintf(pool,
+                                 "line %d of %s: it has the token of line %d, and never applies: "
+                                 "remove one",
+                                 l.number, file, *first);
+        }
+        apr_hash_set(seen, apr_pstrdup(pool, l.token), APR_HASH_KEY_STRING,
+                     apr_pmemdup(pool, &l.number, sizeof(l.number)));
     }
     apr_file_close(l.file);
     return error;
