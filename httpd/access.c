@@ -178,9 +178,11 @@ void ws_access_opens(const cmd_parms *cmd)
               : regular || apr_fnmatch_test(cmd->path)
                   ? access_beginning(cmd->pool, cmd->path, regular)
                   : apr_pstrdup(cmd->pool, cmd->path);
-    o->section =
-        apr_pstrcat(cmd->pool, match ? "<LocationMatch" : "<Location",
-                    regular && !match ? " ~ \"" : " \"", cmd->path ? cmd->path : "/", "\">", NULL);
+    o->section = apr_psprintf(cmd->pool,
+                              match     ? "<LocationMatch \"%s\">"
+                              : regular ? "<Location ~ \"%s\">"
+                                        : "<Location \"%s\">",
+                              cmd->path ? cmd->path : "/");
     o->file = cmd->directive->filename;
     o->line = cmd->directive->line_num;
 }
