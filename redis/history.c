@@ -159,7 +159,7 @@ static ws_status history_append(ws_history *h, ws_message *m, ws_append_done don
     j->append_done = done;
     j->arg = arg;
     j->done = history_appended;
-    j->lasting = 1;
+    j->lasting = j->repeats = 1;
     number = m->once ? m->number : __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
     if (history_set_keys(r, j, append_script, 3) < 0
         || (m->once ? ws_redis_once_key(r, j, 5, m)
@@ -351,7 +351,7 @@ static void history_read(ws_history *h, const char *channel, ws_position after, 
         j->read_done = done;
         j->arg = arg;
         j->done = history_was_read;
-        j->lasting = 1;
+        j->lasting = j->repeats = 1;
     }
     if (!j || history_request_page(r, j) < 0) {
         ws_redis_job_free(j);
@@ -379,7 +379,7 @@ static void history_clear(ws_history *h, const char *channel, ws_clear_done done
         j->clear_done = done;
         j->arg = arg;
         j->done = history_cleared;
-        j->lasting = 1;
+        j->lasting = j->repeats = 1;
     }
     if (!j || ws_redis_job_printf(j, 0, "DEL") < 0
         || ws_redis_job_printf(j, 1, "%s{%s}:m", r->options.prefix, channel) < 0

@@ -220,17 +220,48 @@ static redisReply *batch_ask_other(ws_redis *r, const ws_redis_job *j, const cha
     return reply;
 }
 
-/* Replace each ASK reply with the reply from the node that the ASK names. */
+/* Replace each ASK reply with the reply from the node that the ASK names, or with NULL: this node
+ * may have executed the command. */
 static void batch_follow(ws_redis *r, const ws_redis_job *j, redisReply **replies, int count)
 {
     for (int i = 0; i < count && j; i++, j = j->next) {
-        redisReply *other;
         if (replies[i]->type == REDIS_REPLY_ERROR && !strncmp(replies[i]->str, "ASK ", 4)
-            && r->options.cluster && (other = batch_ask_other(r, j, replies[i]->str))) {
+            && r->options.cluster) {
+            redisReply *other = batch_ask_other(r, j, replies[i]->str);
             freeReplyObject(replies[i]);
             replies[i] = other;
         }
     }
+}
+
+/* End the jobs of a batch that was sent. Those to send again stay in *jobs, in order.
+ * @param replies  the replies to the first `got` jobs, or NULL; freed
+ * @param unconfirmed  1: no replica has confirmed the batch, because the connection broke
+ * @return 1: some jobs have no reply, or the server cannot process them now, or does not have their
+ *         slot */
+static int batch_end(ws_redis *r, ws_redis_job **jobs, int sent, redisReply **replies, int got,
+                     int unconfirmed)
+{
+    int later = 0;
+    for (int i = 0; i < sent; i++) {
+        ws_redis_job *j = *jobs;
+        redisReply *reply = i < got ? replies[i] : NULL;
+        int lost = !reply || (unconfirmed && j->lasting);
+        int refused = !lost && reply_is_temporary(reply);
+        int moved = refused && j->shard && !strncmp(reply->str, "MOVED ", 6);
+        later |= lost || moved || (refused && j->lasting);
+        if (moved || ((lost || refused) && j->repeats)) {
+            jobs = &j->next;
+        }
+        else {
+            *jobs = j->next;
+            ws_redis_job_end(r, j, lost ? NULL : reply);
+        }
+        if (reply) {
+            freeReplyObject(reply);
+        }
+    }
+    return later;
 }
 
 int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
@@ -264,19 +295,8 @@ int ws_redis_send_batch(ws_redis *r, redisContext *c, ws_redis_job **jobs)
         c->err = REDIS_ERR_PROTOCOL;
         rv = -1;
     }
-    for (int i = 0; i < got; i++) {
-        ws_redis_job *j = *jobs;
-        int moved = j->shard && replies[i]->type == REDIS_REPLY_ERROR
-                    && !strncmp(replies[i]->str, "MOVED ", 6);
-        if (moved || (j->lasting && ((confirm && rv < 0) || reply_is_temporary(replies[i])))) {
-            rv = -1;
-            jobs = &j->next; /* send it again over the next connection, in order */
-        }
-        else {
-            *jobs = j->next;
-            ws_redis_job_end(r, j, replies[i]);
-        }
-        freeReplyObject(replies[i]);
+    if (batch_end(r, jobs, sent, replies, got, confirm && rv < 0)) {
+        rv = -1;
     }
     return rv;
 }

@@ -51,7 +51,7 @@ static ws_redis_job *log_job(const ws_redis_log *log, const char *data, apr_size
         }
     }
     if (j) {
-        j->lasting = 1;
+        j->lasting = j->repeats = 1;
         j->done = log_sent;
         j->arg = (void *)log;
     }

@@ -55,7 +55,7 @@ static ws_redis_job *once_job(const ws_redis *r, ws_message *m, const char *scri
 {
     ws_redis_job *j = ws_redis_job_new(6);
     if (j) {
-        j->lasting = 1;
+        j->lasting = j->repeats = 1;
         if (ws_redis_job_printf(j, 0, "EVAL") < 0
             || ws_redis_job_set(j, 1, script, strlen(script)) < 0
             || ws_redis_job_printf(j, 2, "1") < 0 || ws_redis_once_key(r, j, 3, m) < 0

@@ -33,7 +33,9 @@ struct ws_redis_job {
     size_t *lens;
     apr_size_t cost;
     int shard;   /**< 1: publishes to a channel, with SPUBLISH if the cluster has it */
-    int lasting; /**< 1: if the connection breaks, send it again until it has a reply; 0: drop it */
+    int lasting; /**< 1: without a connection, wait for one; 0: drop the job */
+    int repeats; /**< 1: if the connection breaks, send it again until it has a reply; 0: send it at
+                      most once */
     /** Called once, before the job is freed. reply is NULL if no reply will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
     ws_message *m; /**< message to store, which may be withdrawn until it is sent; or NULL */

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
-/** The sender: the thread that sends the queued jobs. If the connection breaks, it sends a lasting
- *  job again over the next one, until it has a reply. */
+/** The sender: the thread that sends the queued jobs. If the connection breaks, it sends the jobs
+ *  that may be repeated again over the next one, until they have a reply. */
 
 #include "redis/private.h"
 

@@ -134,6 +134,24 @@ for my $what ('a status', 'nothing') {
 }
 works('silence');
 
+# A node of a cluster names another node (ASK), which does not reply, although it may have stored the message.
+{
+    my ($node, $other) = map { FakeRedis->start } 1, 2;
+    $node->answer(CLUSTER => "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n" . bulk('127.0.0.1') . ':' . $node->port . "\r\n");
+    $node->answer(APPEND => '-ASK 1 127.0.0.1:' . $other->port . "\r\n");
+    $other->answer(APPEND => '');
+    my $httpd = httpd('redis-cluster://127.0.0.1:' . $node->port);
+    my $client = Client->new($httpd, '/ws?channel=kept/a', protocol => 'channel.v1.json');
+    $client->text('{"type":"publish","channel":"kept/a","data":"x","id":1}');
+    Httpd::wait_for(sub { $other->seen('APPEND') }, 'the append at the other node');
+    $other->answer('APPEND');
+    my $told = Httpd::wait_for(sub { my $m = decode_json(($client->message)[1]); ($m->{id} // 0) == 1 && $m }, 'the answer');
+    is($told->{type}, 'published', 'if the node that ASK names does not reply, the message is sent again');
+    $client->drop;
+    $httpd->stop;
+    is_deeply([$httpd->complaints], [], 'no child crashed because of ASK');
+}
+
 # ---- Unsolicited data ----
 
 # Wait until a message arrives again. Repeats the message, because the connection to Redis may have been lost.

@@ -1,0 +1,101 @@
+# Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
+
+# The connection to Redis breaks after Redis has executed a command, and before the reply arrives. Commands that must not run
+# twice are not sent again.
+
+use strict;
+use warnings;
+use lib 't/lib';
+use IO::Select;
+use IO::Socket::INET;
+use POSIX ();
+use Socket;
+use Test::More;
+use Client;
+use Httpd;
+use Redis qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
+
+Httpd::once();
+
+my $redis = Redis->start;
+
+# ---- A relay in front of Redis, which cuts a connection when Redis has replied to certain bytes ----
+
+my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
+socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
+my $relay = fork // die $!;
+if (!$relay) {
+    close $control;
+    relay();
+    POSIX::_exit(0);
+}
+close $theirs;
+
+sub relay {
+    my $all = IO::Select->new($listener, $theirs);
+    my (%other, %is_client, $match);
+    while (1) {
+        for my $s ($all->can_read) {
+            if ($s == $listener) {
+                my $client = $listener->accept                                  or next;
+                my $server = IO::Socket::INET->new('127.0.0.1:' . $redis->port) or next;
+                @other{ $client, $server } = ($server, $client);
+                $is_client{$client} = 1;
+                $all->add($client, $server);
+                next;
+            }
+            if ($s == $theirs) {
+                sysread $s, $match, 1000 or return;
+                syswrite $s, '.';
+                next;
+            }
+            my $to = $other{$s} or next;    # closed in this round, with the other side
+            my $there = sysread $s, my $bytes, 65536;
+            syswrite $to, $bytes if $there;
+            my $cut = $there && $is_client{$s} && defined $match && $bytes =~ /$match/;
+            if ($cut) {
+                sysread $to, my $reply, 65536;
+                undef $match;
+            }
+            if ($cut || !$there) {
+                delete @$_{ $s, $to } for \%other, \%is_client;
+                $all->remove($_), close $_ for $s, $to;
+            }
+        }
+    }
+}
+
+# Cut the next connection that sends bytes that match, when Redis has replied.
+sub cut {
+    syswrite $control, $_[0];
+    sysread $control, my $done, 1 or die 'the relay has ended';
+}
+
+# Each httpd has a single child, so that all its commands are in one queue.
+my ($one, $two) = map {
+    bus_httpd("redis://127.0.0.1:$_", mpm_conf =>
+        "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8")
+} $listener->sockport, $redis->port;
+
+sub stored { return join ' ', map { $_->{data} } @{ (channel_http($two, 'GET', "$_[0]?history", ''))[1]{messages} } }
+
+# ---- Without a history ----
+
+my $reader = Client->new($two, '/ws?channel=news');
+subscribed_in_redis('news', 1, $redis);
+cut('once only');
+publish($one, 'news', 'once only');
+is(($reader->message)[1], 'once only', 'the connection breaks after Redis has published a message: the message arrives on the other machine');
+publish($one, 'news', 'next');
+is(($reader->message)[1], 'next', 'the message does not arrive twice');
+
+# ---- With a history ----
+
+cut('kept once');
+is((publish($one, 'kept/a', 'kept once'))[0], 200, 'the connection breaks after Redis has stored a message: the message is published');
+is(stored('kept/a'), 'kept once', 'the message is stored once');
+
+stop_bus_httpds();
+kill 'TERM', $relay;
+waitpid $relay, 0;
+done_testing;
