@@ -83,9 +83,11 @@ ws_status ws_subscribe_unasked(ws_conn *c, const char *channel, const ws_subscri
 /** Set a message's id, which has 1 to WS_ONCE_MAX bytes. @return 0: the id is invalid */
 WS_API int ws_message_identify(ws_message *m, const char *id);
 
-/** Delete the messages in a channel's history. @return WS_QUEUED: done is called exactly once;
- *  WS_GONE: the channel has no history.  [any thread] */
-WS_API ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg);
+/** Delete the messages in a channel's history. @param order  an empty message to the channel, which
+ *  the caller may withdraw; the caller keeps its reference
+ *  @return WS_QUEUED: done is called exactly once; WS_GONE: the channel has no history.  [any
+ *  thread] */
+WS_API ws_status ws_channels_clear(ws_message *order, ws_clear_done done, void *arg);
 
 /** A channel of this process. */
 typedef struct ws_channel_count {

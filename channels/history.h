@@ -47,6 +47,8 @@ typedef struct ws_history_page {
  *                 error: the message is not stored, and will not be */
 typedef void (*ws_append_done)(void *arg, apr_status_t status, ws_position position);
 typedef void (*ws_read_done)(void *arg, const ws_history_page *page);
+/** Receives the result of clear. @param status  APR_SUCCESS; APR_INCOMPLETE: the store does not know
+ *  whether it has deleted the messages. Any other error: it has not, and will not */
 typedef void (*ws_clear_done)(void *arg, apr_status_t status);
 
 struct ws_history {
@@ -73,10 +75,15 @@ struct ws_history {
     void (*read)(ws_history *h, const char *channel, ws_position after, unsigned max,
                  ws_read_done done, void *arg);
 
-    /** Delete a channel's messages. Offsets continue, or restart in a new epoch. A read from a
-     *  position before the deletion reports a gap, unless the position is that of the newest
-     *  message. */
-    void (*clear)(ws_history *h, const char *channel, ws_clear_done done, void *arg);
+    /**
+     * Delete a channel's messages. Offsets continue, or restart in a new epoch. A read from a
+     * position before the deletion reports a gap, unless the position is that of the newest
+     * message.
+     * @param order  an empty message to the channel. If ws_message_take() returns 0 for it, the
+     *               caller has withdrawn it, and the store deletes nothing. The store holds a
+     *               reference until it has called done
+     */
+    void (*clear)(ws_history *h, ws_message *order, ws_clear_done done, void *arg);
 
     int once; /**< append stores each id (ws_message.id) only once in ten minutes */
 };

@@ -29,14 +29,13 @@
 typedef struct job job;
 struct job {
     job *next;
-    ws_message *m; /**< the message to store; NULL: clear the channel */
+    ws_message *m; /**< the message to store, or the order to clear its channel */
     ws_append_done append_done;
-    ws_clear_done clear_done;
+    ws_clear_done clear_done; /**< NULL: store the message */
     void *arg;
     const ws_keep *keep;
     apr_status_t status;
     ws_position at;
-    char channel[]; /**< the channel to clear */
 };
 
 typedef struct store {
@@ -65,9 +64,9 @@ static int lmdb_keeps(ws_history *h, const char *channel)
 
 static apr_status_t lmdb_do_job(ws_change *c, job *j)
 {
-    return !j->m                   ? ws_change_clear(c, j->channel)
-           : ws_message_take(j->m) ? ws_change_append(c, j->m, j->keep, &j->at)
-                                   : WITHDRAWN;
+    return !ws_message_take(j->m) ? WITHDRAWN
+           : j->clear_done        ? ws_change_clear(c, j->m->channel)
+                                  : ws_change_append(c, j->m, j->keep, &j->at);
 }
 
 /* Run jobs in one transaction. @return its result; after an error, nothing has changed */
@@ -99,13 +98,13 @@ static void lmdb_do_one(store *s, job *j)
 
 static void lmdb_answer(job *j)
 {
-    if (j->m) {
-        j->append_done(j->arg, j->status, j->at);
-        ws_message_unref(j->m);
-    }
-    else {
+    if (j->clear_done) {
         j->clear_done(j->arg, j->status);
     }
+    else {
+        j->append_done(j->arg, j->status, j->at);
+    }
+    ws_message_unref(j->m);
     free(j);
 }
 
@@ -196,16 +195,18 @@ static ws_status lmdb_append(ws_history *h, ws_message *m, ws_append_done done, 
     return WS_QUEUED;
 }
 
-static void lmdb_clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+static void lmdb_clear(ws_history *h, ws_message *order, ws_clear_done done, void *arg)
 {
-    apr_size_t len = strlen(channel) + 1;
-    job *j = calloc(1, sizeof(*j) + len);
+    job *j = calloc(1, sizeof(*j));
     if (j) {
-        memcpy(j->channel, channel, len);
+        j->m = ws_message_ref(order);
         j->clear_done = done;
         j->arg = arg;
     }
     if (!j || lmdb_give((store *)h, j, 0) < 0) {
+        if (j) {
+            ws_message_unref(order);
+        }
         free(j);
         done(arg, APR_ENOMEM);
     }

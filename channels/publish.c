@@ -435,14 +435,14 @@ ws_status ws_publish_once(const char *channel, ws_type type, const char *data, a
     return ws_publish_with(channel, type, data, len, &how, fn, arg);
 }
 
-ws_status ws_channels_clear(const char *channel, ws_clear_done done, void *arg)
+ws_status ws_channels_clear(ws_message *order, ws_clear_done done, void *arg)
 {
     ws_channels *h = ws_channels_running();
     ws_history *history = h ? h->options.history : NULL;
-    if (!ws_channel_valid(channel) || !history || !history->keeps(history, channel)) {
+    if (!history || !history->keeps(history, order->channel)) {
         return WS_GONE;
     }
-    history->clear(history, channel, done, arg);
+    history->clear(history, order, done, arg);
     return WS_QUEUED;
 }
 

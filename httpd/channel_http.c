@@ -163,11 +163,29 @@ static void channel_has_been_cleared(void *arg, apr_status_t status)
 {
     ws_channel_part *p = arg;
     if (status != APR_SUCCESS) {
-        ws_channel_part_fail(p, 0);
+        ws_channel_part_fail(p, status == APR_INCOMPLETE);
     }
     else {
         ws_channel_part_begin(p);
         ws_channel_part_end(p);
+    }
+}
+
+static void channel_clear_one(ws_channel_wait *w, const char *name)
+{
+    ws_message *order = ws_message_new(name, WS_TEXT, "", 0);
+    ws_channel_part *p = order ? ws_channel_part_new(w, name, order) : NULL;
+    if (p) {
+        p->doubt = "unknown whether it was cleared";
+    }
+    if (!p) {
+        ws_channel_wait_fail(w);
+    }
+    else if (ws_channels_clear(order, channel_has_been_cleared, p) < 0) {
+        ws_channel_part_fail(p, 0);
+    }
+    if (order) {
+        ws_message_unref(order);
     }
 }
 
@@ -184,14 +202,7 @@ static int channel_clear(request_rec *r, const apr_array_header_t *names)
         return HTTP_SERVICE_UNAVAILABLE;
     }
     for (int i = 0; i < names->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(names, i, const char *);
-        ws_channel_part *p = ws_channel_part_new(w, name, NULL);
-        if (p && ws_channels_clear(name, channel_has_been_cleared, p) < 0) {
-            ws_channel_part_fail(p, 0);
-        }
-        if (!p) {
-            ws_channel_wait_fail(w);
-        }
+        channel_clear_one(w, APR_ARRAY_IDX(names, i, const char *));
     }
     return ws_channel_answer(r, w, "cleared");
 }

@@ -116,7 +116,8 @@ void ws_channel_part_end(ws_channel_part *p)
 /* Report a failure. The caller holds the lock. */
 static void wait_fail(ws_channel_wait *w, const ws_channel_part *p, int uncertain)
 {
-    ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? WS_UNCERTAIN_TEXT : LATER);
+    const char *doubt = p->doubt ? p->doubt : WS_UNCERTAIN_TEXT;
+    ws_strbuf_printf(wait_name(w, p), ",\"error\":\"%s\"", uncertain ? doubt : LATER);
     w->failed += !uncertain;
     w->uncertain += uncertain != 0;
 }

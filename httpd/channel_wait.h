@@ -19,7 +19,8 @@ typedef struct ws_channel_wait ws_channel_wait;
 typedef struct ws_channel_part {
     struct ws_channel_part *next; /**< next part without a report */
     ws_channel_wait *w;
-    ws_message *m; /**< the published message, or NULL */
+    ws_message *m;     /**< the published message or the order to clear, or NULL */
+    const char *doubt; /**< the error if the outcome is unknown; NULL: WS_UNCERTAIN_TEXT */
     apr_uint32_t subscribers;
     unsigned line; /**< line of the request's body, from 1; 0: the body is one message */
     char channel[WS_CHANNEL_MAX + 1];
@@ -34,7 +35,7 @@ ws_channel_wait *ws_channel_wait_new(int retries);
 
 /**
  * Add a part for a channel.
- * @param m  the message, to which the part adds a reference; or NULL
+ * @param m  a message that can be withdrawn, to which the part adds a reference; or NULL
  * @return NULL when out of memory
  */
 ws_channel_part *ws_channel_part_new(ws_channel_wait *w, const char *channel, ws_message *m);
@@ -45,7 +46,7 @@ void ws_channel_part_end(ws_channel_part *p);
 
 /**
  * Report a failure. If uncertain is 1, the outcome is unknown. If it is 0, nothing was
- * published.  [any thread]
+ * done.  [any thread]
  */
 void ws_channel_part_fail(ws_channel_part *p, int uncertain);
 

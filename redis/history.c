@@ -119,6 +119,16 @@ static int history_set_tail(ws_redis_job *j, int i, ws_position tail)
                : 0;
 }
 
+/* Log a reply that reports no success. After an error reply nothing is written, because Redis
+ * reports errors before it writes. Other unexpected replies leave the outcome unknown.
+ * @return APR_EGENERAL: nothing is written; APR_INCOMPLETE: the outcome is unknown */
+static apr_status_t history_failed(ws_redis *r, ws_redis_job *j, const redisReply *reply)
+{
+    int refused = (reply && reply->type == REDIS_REPLY_ERROR) || ws_message_withdraw(j->m);
+    ws_redis_wrong(r, reply);
+    return refused ? APR_EGENERAL : APR_INCOMPLETE;
+}
+
 /* ---- Appending ---- */
 
 static void history_appended(ws_redis *r, ws_redis_job *j, const redisReply *reply)
@@ -132,11 +142,7 @@ static void history_appended(ws_redis *r, ws_redis_job *j, const redisReply *rep
         ws_redis_tail_note(r, j->channel, at);
     }
     else {
-        /* After an error reply nothing is written, because Redis reports errors before it writes.
-         * Other unexpected replies leave the outcome unknown. */
-        int refused = (reply && reply->type == REDIS_REPLY_ERROR) || ws_message_withdraw(j->m);
-        ws_redis_wrong(r, reply);
-        rv = refused ? APR_EGENERAL : APR_INCOMPLETE;
+        rv = history_failed(r, j, reply);
     }
     j->append_done(j->arg, rv, at);
 }
@@ -364,14 +370,11 @@ static void history_read(ws_history *h, const char *channel, ws_position after, 
 static void history_cleared(ws_redis *r, ws_redis_job *j, const redisReply *reply)
 {
     apr_uint64_t deleted;
-    int cleared = ws_redis_number(reply, &deleted);
-    if (!cleared) {
-        ws_redis_wrong(r, reply);
-    }
-    j->clear_done(j->arg, cleared ? APR_SUCCESS : APR_EGENERAL);
+    j->clear_done(j->arg,
+                  ws_redis_number(reply, &deleted) ? APR_SUCCESS : history_failed(r, j, reply));
 }
 
-static void history_clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+static void history_clear(ws_history *h, ws_message *order, ws_clear_done done, void *arg)
 {
     ws_redis *r = WS_REDIS_OF(h, history);
     ws_redis_job *j = ws_redis_job_new(2);
@@ -379,10 +382,11 @@ static void history_clear(ws_history *h, const char *channel, ws_clear_done done
         j->clear_done = done;
         j->arg = arg;
         j->done = history_cleared;
-        j->lasting = j->repeats = 1;
+        j->m = ws_message_ref(order);
+        j->lasting = 1; /* but never repeated, which could delete messages stored since */
     }
     if (!j || ws_redis_job_printf(j, 0, "DEL") < 0
-        || ws_redis_job_printf(j, 1, "%s{%s}:m", r->options.prefix, channel) < 0
+        || ws_redis_job_printf(j, 1, "%s{%s}:m", r->options.prefix, order->channel) < 0
         || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);
         done(arg, APR_ENOMEM);

@@ -38,7 +38,8 @@ struct ws_redis_job {
                       most once */
     /** Called once, before the job is freed. reply is NULL if no reply will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
-    ws_message *m; /**< message to store, which may be withdrawn until it is sent; or NULL */
+    ws_message *m; /**< message to store or order to clear, which may be withdrawn until it is sent;
+                        or NULL */
     ws_append_done append_done;
     ws_read_done read_done;
     ws_clear_done clear_done;

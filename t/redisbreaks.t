@@ -1,7 +1,7 @@
 # Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0
 
 # The connection to Redis breaks after Redis has executed a command, and before the reply arrives. Commands that must not run
-# twice are not sent again.
+# twice are not sent again. A request that was refused because Redis is down has no effect later.
 
 use strict;
 use warnings;
@@ -94,6 +94,26 @@ is(($reader->message)[1], 'next', 'the message does not arrive twice');
 cut('kept once');
 is((publish($one, 'kept/a', 'kept once'))[0], 200, 'the connection breaks after Redis has stored a message: the message is published');
 is(stored('kept/a'), 'kept once', 'the message is stored once');
+
+# ---- Clearing a history ----
+
+cut('DEL\r\n');
+my ($status, $answer, $again) = channel_http($one, 'DELETE', 'kept/a', '');
+is($status, 504, 'the connection breaks after Redis has deleted the history: the result is 504');
+is($answer->{cleared}[0]{error}, 'unknown whether it was cleared', 'the error says that the outcome is unknown');
+ok(!$again, 'the answer has no Retry-After');
+is((publish($one, 'kept/a', 'stays'))[0], 200, 'the connection works again');
+is(stored('kept/a'), 'stays', 'the history was deleted');
+like($redis->cli('INFO', 'commandstats'), qr/^cmdstat_del:calls=1,/m, 'the history was not deleted a second time');
+
+$redis->stop;
+$two->wait_log(qr/redis: .*trying again/);
+($status, $answer, $again) = channel_http($two, 'DELETE', 'kept/a', '');
+is($status, 503, 'while Redis is down, a history cannot be deleted');
+ok($again, 'while Redis is down, the answer has Retry-After');
+$redis->again;
+Httpd::wait_for(sub { (publish($two, 'kept/a', 'behind'))[0] == 200 }, 'Redis');
+is(stored('kept/a'), 'stays behind', 'after Redis has restarted, the history is not deleted later');
 
 stop_bus_httpds();
 kill 'TERM', $relay;

@@ -82,10 +82,10 @@ static inline void keeper_read(ws_history *h, const char *channel, ws_position a
     done(arg, &page);
 }
 
-static inline void keeper_clear(ws_history *h, const char *channel, ws_clear_done done, void *arg)
+static inline void keeper_clear(ws_history *h, ws_message *order, ws_clear_done done, void *arg)
 {
     keeper *k = (keeper *)h;
-    (void)channel;
+    (void)order;
     pthread_mutex_lock(&k->lock);
     k->head.epoch++;
     k->head.offset = 0;
