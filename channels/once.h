@@ -36,6 +36,9 @@ struct ws_once {
     /** Report the result of a claimed message. If publishing was refused, the id can be claimed
      *  again. */
     void (*settle)(ws_once *o, ws_message *m, const ws_published *what);
+
+    unsigned holds; /**< a claim is valid for this time after WS_ONCE_NEW, seconds; 0: as long as
+                         the process lives */
 };
 
 #endif

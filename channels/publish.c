@@ -134,8 +134,8 @@ typedef struct keeping {
     ws_message *m;
     ws_published_fn fn;
     void *arg;
-    int claimed; /* the id is claimed, and must be settled */
-    int asked;   /* the application has been asked, or need not be asked */
+    apr_time_t claimed; /* when the id was claimed, which must be settled; 0: it is not claimed */
+    int asked;          /* the application has been asked, or need not be asked */
 } keeping;
 
 static void publish_tell(keeping *k, const ws_published *what)
@@ -258,6 +258,13 @@ static int publish_must_ask(keeping *k)
     return must;
 }
 
+/* Whether another process may have claimed the id since, because the application took long. */
+static int publish_claim_expired(const keeping *k)
+{
+    unsigned holds = k->claimed ? k->h->options.once->holds : 0;
+    return holds && apr_time_now() - k->claimed >= apr_time_from_sec(holds);
+}
+
 /* Pass the message to the application, to the history, or directly to the buses. @return a negative
  * status: the caller still owns k */
 static ws_status publish_start(keeping *k)
@@ -267,6 +274,10 @@ static ws_status publish_start(keeping *k)
     ws_status s;
     if (publish_must_ask(k)) {
         return publish_ask(k);
+    }
+    if (publish_claim_expired(k)) {
+        ws_channels_count(k->h, WS_COUNT_PUBLISH_REFUSED, 1);
+        return WS_FULL;
     }
     if (publish_is_kept(k->h, k->m)) {
         if ((s = history->append(history, k->m, publish_has_been_kept, k)) < 0) {
@@ -294,7 +305,7 @@ static void publish_has_been_claimed(void *arg, ws_once_answer answer, const ws_
         what.duplicate = 1;
     }
     else if (answer == WS_ONCE_NEW) {
-        k->claimed = 1;
+        k->claimed = apr_time_now();
         if ((what.status = publish_start(k)) >= 0) {
             return;
         }

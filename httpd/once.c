@@ -128,6 +128,6 @@ static void once_settle(ws_once *o, ws_message *m, const ws_published *what)
 
 ws_once *ws_once_local(void)
 {
-    static ws_once local = {once_claim, once_settle};
+    static ws_once local = {once_claim, once_settle, 0};
     return entries ? &local : NULL;
 }

@@ -12,7 +12,7 @@
  * Redis channels, after the prefix: "c:NAME" for a channel, "n:SERVER.PROCESS" for one process,
  * "all" for every process. Keys: "{NAME}:m" is a stream of the stored messages, whose ids start
  * with the offset; "{NAME}:p" holds the epoch and the newest offset; "{NAME}:d:ID" marks a message
- * id as published.
+ * id as claimed or published.
  */
 
 #ifndef WS_REDIS_BUS_H

@@ -183,7 +183,7 @@ static ws_status history_append(ws_history *h, ws_message *m, ws_append_done don
         || ws_redis_job_set(j, 13, m->data, m->len) < 0
         || ws_redis_job_printf(j, 14, "%d", REMEMBERED) < 0
         || ws_redis_job_printf(j, 15, "%d", WS_ONCE_TIME) < 0
-        || ws_redis_once_token(r, j, 16, number) < 0
+        || ws_redis_once_token(r, j, 16, "", number) < 0
         || ws_redis_job_set(j, 17, fields, ws_fields_encode(&m->fields, fields)) < 0
         || history_set_tail(j, 18, tail) < 0 || ws_redis_give(r, j) < 0) {
         ws_redis_job_free(j);

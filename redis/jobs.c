@@ -85,7 +85,7 @@ int ws_redis_give(ws_redis *r, ws_redis_job *j)
 {
     int full;
     apr_thread_mutex_lock(r->lock);
-    full = r->stopped || (r->waiting && r->waiting + j->cost > r->options.queue);
+    full = r->stopped || (r->waiting && !j->owed && r->waiting + j->cost > r->options.queue);
     if (!full) {
         r->waiting += j->cost;
         *r->last = j;

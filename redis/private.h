@@ -36,6 +36,7 @@ struct ws_redis_job {
     int lasting; /**< 1: without a connection, wait for one; 0: drop the job */
     int repeats; /**< 1: if the connection breaks, send it again until it has a reply; 0: send it at
                       most once */
+    int owed;    /**< 1: completes an earlier job, so the queue takes it even if it is full */
     /** Called once, before the job is freed. reply is NULL if no reply will arrive. */
     void (*done)(ws_redis *r, ws_redis_job *j, const redisReply *reply);
     ws_message *m; /**< message to store or order to clear, which may be withdrawn until it is sent;
@@ -178,10 +179,11 @@ void *APR_THREAD_FUNC ws_redis_send_all(apr_thread_t *self, void *redis);
 void ws_redis_history_init(ws_redis *r);
 void ws_redis_once_init(ws_redis *r);
 
-/** Set argument i to the key of a message's id, or to a token that is unique to a message.
- *  @return as ws_redis_job_set() */
+/** Set argument i to the key of a message's id, or to a mark and a token that is unique to a
+ *  message. @return as ws_redis_job_set() */
 int ws_redis_once_key(const ws_redis *r, ws_redis_job *j, int i, const ws_message *m);
-int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, apr_uint64_t number);
+int ws_redis_once_token(const ws_redis *r, ws_redis_job *j, int i, const char *mark,
+                        apr_uint64_t number);
 
 /** In peers.c: note that a packet has come from a process. */
 void ws_redis_peer_note(ws_redis *r, const ws_node *node);

@@ -11,7 +11,7 @@ use Crowd;
 use Httpd;
 use IO::Select;
 use JSON::PP;
-use Redis qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
+use Redis qw(bus_httpd channel_answer channel_http channel_request publish stop_bus_httpds subscribed_in_redis);
 
 Httpd::once();
 
@@ -153,25 +153,18 @@ is($next, 'again', 'after Redis has restarted, channels without a history work a
 
 # ---- Published once, or not at all ----
 
-sub publish_with {
+# Publish a message with an id. Repeat the request while Redis does not know yet that an earlier message was published.
+sub published_once {
     my ($httpd, $path, $text) = @_;
-    my $socket = $httpd->connect or die $!;
-    print $socket "POST /channels/$path HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
-        length $text, "\r\n\r\n$text";
-    return $socket;
-}
-
-sub answer_of {
-    my ($socket) = @_;
-    my $answer = do { local $/; <$socket> } // '';
-    my ($head, $body) = split /\r\n\r\n/, $answer, 2;
-    return ($head =~ m{^HTTP/1.1 (\d+)}, eval { decode_json($body) }, $head =~ /^Retry-After:/mi ? 1 : 0);
+    my ($status, $answer);
+    Httpd::wait_for(sub { ($status, $answer) = channel_http($httpd, 'POST', $path, $text); $status == 200 }, "a message to $path");
+    return $answer->{published}[0];
 }
 
 for my $channel ('once', 'kept/once') {
     my @readers = map { Client->new($_, "/ws?channel=$channel&after=all") } $one, $two;
     heard($channel, 2);
-    my @first = map { (answer_of(publish_with($_, "$channel?id=x", 'x')))[1]{published}[0] } $one, $two, $one, $two;
+    my @first = map { published_once($_, "$channel?id=x", 'x') } $one, $two, $one, $two;
     is_deeply([map { $_->{duplicate} ? 1 : 0 } @first], [0, 1, 1, 1], "$channel: a message with an id is published once on all machines");
     is($first[1]{position}, $first[0]{position}, "$channel: a duplicate is answered with the position of the first message") if $channel =~ /kept/;
     publish($two, $channel, 'behind');
@@ -186,22 +179,22 @@ for my $channel ('once', 'kept/once') {
     heard('kept/refused', 2);
     $redis->stop;
     $one->wait_log(qr/(?:redis: .*trying again.*){2}/s);
-    my $waits = publish_with($one, 'kept/refused', 'waits');
-    my $claim = publish_with($one, 'refused?id=claim', 'claim');
-    my $left  = publish_with($one, 'kept/refused', 'left');
+    my $waits = channel_request($one, 'POST', 'kept/refused', 'waits');
+    my $claim = channel_request($one, 'POST', 'refused?id=claim', 'claim');
+    my $left  = channel_request($one, 'POST', 'kept/refused', 'left');
     shutdown $left, 1;
-    my ($status, $told, $again) = answer_of($left);
+    my ($status, $told, $again) = channel_answer($left);
     is($status, 503, 'while Redis is down, a publisher that has shut down its sending side is refused immediately');
     ok($again, 'while Redis is down, that publisher may try again');
-    ($status, $told, $again) = answer_of($waits);
+    ($status, $told, $again) = channel_answer($waits);
     is($status, 503, 'while Redis is down, a waiting publisher is refused after the timeout');
     is($told->{published}[0]{error}, 'try again later', 'while Redis is down, a waiting publisher is told to try again later');
     ok($again, 'while Redis is down, a waiting publisher gets Retry-After');
-    is((answer_of($claim))[0], 503, 'while Redis is down, a message whose id cannot be checked is refused');
+    is((channel_answer($claim))[0], 503, 'while Redis is down, a message whose id cannot be checked is refused');
     $redis->again;
     Httpd::wait_for(sub { (publish($two, 'kept/refused', 'end'))[0] == 200 }, 'Redis');
     heard('kept/refused', 2);
-    ok(!(answer_of(publish_with($one, 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'an id that could not be checked is not used up');
+    ok(!(channel_answer(channel_request($one, 'POST', 'refused?id=claim', 'claim')))[1]{published}[0]{duplicate}, 'an id that could not be checked is not used up');
     is(($_->message)[1], 'end', 'no refused message is published later') for @readers;
     $_->close for @readers;
 }

@@ -20,7 +20,7 @@ use JSON::PP;
 use Test::More;
 use Httpd;
 
-our @EXPORT_OK = qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
+our @EXPORT_OK = qw(bus_httpd channel_answer channel_http channel_request publish stop_bus_httpds subscribed_in_redis);
 
 # The directive that loads mod_websocket_redis.
 our $LOAD = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
@@ -58,16 +58,25 @@ sub stop_bus_httpds {
     is_deeply([map { $_->complaints } @httpds], [], 'no child has crashed');
 }
 
-# Send a request to the HTTP interface of channels. Returns (status, decoded JSON of the response).
-sub channel_http {
+# Send a request to the HTTP interface of channels. Returns the socket.
+sub channel_request {
     my ($httpd, $method, $channel, $body) = @_;
     my $socket = $httpd->connect or die $!;
     print $socket "$method /channels/$channel HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: ",
         length $body, "\r\n\r\n$body";
-    my $answer = do { local $/; <$socket> } // '';
-    my ($status) = $answer =~ m{^HTTP/1.1 (\d+)};
-    return ($status, eval { decode_json(($answer =~ /\r\n\r\n(.*)/s)[0]) });
+    return $socket;
 }
+
+# Read the response. Returns (status, decoded JSON, 1 if there is a Retry-After).
+sub channel_answer {
+    my ($socket) = @_;
+    my $answer = do { local $/; <$socket> } // '';
+    my ($head, $json) = split /\r\n\r\n/, $answer, 2;
+    my ($status) = ($head // '') =~ m{^HTTP/1.1 (\d+)};
+    return ($status, eval { decode_json($json) }, ($head // '') =~ /^Retry-After:/mi ? 1 : 0);
+}
+
+sub channel_http { return channel_answer(channel_request(@_)) }
 
 sub publish { my ($httpd, $channel, $text) = @_; return channel_http($httpd, 'POST', $channel, $text) }
 

@@ -285,6 +285,55 @@ static void a_publisher_is_told(rig *r)
     leave(&a, "a");
 }
 
+/* A store of ids whose claims expire, and an application that answers when the test calls
+ * app_done(). */
+
+static ws_app_done app_done;
+static void *app_arg;
+
+static void brief_claim(ws_once *o, ws_message *m, ws_once_done done, void *arg)
+{
+    const ws_published nothing = {.status = WS_QUEUED};
+    (void)o, (void)m;
+    done(arg, WS_ONCE_NEW, &nothing);
+}
+
+static void brief_settle(ws_once *o, ws_message *m, const ws_published *what)
+{
+    (void)o, (void)m;
+    note("settled", "%s", what->status < 0 ? "refused" : "published");
+}
+
+static int app_wants(ws_app_event event, const char *channel)
+{
+    return event == WS_APP_PUBLISH && !strcmp(channel, "asked");
+}
+
+static ws_status app_ask(const ws_app_question *question, ws_app_done done, void *arg)
+{
+    (void)question;
+    app_done = done;
+    app_arg = arg;
+    return WS_QUEUED;
+}
+
+static ws_once brief = {brief_claim, brief_settle, 600};
+static const ws_application application = {app_wants, app_ask};
+
+static void a_late_decision_publishes_nothing(rig *r)
+{
+    const ws_app_answer allowed = {.status = WS_QUEUED};
+    (void)r;
+    ws_publish_once("asked", WS_TEXT, "x", 1, 0, "id", NULL, NULL);
+    app_done(app_arg, &allowed);
+    told_is("settled", "published", "a message is published when the application allows it");
+    ws_publish_once("asked", WS_TEXT, "x", 1, 0, "id", NULL, NULL);
+    brief.holds = 1;
+    apr_sleep(apr_time_from_sec(1));
+    app_done(app_arg, &allowed);
+    told_is("settled", "refused", "a message is refused when its claim has expired meanwhile");
+}
+
 static void nobody_gets_what_is_refused(rig *r)
 {
     wire a = enter_channel(r, "a", "news", 0);
@@ -720,6 +769,8 @@ static void start(rig *r, const ws_handler *handler, unsigned loops)
     with.self = (ws_node){1, 7};
     with.local = &other.bus;
     with.history = &history.store;
+    with.once = &brief;
+    with.application = &application;
     with.channels = 3;
     with.queue = 200000;
     if (!ws_channels_create(&with, r->pool)) {
@@ -755,6 +806,7 @@ int main(void)
     static test *const basics[] = {subscribers_get_what_is_published,
                                    what_is_wrong_is_refused,
                                    a_publisher_is_told,
+                                   a_late_decision_publishes_nothing,
                                    nobody_gets_what_is_refused,
                                    a_loop_that_is_behind_is_not_given_more,
                                    the_bus_brings_and_takes,
