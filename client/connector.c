@@ -169,7 +169,7 @@ static void connector_look_up(ws_connector *t)
     int own = t->url.secure && !t->other_server;
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
-    int tls = (t->url.secure && !t->tls) || (t->proxy.host && t->proxy.secure);
+    int tls = (t->url.secure && !ws_connector_own_tls(t)) || (t->proxy.host && t->proxy.secure);
     const char *host = url->host, *wrong;
     unsigned port = url->port;
     t->stage = WS_AT_LOOKUP;

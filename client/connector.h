@@ -73,7 +73,7 @@ typedef struct ws_connector {
     ws_try *tries;
     apr_uint32_t next_try; /**< when to try the next address, loop time */
     ws_address peer;       /**< address to which fd is connected */
-    /** Context to use for the server instead of found.tls, with a reference; or NULL. */
+    /** Context of the caller, with a reference; or NULL. See ws_connector_own_tls(). */
     SSL_CTX *tls;
     int fd;
     SSL *ssl;
@@ -105,6 +105,13 @@ void ws_connector_init(ws_connector *t);
 /** Parse the URL, if there is one, and check the options that belong to the request.
  *  @return NULL, or an error text that begins with the stage */
 const char *ws_connector_check(ws_connector *t);
+
+/** Get the context that the caller has supplied for the server, instead of found.tls. Another server
+ *  must not get the client certificate that this context may present. @return NULL: use found.tls */
+static inline SSL_CTX *ws_connector_own_tls(const ws_connector *t)
+{
+    return t->other_server ? NULL : t->tls;
+}
 
 /** Cancel the attempt with this id, without calling callbacks. @return whether the loop has this
  *  attempt */

@@ -28,9 +28,9 @@ static void transport_shake_hands(ws_connector *t)
 
 static void transport_start_tls(ws_connector *t, const char *name, ws_connect_stage stage)
 {
+    SSL_CTX *own = stage == WS_AT_TLS ? ws_connector_own_tls(t) : NULL;
     t->stage = stage;
-    if (!(t->ssl = t->tls && stage == WS_AT_TLS
-                       ? ws_tls_connect(t->tls, t->fd, name, 0)
+    if (!(t->ssl = own ? ws_tls_connect(own, t->fd, name, 0)
                        : ws_tls_connect(t->found.tls, t->fd, name, t->o.insecure))) {
         ws_connector_fail(t, 0, "tls: \"%s\" is not a valid server name", name);
         return;

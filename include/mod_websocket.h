@@ -786,7 +786,8 @@ typedef struct ws_connect_options {
      *  WS_COMPRESSED. This needs a handler with on_frame. NULL: see deflate */
     const char *pass_extensions;
     /** 1: for a wss URL, ws_request_connect() uses mod_ssl's SSLProxy directives of the request's
-     *  section instead of ca_file, certificate, key and insecure */
+     *  section instead of ca_file, certificate, key and insecure. For another server, to which a
+     *  redirect leads, ca_file and insecure apply instead */
     int ssl_proxy;
 } ws_connect_options;
 

@@ -11,10 +11,12 @@
 #include <dlfcn.h>
 #include <netdb.h>
 
+#include "client/connect.h"
 #include "client/lookup.h"
 #include "protocol/client_handshake.h"
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
+#include "t/unit/tls.h"
 
 /* ---- A name service: it answers names that start with "slow" only while the gate is open ---- */
 
@@ -773,6 +775,64 @@ static void a_context_that_nobody_needs(rig *r)
     ws_tls_forget();
 }
 
+/* ---- A context of the caller, which may present a client certificate ---- */
+
+static int certificates_asked; /* atomic */
+
+static int count_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+{
+    (void)ssl, (void)certificate, (void)key;
+    __atomic_add_fetch(&certificates_asked, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static int accept_any(int ok, X509_STORE_CTX *store)
+{
+    (void)ok, (void)store;
+    return 1;
+}
+
+/* Answer the next connection over TLS, with a request for a client certificate. */
+static void answer_with_tls(const char *answer)
+{
+    SSL *ssl = SSL_new(server_ctx);
+    char head[2048];
+    int fd = accept_next();
+    SSL_set_verify(ssl, SSL_VERIFY_PEER, accept_any);
+    SSL_set_fd(ssl, fd);
+    if (SSL_accept(ssl) != 1 || SSL_read(ssl, head, sizeof(head)) <= 0
+        || SSL_write(ssl, answer, (int)strlen(answer)) <= 0) {
+        bail_out("no TLS handshake: %s", ERR_reason_error_string(ERR_peek_last_error()));
+    }
+    SSL_free(ssl);
+    close(fd);
+}
+
+static void another_server_gets_no_certificate(rig *r)
+{
+    ws_connect_options o;
+    char from[64], answer[128];
+    make_contexts();
+    SSL_CTX_set_client_cert_cb(client_ctx, count_certificate);
+    snprintf(from, sizeof(from), "wss://127.0.0.1:%u/", port);
+    snprintf(answer, sizeof(answer), "HTTP/1.1 302 There\r\nLocation: wss://two:%u/\r\n\r\n", port);
+    o = to("redirected", from);
+    o.redirects = 1;
+    o.insecure = 1; /* for the second server */
+    ok(ws_connect_from(r->engine, &r->engine->loops[0], NULL, &o, client_ctx) != 0,
+       "an attempt with a context of the caller");
+    answer_with_tls(answer);
+    is_int(__atomic_load_n(&certificates_asked, __ATOMIC_RELAXED), 1,
+           "the server may get the certificate of the caller's context");
+    answer_with_tls("HTTP/1.1 403 No\r\n\r\n");
+    is_int(__atomic_load_n(&certificates_asked, __ATOMIC_RELAXED), 1,
+           "another server, to which a redirect leads, does not");
+    told_is("redirected", "failed 403 handshake: server answered 403", "the second answer counts");
+    nobody_is_left(r);
+    free_contexts();
+    ws_tls_forget();
+}
+
 /* ---- The engine stops while attempts are in different stages ---- */
 
 static void the_end(void)
@@ -820,6 +880,7 @@ int main(void)
                                   a_delay,
                                   nothing_is_tried,
                                   a_context_that_nobody_needs,
+                                  another_server_gets_no_certificate,
                                   NULL};
     static test *const pairs[] = {one_speaks_for_the_other, NULL};
     sem_init(&asked, 0, 0);
