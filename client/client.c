@@ -74,6 +74,9 @@ apr_status_t ws_client_create(ws_client **client, const ws_client_options *optio
     apr_status_t rv;
 
     *client = NULL;
+    if (options && options->size < offsetof(ws_client_options, blocking)) {
+        return APR_EINVAL;
+    }
     if (__atomic_exchange_n(&exists, 1, __ATOMIC_ACQ_REL)) {
         return APR_EEXIST;
     }

@@ -132,13 +132,19 @@ static ws_connector *connect_new_connector(const ws_connect_options *options,
     return t;
 }
 
+/* Whether the structure ends before the fields that every caller has. */
+static int connect_too_short(const ws_connect_options *options)
+{
+    return options->size < offsetof(ws_connect_options, version);
+}
+
 ws_attempt ws_connect_from(ws_engine *e, ws_loop *loop, const ws_settings *base,
                            const ws_connect_options *options, SSL_CTX *tls)
 {
     ws_attempt id;
     ws_connector *t;
 
-    if (options->size < offsetof(ws_connect_options, version) || !options->url || !options->handler
+    if (connect_too_short(options) || !options->url || !options->handler
         || __atomic_load_n(&e->stopping, __ATOMIC_ACQUIRE)
         || !(t = connect_new_connector(options, base))) {
         return 0;
@@ -183,6 +189,9 @@ const char *ws_connect_check(apr_pool_t *p, const ws_connect_options *options)
     ws_tls_files files;
     const char *wrong;
 
+    if (connect_too_short(options)) {
+        return "request: the options do not have their size";
+    }
     t->pool = t->once = p;
     connect_copy_options(t, options);
     files = (ws_tls_files){o->ca_file, o->certificate, o->key, o->insecure, NULL};

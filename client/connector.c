@@ -8,12 +8,11 @@
 #include "client/connector.h"
 
 #include <apr_strings.h>
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
-#include "base/parse.h"
-#include "client/idn.h"
 #include "engine/handoff.h"
 #include "protocol/handshake.h"
 
@@ -95,73 +94,6 @@ static int connector_use_unix_socket(ws_connector *t)
     return 0;
 }
 
-/* Read the next field of HOST:PORT:HOST:PORT. Colons in brackets are part of an address. @return
- * the field, allocated from the pool */
-static char *connector_next_field(ws_connector *t, const char **s)
-{
-    size_t len = 0;
-    char *field;
-    for (int inside = 0; (*s)[len] && (inside || (*s)[len] != ':'); len++) {
-        inside = (*s)[len] == '[' ? 1 : (*s)[len] == ']' ? 0 : inside;
-    }
-    field = apr_pstrmemdup(t->once, *s, len);
-    *s += len + ((*s)[len] == ':');
-    return field;
-}
-
-/* Read a host's field, converted to ASCII as the URL's host is. *wrong is set if this fails. */
-static const char *connector_next_host(ws_connector *t, const char **s, const char **wrong)
-{
-    const char *host = connector_next_field(t, s), *error;
-    char name[WS_IDN_SIZE];
-    for (const char *c = host; *c; c++) {
-        if ((unsigned char)*c > 127) {
-            if ((error = ws_idn_to_ascii(host, name))) {
-                *wrong = apr_psprintf(t->once, "the host \"%s\": %s", host, error);
-                return host;
-            }
-            return apr_pstrdup(t->once, name);
-        }
-    }
-    return host;
-}
-
-static int connector_same_host(const char *bracketed, const char *host)
-{
-    size_t len = strlen(bracketed);
-    if (*bracketed == '[' && len > 1) {
-        bracketed++;
-        len -= 2;
-    }
-    return strlen(host) == len && !strncasecmp(bracketed, host, len);
-}
-
-/* Replace host and port if an entry of connect_to matches them. @return NULL, or an error text */
-static const char *connector_redirect_connection(ws_connector *t, const char **host, unsigned *port)
-{
-    for (const char *const *entry = t->o.connect_to; entry && *entry; entry++) {
-        const char *s = *entry, *wrong = NULL;
-        const char *from = connector_next_host(t, &s, &wrong);
-        const char *from_port = connector_next_field(t, &s);
-        const char *to = connector_next_host(t, &s, &wrong);
-        const char *to_port = connector_next_field(t, &s);
-        apr_int64_t old_port = *port, new_port = *port;
-        if (*s || (*from_port && ws_parse_count(NULL, from_port, 1, 65535, &old_port))
-            || (*to_port && ws_parse_count(NULL, to_port, 1, 65535, &new_port))) {
-            return apr_psprintf(t->once, "\"%s\" is not HOST:PORT:HOST:PORT", *entry);
-        }
-        if (wrong) {
-            return wrong;
-        }
-        if ((!*from || connector_same_host(from, *host)) && old_port == *port) {
-            *host = *to ? to : *host;
-            *port = (unsigned)new_port;
-            return NULL;
-        }
-    }
-    return NULL;
-}
-
 static void connector_look_up(ws_connector *t)
 {
     const ws_url *url = t->proxy.host ? &t->proxy : &t->url;
@@ -170,14 +102,11 @@ static void connector_look_up(ws_connector *t)
     const ws_tls_files files = {t->o.ca_file, own ? t->o.certificate : NULL, own ? t->o.key : NULL,
                                 t->o.insecure, t->o.key_log};
     int tls = (t->url.secure && !ws_connector_own_tls(t)) || (t->proxy.host && t->proxy.secure);
-    const char *host = url->host, *wrong;
+    const char *host = url->host;
     unsigned port = url->port;
     t->stage = WS_AT_LOOKUP;
     t->alarm.fn = connector_time_is_over;
-    if (!t->proxy.host && (wrong = connector_redirect_connection(t, &host, &port))) {
-        ws_connector_fail(t, 0, "request: %s", wrong);
-        return;
-    }
+    ws_connector_connect_to(t, &host, &port);
     if (t->o.unix_socket && connector_use_unix_socket(t) < 0) {
         return;
     }
@@ -261,6 +190,12 @@ static void connector_release(ws_handle *h)
     }
 }
 
+static int connector_is_address(const char *text)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
+}
+
 /* Check the options. @return NULL, or an error text that begins with the stage */
 static const char *connector_check_options(ws_connector *t)
 {
@@ -280,10 +215,20 @@ static const char *connector_check_options(ws_connector *t)
     if (o->origin && ws_header_wrong("Origin", o->origin)) {
         return "request: the origin has a control character";
     }
+    if (o->unix_socket && !*o->unix_socket) {
+        return "request: the unix socket's path is empty";
+    }
     if (o->unix_socket && strlen(o->unix_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
         return "request: the unix socket's path is too long";
     }
-    return NULL;
+    if (o->source && !connector_is_address(o->source)) {
+        return apr_psprintf(t->once, "request: the source \"%s\" is not an IPv4 or IPv6 address",
+                            o->source);
+    }
+    if (o->key && !o->certificate) {
+        return "request: the key has no certificate: set both, or none of them";
+    }
+    return ws_connector_check_connect_to(t);
 }
 
 static const char *connector_check_url(ws_connector *t)

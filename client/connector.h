@@ -129,6 +129,14 @@ const char *ws_connector_credentials(const ws_connector *t, const ws_url *url);
 /** Convert a URL's host that has characters outside ASCII. @return NULL, or a static error text */
 const char *ws_connector_international(ws_connector *t, ws_url *url);
 
+/* connect_to.c */
+
+/** Check the option connect_to. @return NULL, or an error text that begins with the stage */
+const char *ws_connector_check_connect_to(ws_connector *t);
+
+/** Replace host and port if an entry of connect_to matches them. */
+void ws_connector_connect_to(ws_connector *t, const char **host, unsigned *port);
+
 /* addresses.c: RFC 8305 */
 
 /** Try t->found.addresses until one is connected. */

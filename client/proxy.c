@@ -129,7 +129,7 @@ const char *ws_connector_choose_proxy(ws_connector *t)
 {
     const char *text = t->o.proxy, *wrong;
     memset(&t->proxy, 0, sizeof(t->proxy));
-    if (!text && t->o.proxy_environment && !t->o.unix_socket) {
+    if (!text && t->o.proxy_environment && t->url.host && !t->o.unix_socket) {
         text = proxy_from_environment(t);
     }
     if (!text || !*text) {
@@ -137,6 +137,10 @@ const char *ws_connector_choose_proxy(ws_connector *t)
     }
     if (t->o.unix_socket) {
         return "proxy: a unix socket cannot be reached through a proxy";
+    }
+    if (*t->o.connect_to) {
+        return "request: other addresses (connect_to) cannot be combined with a proxy: remove "
+               "them, or use no proxy";
     }
     if ((wrong = proxy_parse(t, text))) {
         t->proxy.host = NULL;

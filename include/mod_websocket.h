@@ -712,7 +712,8 @@ typedef struct ws_connect_options {
 
     const char *ca_file;     /**< certificates (PEM) to trust; NULL: the system's */
     const char *certificate; /**< client certificate (PEM, with its chain) */
-    const char *key;         /**< private key of certificate (PEM); NULL: in the same file */
+    const char *key;         /**< private key of certificate (PEM); NULL: in the same file. Not
+                              *   allowed without certificate */
     const char *server_name; /**< the name to request (SNI) and to verify; NULL: the URL's host */
     int insecure;            /**< 1: do not verify the server's certificate */
 
@@ -720,7 +721,7 @@ typedef struct ws_connect_options {
      *  where the proxy resolves the server's name. "": no proxy. NULL: the environment's proxy if
      *  proxy_environment is 1, otherwise no proxy. */
     const char *proxy;
-    const char *source; /**< local address to connect from; NULL: any */
+    const char *source; /**< local IPv4 or IPv6 address to connect from; NULL: any */
     unsigned redirects; /**< maximum number of redirects; 0: a redirect is a failure */
 
     apr_uint32_t lookup_timeout; /**< time to resolve the name of the server or proxy; 5 s */
@@ -757,7 +758,7 @@ typedef struct ws_connect_options {
         *connect_to; /**< "HOST:PORT:HOST2:PORT2" ..., NULL: for HOST:PORT, connect to HOST2:PORT2
                       *   instead. An empty HOST or PORT means any; an empty HOST2 or PORT2 means
                       *   unchanged. HOST2 can be several addresses, separated by commas. Not
-                      *   allowed with a proxy */
+                      *   allowed with a proxy, even from the environment */
     const char *unix_socket; /**< path of a unix socket to connect to instead of the URL's host */
     const char *key_log;     /**< file for the secrets of TLS sessions, like SSLKEYLOGFILE, for
                               *   debugging. Do not set it in a handler */
@@ -826,8 +827,8 @@ WS_API ws_attempt ws_request_connect(ws_request *rq, const ws_connect_options *o
 
 /**
  * Check options in configure, so that httpd -t refuses what cannot work: the URL, the proxy, the
- * unix socket, the request's headers, and the files with certificates, which must be readable.
- * Options that are not set are not checked. Nothing is connected or resolved.
+ * unix socket, source, connect_to, the request's headers, and the files with certificates, which
+ * must be readable. Options that are not set are not checked. Nothing is connected or resolved.
  * @param p  pool for a copy of the options and for the error text
  * @return NULL, or the reason that on_failure would get: "certificate: no trusted certificates in
  *         /etc/ca.pem: no certificate or crl found".  [any thread except event loops]

@@ -13,6 +13,7 @@
 
 #include "client/connect.h"
 #include "client/lookup.h"
+#include "include/websocket_client.h"
 #include "protocol/client_handshake.h"
 #include "protocol/handshake.h"
 #include "t/unit/rig.h"
@@ -641,6 +642,62 @@ static void nothing_is_tried(rig *r)
     is_int((int)ws_connect(NULL, &o), 0, "ws_connect() without the size of the options fails");
 }
 
+/* Options that cannot work are refused before an attempt, and the attempt fails in the same way. */
+static void options_that_cannot_work(rig *r)
+{
+    static const char *const port_only[] = {":99999:a:1", NULL},
+                             *const one_bad[] = {"::127.0.0.1,127.0.0.300:", NULL},
+                             *const good[] = {"a:1:127.0.0.2,127.0.0.1:2", ":::", NULL};
+    const struct {
+        ws_connect_options o;
+        const char *error;
+    } cases[] = {
+        {{.key = "/key.pem"}, "request: the key has no certificate: set both, or none of them"},
+        {{.source = "localhost"},
+         "request: the source \"localhost\" is not an IPv4 or IPv6 address"},
+        {{.source = ""}, "request: the source \"\" is not an IPv4 or IPv6 address"},
+        {{.unix_socket = ""}, "request: the unix socket's path is empty"},
+        {{.connect_to = port_only}, "request: \":99999:a:1\" is not HOST:PORT:HOST:PORT"},
+        {{.connect_to = one_bad}, "request: \"127.0.0.1,127.0.0.300\" is not a list of addresses"},
+        {{.connect_to = good, .proxy = "http://127.0.0.1:1"},
+         "request: other addresses (connect_to) cannot be combined with a proxy: remove them, or "
+         "use no proxy"},
+        {{.connect_to = good, .proxy = ""}, NULL},
+        {{.source = "::1"}, NULL}};
+    ws_connect_options o = {0};
+    apr_pool_t *p;
+    char text[256];
+    apr_pool_create(&p, NULL);
+    is_str(ws_connect_check(p, &o), "request: the options do not have their size",
+           "options without their size are refused");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        o = cases[i].o;
+        o.size = sizeof(o);
+        is_str(ws_connect_check(p, &o), cases[i].error, "ws_connect_check(), case %d", (int)i);
+        if (cases[i].error) {
+            ws_connect_options base = to("wrong", url("127.0.0.1"));
+            o.url = base.url;
+            o.handler = base.handler;
+            o.data = base.data;
+            o.on_failure = base.on_failure;
+            ws_connect(NULL, &o);
+            snprintf(text, sizeof(text), "failed 0 %s", cases[i].error);
+            told_is("wrong", text, "the attempt fails, case %d", (int)i);
+        }
+    }
+    apr_pool_destroy(p);
+    nobody_is_left(r);
+}
+
+static void a_client_without_size(void)
+{
+    const ws_client_options options = {.loops = 2};
+    ws_client *client;
+    is_int((int)ws_client_create(&client, &options), APR_EINVAL,
+           "ws_client_create() refuses options without their size");
+    ok(client == NULL, "it creates no client");
+}
+
 /* ---- Two connections of one loop, of which one handler acts on the other connection ---- */
 
 static ws_conn *server_side;
@@ -879,6 +936,7 @@ int main(void)
                                   given_up_at_once,
                                   a_delay,
                                   nothing_is_tried,
+                                  options_that_cannot_work,
                                   a_context_that_nobody_needs,
                                   another_server_gets_no_certificate,
                                   NULL};
@@ -892,6 +950,7 @@ int main(void)
     rig_run((rig){0}, &handler, 2, tests);
     rig_run((rig){0}, &both, 1, pairs);
     the_end();
+    a_client_without_size();
     close(listener);
     return done_testing();
 }
