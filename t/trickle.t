@@ -93,9 +93,16 @@ sub slow_reader {
     return ($c, $got);
 }
 
-my ($port, $line) = slow_line($up_rate);
-my $sender = Program->start('sh', '-c',
-    "head -c $upload /dev/zero | tr '\\0' x | \"\$0\" --ping=1 -c 1 ws://127.0.0.1:$port/", "$Httpd::BUILD/bin/wsclient");
+# Start wsclient, which sends a long message over a slow line. Returns its process and that of the line.
+sub slow_sender {
+    my ($options) = @_;
+    my ($port, $line) = slow_line($up_rate);
+    my $sender = Program->start('sh', '-c', "head -c $upload /dev/zero | tr '\\0' x | \"\$0\" $options ws://127.0.0.1:$port/",
+        "$Httpd::BUILD/bin/wsclient");
+    return ($sender, $line);
+}
+my ($sender, $line) = slow_sender('--ping=1 -c 1');
+my ($closer, $other_line) = slow_sender("--close-timeout=$grace");
 
 my ($reader, $got) = slow_reader();
 cmp_ok($got, '<', $download, 'after twice the time of a ping, a slow reader has not read all data');
@@ -107,7 +114,11 @@ unlike($httpd->error_log, qr/no answer to a ping/, 'the log does not report a mi
 
 is($sender->finish, 0, 'a slow upload succeeds');
 like($sender->output, qr/^$upload$/m, 'all data of a slow upload arrives');
-kill 'KILL', $line;
-waitpid $line, 0;
+is($closer->finish, 0, 'a slow upload with the Close frame behind it succeeds');
+like($closer->output, qr/^$upload$/m, 'all data before the Close frame arrives');
+for ($line, $other_line) {
+    kill 'KILL', $_;
+    waitpid $_, 0;
+}
 
 done_testing;

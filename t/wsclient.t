@@ -12,6 +12,7 @@ use IO::Socket::INET;
 use POSIX ();
 use Httpd;
 use Program;
+use Server qw(frame);
 
 Httpd::once();
 my $dir     = tempdir('mod_websocket-XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -182,8 +183,8 @@ like((talk("hi\n", '--frames', "$ws/echo"))[2],
 
 # ---- Handshake ----
 
-# Start a server that answers one request with the result of $answer, and then ends. Returns its port, and a function that
-# returns the request.
+# Start a server that answers one request with the result of $answer, which gets the request and the socket. Then the server
+# ends. Returns its port, and a function that returns the request.
 sub server {
     my ($answer) = @_;
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
@@ -196,7 +197,7 @@ sub server {
         my $request = <$client>;
         print $write $request // '';
         close $write;
-        print $client $answer->($request) . '';
+        print $client $answer->($request, $client) . '';
         POSIX::_exit(0);
     }
     close $write;
@@ -310,6 +311,19 @@ for my $case (['is silent', ''], ['pings', frames([0x89, 'x']) x 1000], ['has se
     $client->flush;
     is($p->finish, 1, "a server that $what and does not answer the Close frame is disconnected");
     like($p->output, qr/^wsclient: the server did not answer our Close frame$/m, "a server that $what and does not answer the Close frame is reported");
+}
+
+{
+    my ($own, $told) = server(sub {
+        my ($request, $client) = @_;
+        syswrite $client, upgraded($request);
+        1 until ((frame($client))[0] // 8) == 8;
+        sleep 1;    # longer than the interval in which wsclient checks the time limit
+        return "\x88\x02\x03\xe8";
+    });
+    is_deeply([talk('', "--close-timeout=$Httpd::DEADLINE", '-x', 'hello', "ws://127.0.0.1:$own/")], [0, '', ''],
+        'a server may answer the Close frame until the end of --close-timeout');
+    $told->();
 }
 
 # ---- Connecting ----

@@ -7,9 +7,12 @@
 
 #include "tools/wsclient/session.h"
 
+#include <linux/sockios.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/wake.h"
 #include "engine/conn.h"
@@ -51,6 +54,11 @@ static apr_size_t owed; /* part of in_flight that is released when the queue has
 static int exit_code;
 static apr_time_t ping_sent;      /* time when /ping was sent; 0: no ping is open */
 static apr_uint64_t wanted_bytes; /* size of the messages that --count has counted, bytes */
+static struct {
+    apr_uint64_t came;  /* number of bytes received */
+    apr_size_t unsent;  /* least number of unsent bytes; SIZE_MAX: not checked yet */
+    apr_uint32_t since; /* when one of them changed, loop time */
+} closing;
 
 ws_session_state ws_session_now(void)
 {
@@ -165,20 +173,36 @@ int ws_session_stuck(void)
     return __atomic_load_n(&stuck, __ATOMIC_ACQUIRE);
 }
 
-/* Check the closing handshake. After the client's Close frame, the server may still send data. Each
- * piece and the server's Close frame must arrive within --close-timeout after the previous piece.
- * Time during which standard output blocks is not counted. Pings do not count as progress. */
+/* Get the number of bytes that the server's kernel has not acknowledged. */
+static apr_size_t session_unsent(ws_conn *c)
+{
+    int in_kernel;
+    if (ioctl(c->source.fd, SIOCOUTQ, &in_kernel) < 0) {
+        in_kernel = 0;
+    }
+    return ws_queued(c) + (apr_size_t)in_kernel;
+}
+
+/* Check the closing handshake. Unsent data precedes the client's Close frame, and the server may
+ * send data after it. Each piece in either direction and the server's Close frame must follow the
+ * previous piece within --close-timeout. Time during which standard output blocks is not counted.
+ * Pings do not count as progress, and neither do their Pongs, because only a new minimum of the
+ * unsent data does. */
 static void session_watch_close(ws_conn *c, void *arg)
 {
-    static apr_uint64_t before;
-    static apr_uint32_t since;
-    apr_uint64_t now = wanted_bytes + (c->rare->message ? c->rare->message->len : 0);
+    apr_uint64_t came = wanted_bytes + (c->rare->message ? c->rare->message->len : 0);
+    apr_size_t unsent = session_unsent(c);
     (void)arg;
-    if (ws_state_of(c) == WS_OPEN || now != before || c->held) {
-        before = now;
-        since = c->loop->event.now;
+    if (ws_state_of(c) == WS_OPEN) {
+        return;
     }
-    else if (c->loop->event.now - since >= ws_options.close_timeout && !ws_session_stuck()) {
+    if (came != closing.came || unsent < closing.unsent || c->held) {
+        closing.came = came;
+        closing.unsent = unsent < closing.unsent ? unsent : closing.unsent;
+        closing.since = c->loop->event.now;
+    }
+    else if (c->loop->event.now - closing.since >= ws_options.close_timeout
+             && !ws_session_stuck()) {
         __atomic_store_n(&stuck, 1, __ATOMIC_RELEASE);
         ws_wake(wake_fd);
     }
@@ -188,6 +212,7 @@ static void session_on_open(ws_conn *c)
 {
     const char *protocol = ws_protocol(c);
     __atomic_store_n(&id, ws_conn_id(c), __ATOMIC_RELEASE);
+    closing.unsent = SIZE_MAX;
     ws_timer_start(c, CLOSE_CHECK, CLOSE_CHECK, session_watch_close, NULL);
     ws_record_connect(101, protocol);
     if (ws_options.json) {
