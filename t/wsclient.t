@@ -509,6 +509,32 @@ Program::tap('terminal', '/usr/bin/python3', 't/clients/terminal.py', $program, 
     {
         is((talk('', @$_))[0], 2, "wsclient refuses: @$_");
     }
+    my $not_with_proxy = 'request: other addresses (connect_to) cannot be combined with a proxy: remove them, or use no proxy';
+    for (
+        ['only one URL is allowed, remove "5", or write --reconnect=SECONDS if it is the value', '--reconnect', '5', 'ws://x/'],
+        ['only one URL is allowed, remove "more"', 'ws://x/', 'more'],
+        ['--resolve: "x:443:," is not HOST:PORT:ADDRESS[,ADDRESS]...', '--resolve=x:443:,', 'x'],
+        ['--resolve: "x:443:127.0.0.1," is not HOST:PORT:ADDRESS[,ADDRESS]...', '--resolve=x:443:127.0.0.1,', 'x'],
+        ['--resolve: "192.0.2.300" is not an IPv4 or IPv6 address; --connect-to takes names', '--resolve=x:443:192.0.2.1,192.0.2.300', 'x'],
+        ['--resolve: "y.test" is not an IPv4 or IPv6 address; --connect-to takes names', '--resolve=x:443:y.test', 'x'],
+        (map { ["$_: invalid value \"443x\": expected a whole number from 1 to 65535", "$_=x:443x:127.0.0.1" . ($_ eq '--resolve' ? '' : ':'), 'x'] }
+            '--resolve', '--connect-to'),
+        ['--connect-to: invalid value "99999": expected a whole number from 1 to 65535', '--connect-to=x::y:99999', 'x'],
+        ['--key needs the certificate, in --cert', '--key=key.pem', 'wss://x/'],
+        ['--proxy cannot be combined with --resolve or --connect-to', '--proxy=http://x', '--connect-to=x:::1', 'ws://x/'],
+        ["url: the URL does not start with ws:// or wss://", 'http://x/'],
+        ["url: the URL's port is not 1 to 65535", 'ws://x:99999/'],
+        ['proxy: its URL is not an http://host:port, https or socks5 URL', '--proxy=ftp://x', 'ws://x/'],
+        ['request: an additional header is reserved for the handshake', '-H', 'Upgrade: x', 'ws://x/'],
+        ["request: the unix socket's path is empty", '--unix-socket=', 'ws://x/'],
+        [$not_with_proxy, '--resolve=x:80:127.0.0.1', 'ws://x/'])
+    {
+        my ($error, @arguments) = @$_;
+        local $ENV{http_proxy} = 'http://127.0.0.1:1' if $error eq $not_with_proxy;
+        is_deeply([talk('', @arguments)], [2, '', "wsclient: $error; see wsclient --help\n"], "wsclient refuses, and says why: @arguments");
+    }
+    like((talk('', '--cacert=/nonexistent', 'wss://x/'))[2], qr/^wsclient: certificate: no trusted certificates in \/nonexistent: /,
+        'wsclient refuses a file of certificates that it cannot read');
     my $version = Httpd::read_file("$Httpd::TOP/VERSION") =~ s/\n//r;
     is_deeply([talk('', '--version')], [0, "wsclient $version\n", ''], '--version prints the version of the program');
     like(Httpd::read_file("$Httpd::TOP/include/mod_websocket.h"), qr/^#define WS_VERSION "\Q$version\E"$/m, 'the version in the header is the version of the program');

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/parse.h"
+#include "client/address_list.h"
 #include "protocol/handshake.h"
 
 /* Maximum time that an option accepts, milliseconds. */
@@ -205,44 +206,72 @@ static struct {
     apr_array_header_t *headers, *connect_to, *messages;
 } lists;
 
-/* Count the colons outside brackets. *second is set to the text after the second colon. */
-static int options_count_colons(const char *text, const char **second)
+/* Split a text at colons outside brackets. The last of `most` fields is the rest of the text.
+ *  @return number of fields */
+static int options_split(apr_pool_t *pool, const char *text, int most, const char **fields)
 {
     int count = 0, inside = 0;
-    for (; *text; text++) {
+    const char *field = text;
+    for (; *text && count < most - 1; text++) {
         inside = *text == '[' ? 1 : *text == ']' ? 0 : inside;
-        if (*text == ':' && !inside && ++count == 2) {
-            *second = text + 1;
+        if (*text == ':' && !inside) {
+            fields[count++] = apr_pstrmemdup(pool, field, (apr_size_t)(text - field));
+            field = text + 1;
         }
     }
+    fields[count++] = field;
     return count;
+}
+
+/* Check a port, which may be empty. */
+static void options_check_port(apr_pool_t *pool, const char *port, const char *name)
+{
+    apr_int64_t n;
+    if (*port) {
+        options_check(ws_parse_count(pool, port, 1, 65535, &n), port, name);
+    }
+}
+
+/* Check an address for --resolve. @return the address, in brackets if it has colons */
+static const char *options_address(apr_pool_t *pool, const char *text)
+{
+    ws_addresses *address = ws_addresses_parse(text, 0);
+    if (!address) {
+        options_wrong("--resolve: \"%s\" is not an IPv4 or IPv6 address; --connect-to takes names",
+                      text);
+    }
+    free(address);
+    return *text != '[' && strchr(text, ':') ? apr_pstrcat(pool, "[", text, "]", NULL) : text;
 }
 
 /* Convert --resolve HOST:PORT:ADDRESS[,ADDRESS]... to an entry of connect_to. */
 static void options_add_resolve(const char *text)
 {
     apr_pool_t *pool = lists.connect_to->pool;
-    const char *addresses = NULL, *entry;
-    char *list, *one, *last = NULL;
-    if (options_count_colons(text, &addresses) < 2 || !*addresses) {
+    const char *fields[3];
+    apr_array_header_t *addresses =
+        options_split(pool, text, 3, fields) == 3 ? ws_parse_list(pool, fields[2]) : NULL;
+    if (!addresses) {
         options_wrong("--resolve: \"%s\" is not HOST:PORT:ADDRESS[,ADDRESS]...", text);
     }
-    entry = apr_pstrmemdup(pool, text, (apr_size_t)(addresses - text));
-    list = apr_pstrdup(pool, addresses);
-    for (one = strtok_r(list, ",", &last); one; one = strtok_r(NULL, ",", &last)) {
-        int bare = *one != '[' && strchr(one, ':');
-        entry = apr_pstrcat(pool, entry, entry[strlen(entry) - 1] == ':' ? "" : ",",
-                            bare ? "[" : "", one, bare ? "]" : "", NULL);
+    options_check_port(pool, fields[1], "resolve");
+    for (int i = 0; i < addresses->nelts; i++) {
+        const char **one = &APR_ARRAY_IDX(addresses, i, const char *);
+        *one = options_address(pool, *one);
     }
-    APR_ARRAY_PUSH(lists.connect_to, const char *) = apr_pstrcat(pool, entry, ":", NULL);
+    APR_ARRAY_PUSH(lists.connect_to, const char *) = apr_pstrcat(
+        pool, fields[0], ":", fields[1], ":", apr_array_pstrcat(pool, addresses, ','), ":", NULL);
 }
 
 static void options_add_connect_to(const char *text)
 {
-    const char *second;
-    if (options_count_colons(text, &second) != 3) {
+    apr_pool_t *pool = lists.connect_to->pool;
+    const char *fields[5];
+    if (options_split(pool, text, 5, fields) != 4) {
         options_wrong("--connect-to: \"%s\" is not HOST:PORT:HOST2:PORT2", text);
     }
+    options_check_port(pool, fields[1], "connect-to");
+    options_check_port(pool, fields[3], "connect-to");
     APR_ARRAY_PUSH(lists.connect_to, const char *) = text;
 }
 
@@ -395,14 +424,25 @@ static void options_read_option(int c, const char *next)
     }
 }
 
-/* Set fixed options, and check combinations. */
+static void options_check_combinations(void)
+{
+    const ws_connect_options *to = &ws_options.to;
+    if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
+        options_wrong("--json cannot be combined with --binary");
+    }
+    if (to->key && !to->certificate) {
+        options_wrong("--key needs the certificate, in --cert");
+    }
+    if (to->proxy && *to->proxy && lists.connect_to->nelts) {
+        options_wrong("--proxy cannot be combined with --resolve or --connect-to");
+    }
+}
+
+/* Set fixed options. */
 static void options_settle(void)
 {
     ws_connect_options *to = &ws_options.to;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
-    if (ws_options.json && ws_options.form == WS_FORM_BINARY) {
-        options_wrong("--json cannot be combined with --binary");
-    }
     ws_options.messages = (const char *const *)lists.messages->elts;
     ws_options.message_count = (unsigned)lists.messages->nelts;
     APR_ARRAY_PUSH(lists.headers, const char *) = NULL;
@@ -423,8 +463,18 @@ static void options_settle(void)
         isatty(STDERR_FILENO) && !(no_colour && *no_colour) && term && strcmp(term, "dumb");
 }
 
+/* Complain about more than one word. If a later word is a complete URL, the first is superfluous. */
+__attribute__((noreturn)) static void options_wrong_words(char *const *words)
+{
+    const char *extra = !strstr(words[0], "://") && strstr(words[1], "://") ? words[0] : words[1];
+    options_wrong("only one URL is allowed, remove \"%s\"%s", extra,
+                  ws_options.to.reconnect ? ", or write --reconnect=SECONDS if it is the value"
+                                          : "");
+}
+
 void ws_options_read(int argc, char *argv[], apr_pool_t *pool)
 {
+    const char *wrong;
     int c;
     lists.headers = apr_array_make(pool, 4, sizeof(char *));
     lists.connect_to = apr_array_make(pool, 4, sizeof(char *));
@@ -432,12 +482,17 @@ void ws_options_read(int argc, char *argv[], apr_pool_t *pool)
     while ((c = getopt_long(argc, argv, "bx:jc:t:H:o:s:zLkvfqh", long_options, NULL)) != -1) {
         options_read_option(c, optind < argc ? argv[optind] : NULL);
     }
-    if (optind != argc - 1) {
-        options_wrong(optind == argc ? "the URL is missing"
-                                     : "only one URL is allowed, remove \"%s\"",
-                      argv[argc - 1]);
+    if (optind == argc) {
+        options_wrong("the URL is missing");
+    }
+    if (optind < argc - 1) {
+        options_wrong_words(argv + optind);
     }
     ws_options.to.url =
         strstr(argv[optind], "://") ? argv[optind] : apr_pstrcat(pool, "ws://", argv[optind], NULL);
+    options_check_combinations();
     options_settle();
+    if ((wrong = ws_connect_check(pool, &ws_options.to))) {
+        options_wrong("%s", wrong);
+    }
 }
