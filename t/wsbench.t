@@ -230,6 +230,28 @@ for my $case (
     my ($child, $port) = server(sub { answer(@_, $offered) }, $echo);
     ok(any(until_right($what, \&any, '-z', qw(-c 2 -s 3000 -C json), "ws://127.0.0.1:$port/")), "$what: messages are echoed");
 }
+{
+    # The decompressed message has exactly the size of a buffer, and its last block the final bit.
+    my ($child, $port) = server(sub { answer(@_, 'Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover') },
+        sub { frame_bytes($_[0], deflated(inflated($_[1]), Z_FINISH), mask => '', rsv => 0x40) });
+    until_right('a last block that ends with the buffer', sub { $_[0]{messages} > 10 }, qw(--deflate=takeover -c 1 -s 256k -C json), "ws://127.0.0.1:$port/");
+}
+{
+    # A server that accepts one connection at a time, and refuses it if another one is being opened.
+    my $listen = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die $!;
+    my $pid = fork // die;
+    if (!$pid) {
+        while (my $s = $listen->accept) {
+            my $head = '';
+            1 while $head !~ /\r\n\r\n\z/ && sysread $s, $head, 1, length $head;
+            Httpd::ready($listen, 0, 0.05) ? syswrite($s, "HTTP/1.1 503 Busy\r\n\r\n") : answer($s, $head);
+            frame($s) and say_to($s, 8, '');
+        }
+        POSIX::_exit(0);
+    }
+    my $child = bless { pid => $pid }, 'Child';
+    until_right('--connect, --opening', sub { $_[0]{handshakes} > 4 }, qw(--connect --opening=1 -c 4), 'ws://127.0.0.1:' . $listen->sockport . '/');
+}
 for my $case (
     ['a parameter that was not offered', qr/client_max_window_bits, which was not offered/, "$offered; client_max_window_bits=10"],
     ['an unknown parameter', qr/unknown parameters of permessage-deflate/, "$offered; x=1"],
@@ -247,6 +269,12 @@ for my $case (
         sub { syswrite $_[0], "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 103 Early\r\nLink: </x>\r\n\r\n"; answer(@_) },
         sub { frame_bytes(@_, mask => '') });
     right('interim answers', '-c', 2, "ws://127.0.0.1:$port/");
+}
+{
+    my ($child, $port) = server(sub { }, sub { });
+    my ($status, $r) = bench('-c', 1, "ws://127.0.0.1:$port/");
+    is($status, 1, 'a server that does not answer: wsbench exits with 1');
+    is($r->{problem}, 'no progress for 10 seconds', 'a server that does not answer: the problem is reported');
 }
 for my $case (
     ['interim answers without end', "HTTP/1.1 103 Early\r\n\r\n" x 40,
@@ -296,7 +324,9 @@ END
     for my $case (['refuses', '127.0.0.9:1'], ['is silent', '127.0.0.1:' . $hole->sockport]) {
         local @ENV{qw(LD_PRELOAD FIRST_ADDRESS)} = ("$shim.so", $case->[1]);
         local $ENV{ASAN_OPTIONS} = 'verify_asan_link_order=0';
-        right("a name whose first address $case->[0]", '-c', 3, 'ws://several.test:' . $httpd->port . '/echo');
+        my $several = 'ws://several.test:' . $httpd->port;
+        right("a name whose first address $case->[0]", '-c', 3, "$several/echo");
+        right("a publisher with a name whose first address $case->[0]", '-c', 2, "--fan-out=$several/all", "$ws/all");
     }
 }
 # Run wsbench against a TLS server at this host. Returns the server name (SNI) that the server has received.

@@ -201,10 +201,11 @@ static void connection_compare(peer *p, const unsigned char *data, size_t len)
 static int connection_inflate_piece(worker *w, peer *p, const unsigned char *data, size_t len)
 {
     z_stream *z = p->windows ? &p->windows->in : &w->inflater;
+    int ended = 0;
     z->next_in = (unsigned char *)data;
     z->avail_in = (uInt)len;
     for (;;) {
-        int result, ended = 0;
+        int result;
         z->next_out = w->inflated;
         z->avail_out = (uInt)WORKER_BUFFER;
         result = inflate(z, Z_SYNC_FLUSH);

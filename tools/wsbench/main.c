@@ -296,7 +296,7 @@ static void bench_run(result *r)
             stalled = !interrupted;
         }
     }
-    else if (SUM(opened) > 0) {
+    else if (!opened) {
         stalled = !interrupted;
     }
     if (!opt.quiet) {

@@ -21,9 +21,10 @@ static char wake_event, timer_event;
 
 static struct {
     unsigned next_to_open;
-    unsigned next_to_send; /* used in MODE_ECHO with a rate: the next connection that sends */
-    uint64_t scheduled;    /* number of messages that are due so far at the given rate */
-    double interval;       /* nanoseconds between messages; 0: no rate is set */
+    unsigned next_to_open_again; /* used in MODE_CONNECT: the connection to reopen next */
+    unsigned next_to_send;       /* used in MODE_ECHO with a rate: the next connection that sends */
+    uint64_t scheduled;          /* number of messages that are due so far at the given rate */
+    double interval;             /* nanoseconds between messages; 0: no rate is set */
     int timer;
 } this;
 
@@ -126,13 +127,16 @@ static void worker_open_some(worker *w)
     }
 }
 
-/* Reopen connections that have closed, in MODE_CONNECT. */
+/* Reopen connections that have closed, in MODE_CONNECT, after each has been opened once. */
 static void worker_open_again(worker *w)
 {
-    for (unsigned i = 0; i < w->count && w->phase < PHASE_DRAIN; i++) {
-        if (w->peers[i].state == PEER_GONE) {
+    for (unsigned i = 0; i < w->count && w->phase < PHASE_DRAIN && w->opening < opt.opening
+                         && this.next_to_open == w->count;
+         i++) {
+        peer *p = &w->peers[this.next_to_open_again++ % w->count];
+        if (p->state == PEER_GONE) {
             w->opening++;
-            connection_open(w, &w->peers[i]);
+            connection_open(w, p);
         }
     }
 }
@@ -249,13 +253,15 @@ static void worker_prepare(worker *w, unsigned number)
     for (unsigned i = 0; i < share; i++) {
         w->peers[i].fd = -1;
         w->peers[i].number = i * opt.workers + number;
-        w->several |= opt.targets[w->peers[i].number % opt.target_count].addresses->count > 1;
         w->peers[i].to = &opt.targets[w->peers[i].number % opt.target_count];
     }
     if (w->count > share) {
         w->peers[share].fd = -1;
         w->peers[share].publisher = 1;
         w->peers[share].to = &opt.publisher;
+    }
+    for (unsigned i = 0; i < w->count; i++) {
+        w->several |= w->peers[i].to->addresses->count > 1;
     }
     w->target = opt.in_flight;
     w->in = worker_some(1, WORKER_BUFFER);
