@@ -237,6 +237,10 @@ for my $case (
     until_right('a last block that ends with the buffer', sub { $_[0]{messages} > 10 }, qw(--deflate=takeover -c 1 -s 256k -C json), "ws://127.0.0.1:$port/");
 }
 {
+    my ($child, $port) = server(sub { answer(@_) if $_[1] =~ /^X-Forwarded-For: ::1\r$/m }, sub { frame_bytes(@_, mask => '') });
+    right('a header whose value begins with colons', '-c', 1, '-H', 'X-Forwarded-For: ::1', "ws://127.0.0.1:$port/");
+}
+{
     # A server that accepts one connection at a time, and refuses it if another one is being opened.
     my $listen = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die $!;
     my $pid = fork // die;
@@ -427,6 +431,8 @@ unlike($text, qr/\r/, 'without a terminal, no progress is shown');
 
 # ---- The command line, and its documentation ----
 
+my $not_pid = $httpd->root . '/not_pid';
+Httpd::write_file($not_pid, "12abc\n");
 for (
     [ 'no URL', qr/the URL is missing/ ],
     [ 'another scheme', qr/does not start with ws/, 'http://127.0.0.1/' ],
@@ -435,10 +441,18 @@ for (
     [ 'a time', qr/--time: invalid value "5sec": expected an interval from 100ms to /, qw(-t 5sec ws://127.0.0.1/) ],
     [ 'a rate', qr/--rate: invalid value "nan": expected a number from 0.001 to 1000000000/, qw(-r nan ws://127.0.0.1/) ],
     [ 'a size', qr/--size: invalid value "3x": expected a size from 0 to 1G/, qw(-s 3x ws://127.0.0.1/) ],
-    [ 'a kind', qr/--content: "prose"/, qw(-C prose ws://127.0.0.1/) ],
+    [ 'a kind', qr/--content: invalid value "prose": expected binary, text, utf8 or json/, qw(-C prose ws://127.0.0.1/) ],
+    [ 'a window', qr/--deflate: invalid value "often": expected takeover/, qw(--deflate=often ws://127.0.0.1/) ],
+    [ 'a header without a value', qr/--header: "X" is not "Name: value"/, qw(-H X ws://127.0.0.1/) ],
+    map({ [ "the header $_", qr/--header: "$_: x": an additional header is reserved for the handshake/, '-H', "$_: x", 'ws://127.0.0.1/' ] }
+        'Upgrade', 'Sec-WebSocket-Key'),
+    map({ [ "--in-flight, @$_", qr/--in-flight cannot be combined with --rate, --idle or --connect/, '-m', 1, @$_, 'ws://127.0.0.1/' ] }
+        ['-r', 5], ['--idle'], ['--connect'], ['-f', '-r', 5]),
+    [ 'sources for IPv6', qr/--sources takes IPv4 addresses, but ws:\/\/\[::1\]\/ has none/, '-S', '127.0.0.1', 'ws://[::1]/' ],
+    [ 'a file without a process id', qr/--pid-file: \S+ does not contain a process id/, '-P', $not_pid, 'ws://127.0.0.1/' ],
     [ 'addresses', qr/--sources: "here"/, qw(-S here ws://127.0.0.1/) ],
     map({ [ "addresses \"$_\"", qr/--sources: "\Q$_\E"/, '-S', $_, 'ws://127.0.0.1/' ] }
-        '127.0.0.1x', '127.0.0.1-', '127.0.0.1-127.0.0.2x', '127.0.0.1-127.0.0.2-127.0.0.3', '127.0.0.2-127.0.0.1', '127.1', ''),
+        '0.0.0.0-255.255.255.255', '127.0.0.1x', '127.0.0.1-', '127.0.0.1-127.0.0.2x', '127.0.0.1-127.0.0.2-127.0.0.3', '127.0.0.2-127.0.0.1', '127.1', ''),
     [ 'an unknown option', qr/unrecognized option/, '--nothing' ])
 {
     my ($name, $text, @arguments) = @$_;

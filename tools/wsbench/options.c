@@ -12,19 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/parse.h"
-#include "protocol/handshake.h"
+#include "protocol/client_handshake.h"
 #include "tools/wsbench/wsbench.h"
 
-options opt = {.connections = 64,
-               .in_flight = 1,
-               .workers = 1,
-               .opening = 64,
-               .size = 20,
-               .seconds = 5,
-               .warm_up = 0.5};
+options opt = {
+    .connections = 64, .workers = 1, .opening = 64, .size = 20, .seconds = 5, .warm_up = 0.5};
 
 enum {
     OPT_IDLE = 256,
@@ -122,6 +118,9 @@ static void options_wrong(const char *format, ...)
 /* Maximum time that an option accepts, milliseconds. */
 #define TIME_MAX 1000000000
 
+/* Maximum process id that an option accepts. */
+#define PID_MAX 1000000000
+
 static apr_pool_t *pool; /* for error texts */
 
 static void options_check(const char *error, const char *text, const char *name)
@@ -156,12 +155,14 @@ static size_t options_bytes(const char *text)
 
 static int options_one_of(const char *text, const char *name, const char *const *words)
 {
+    const char *all = "";
     for (int i = 0; words[i]; i++) {
         if (!strcmp(text, words[i])) {
             return i;
         }
+        all = apr_pstrcat(pool, all, !i ? "" : words[i + 1] ? ", " : " or ", words[i], NULL);
     }
-    options_wrong("--%s: \"%s\" is not one of the possible values", name, text);
+    options_wrong("--%s: invalid value \"%s\": expected %s", name, text, all);
 }
 
 static void options_read_sources(const char *text)
@@ -169,10 +170,10 @@ static void options_read_sources(const char *text)
     const char *first = apr_pstrmemdup(pool, text, strcspn(text, "-"));
     const char *last = text[strlen(first)] ? text + strlen(first) + 1 : first;
     struct in_addr a, b;
-    if (inet_pton(AF_INET, first, &a) != 1 || inet_pton(AF_INET, last, &b) != 1
+    if (inet_pton(AF_INET, first, &a) != 1 || inet_pton(AF_INET, last, &b) != 1 || !a.s_addr
         || ntohl(b.s_addr) < ntohl(a.s_addr)) {
         options_wrong("--sources: \"%s\" is neither an IPv4 address nor two addresses with a dash "
-                      "between them",
+                      "between them, from 0.0.0.1 on",
                       text);
     }
     opt.source = ntohl(a.s_addr);
@@ -183,17 +184,18 @@ static void options_add_header(const char *line)
 {
     static const char **all;
     static size_t count;
-    size_t name = strcspn(line, ":");
-    const char *value = line + name + strspn(line + name, ": \t");
-    if (!line[name] || !ws_is_token(line, name) || strpbrk(line, "\r\n")) {
+    size_t len = strcspn(line, ":");
+    const char *name = apr_pstrmemdup(pool, line, len), *value = line + len, *wrong;
+    if (!*value) {
         options_wrong("--header: \"%s\" is not \"Name: value\"", line);
     }
-    const char **more = realloc(all, (count + 3) * sizeof(*all));
-    if (!more) {
-        exit(1);
+    value++;
+    value += strspn(value, " \t");
+    if (strcasecmp(name, "Sec-WebSocket-Protocol") && (wrong = ws_header_wrong(name, value))) {
+        options_wrong("--header: \"%s\": %s", line, wrong);
     }
-    all = more;
-    all[count++] = strndup(line, name);
+    all = memory_must(realloc(all, (count + 3) * sizeof(*all)));
+    all[count++] = name;
     all[count++] = value;
     all[count] = NULL;
     opt.headers = all;
@@ -201,11 +203,30 @@ static void options_add_header(const char *line)
 
 static void options_read_pid_file(const char *name)
 {
+    char line[64] = "";
+    apr_int64_t pid = 0;
     FILE *f = fopen(name, "r");
-    if (!f || fscanf(f, "%ld", &opt.pid) != 1 || opt.pid <= 0) {
+    char *word = f && fgets(line, sizeof(line), f) ? line + strspn(line, " \t") : line;
+    word[strcspn(word, " \t\r\n")] = '\0';
+    if (ws_parse_count(pool, word, 1, PID_MAX, &pid)) {
         options_wrong("--pid-file: %s does not contain a process id", name);
     }
+    opt.pid = (long)pid;
     fclose(f);
+}
+
+/* Remove the addresses that --sources cannot connect to. */
+static void options_keep_ipv4(ws_addresses *all, const char *url)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < all->count; i++) {
+        if (all->list[i].address.ss_family == AF_INET) {
+            all->list[kept++] = all->list[i];
+        }
+    }
+    if (!(all->count = kept)) {
+        options_wrong("--sources takes IPv4 addresses, but %s has none", url);
+    }
 }
 
 static void options_read_target(target *t, const char *url)
@@ -213,6 +234,9 @@ static void options_read_target(target *t, const char *url)
     const char *problem = target_read(t, url);
     if (problem) {
         options_wrong("%s: %s", url, problem);
+    }
+    if (opt.sources) {
+        options_keep_ipv4(t->addresses, url);
     }
 }
 
@@ -314,7 +338,7 @@ static void options_read_option(int o, const char **publish)
         options_read_pid_file(optarg);
         break;
     case OPT_PID:
-        opt.pid = (long)options_count(optarg, "pid", 1, 1000000000);
+        opt.pid = (long)options_count(optarg, "pid", 1, PID_MAX);
         break;
     case 'J':
         opt.json = 1;
@@ -352,6 +376,19 @@ static void options_choose_sources(void)
     }
 }
 
+static void options_check_combinations(void)
+{
+    if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
+        options_wrong("--rate cannot be combined with --idle or --connect");
+    }
+    if (opt.in_flight && (opt.rate > 0 || opt.mode == MODE_IDLE || opt.mode == MODE_CONNECT)) {
+        options_wrong("--in-flight cannot be combined with --rate, --idle or --connect");
+    }
+    if (opt.raw && (opt.deflate || opt.mode == MODE_CONNECT)) {
+        options_wrong("--raw cannot be combined with --deflate or --connect");
+    }
+}
+
 void options_read(int argc, char **argv)
 {
     const char *publish = NULL;
@@ -365,12 +402,8 @@ void options_read(int argc, char **argv)
     if (optind == argc) {
         options_wrong("the URL is missing");
     }
-    if (opt.rate > 0 && opt.mode != MODE_ECHO && opt.mode != MODE_FAN) {
-        options_wrong("--rate cannot be combined with --idle or --connect");
-    }
-    if (opt.raw && (opt.deflate || opt.mode == MODE_CONNECT)) {
-        options_wrong("--raw cannot be combined with --deflate or --connect");
-    }
+    options_check_combinations();
+    opt.in_flight = opt.in_flight ? opt.in_flight : 1;
     if (opt.workers > opt.connections) {
         opt.workers = opt.connections;
     }
