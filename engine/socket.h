@@ -40,6 +40,9 @@ apr_status_t ws_tls_init(ws_loop *loop);
 void ws_tls_destroy(ws_loop *loop);
 /** Set the loop's BIOs in the SSL object. */
 void ws_tls_adopt(ws_conn *c);
+/** Set `renegotiates` of the running loop when the peer of this SSL object requests a
+ *  renegotiation. */
+void ws_tls_watch_handshakes(SSL *ssl);
 apr_ssize_t ws_tls_read(ws_conn *c, void *buf, apr_size_t size, int *more);
 apr_ssize_t ws_tls_write(ws_conn *c, const struct iovec *iov, int n);
 int ws_tls_pending(ws_conn *c);

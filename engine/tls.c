@@ -185,14 +185,18 @@ void ws_tls_destroy(ws_loop *loop)
 /* Detect that a peer requests a renegotiation, which TLS versions before 1.3 allow at any time. A
  * handshake costs the server much more than the client. Even if OpenSSL refuses the renegotiation,
  * each request queues an alert. */
-static void tls_watch_handshakes(const SSL *ssl, int where, int value)
+static void tls_saw_handshake(const SSL *ssl, int where, int value)
 {
-    ws_loop *loop = BIO_get_data(SSL_get_rbio(ssl));
     int refuses = (where & SSL_CB_ALERT) && (where & SSL_CB_WRITE)
                   && (value & 0xFF) == SSL_AD_NO_RENEGOTIATION;
     if (refuses || (where == SSL_CB_HANDSHAKE_START && SSL_version(ssl) < TLS1_3_VERSION)) {
-        loop->renegotiates = 1;
+        ws_loop_current()->renegotiates = 1;
     }
+}
+
+void ws_tls_watch_handshakes(SSL *ssl)
+{
+    SSL_set_info_callback(ssl, tls_saw_handshake);
 }
 
 void ws_tls_adopt(ws_conn *c)
@@ -200,7 +204,7 @@ void ws_tls_adopt(ws_conn *c)
     /* If both BIOs are the same, SSL_set_bio() takes over only one reference. */
     BIO_up_ref(c->loop->bio);
     SSL_set_bio(c->ssl, c->loop->bio, c->loop->bio);
-    SSL_set_info_callback(c->ssl, tls_watch_handshakes);
+    ws_tls_watch_handshakes(c->ssl);
     /* mod_ssl switches AUTO_RETRY off. It is needed here: after a KeyUpdate, SSL_read() must
      * continue with the records in cipher_in instead of returning WANT_READ. */
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER

@@ -10,17 +10,27 @@
 #include "sockjs/response.h"
 
 #include <errno.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/socket.h"
+
 /* Minimum size of frames that are sent in parts, bytes. */
 #define RESPONSE_PART (16 * 1024)
 
 /* Time without progress after which a finished response is closed, milliseconds. */
 #define RESPONSE_LINGER 5000
+
+/* Maximum number of bytes that a client may send after its request, TLS records included. HTTP
+ * clients send nothing, but TLS may add some records. */
+#define RESPONSE_INPUT_MAX (64 * 1024)
+
+/* Maximum number of reads in one turn of the loop. */
+#define RESPONSE_READS 16
 
 /* Padding, bytes. Some browsers process a response only after they have received this much. See
  * SockJS protocol 0.3.3. */
@@ -42,6 +52,16 @@ static void response_free(ws_handle *g)
     free(r);
 }
 
+/* Send close_notify: RFC 8446, section 6.1. It cannot be sent inside of a record, and must not be
+ * sent if the response is aborted, because a response without chunks would then seem complete. */
+static void response_notify(ws_sockjs_response *r)
+{
+    if (r->ssl && !r->write_shut && r->pos == r->out.len && !r->out.broken) {
+        ERR_clear_error();
+        SSL_shutdown(r->ssl);
+    }
+}
+
 void ws_sockjs_response_drop(ws_sockjs_response *r)
 {
     if (r->conn) {
@@ -50,6 +70,7 @@ void ws_sockjs_response_drop(ws_sockjs_response *r)
     }
     ws_timer_wheel_clear(&r->handle.loop->event.wheel, &r->alarm);
     ws_handle_close(&r->handle);
+    response_notify(r);
     SSL_free(r->ssl);
     close(r->fd);
 }
@@ -93,24 +114,39 @@ static apr_ssize_t response_write(ws_sockjs_response *r, const char *data, apr_s
     return n >= 0 ? n : errno == EAGAIN ? 0 : -1;
 }
 
-/* Discard input after the request. @return whether the client is still connected */
+/* Read from the client once. @return bytes read; 0: nothing to read; -1: the connection has ended,
+ * or must end because the client renegotiates */
+static int response_read(ws_sockjs_response *r, char *buf, int size)
+{
+    ws_loop *loop = r->handle.loop;
+    int n;
+    if (!r->ssl) {
+        n = (int)recv(r->fd, buf, (apr_size_t)size, 0);
+        return n > 0 ? n : n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+    }
+    loop->renegotiates = 0;
+    ERR_clear_error();
+    if ((n = SSL_read(r->ssl, buf, size)) <= 0) {
+        n = SSL_get_error(r->ssl, n);
+        n = n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE ? 0 : -1;
+    }
+    return loop->renegotiates ? -1 : n;
+}
+
+/* Discard input after the request. The loop comes back if more input is waiting. @return whether
+ * the client is still connected and has not sent too much */
 static int response_discard(ws_sockjs_response *r)
 {
     char buf[4096];
+    int n = 1;
+    for (int i = 0; n > 0 && i < RESPONSE_READS; i++) {
+        n = response_read(r, buf, sizeof(buf));
+        r->discarded += n > 0 ? (apr_uint64_t)n : 0;
+    }
     if (r->ssl) {
-        int n;
-        ERR_clear_error();
-        while ((n = SSL_read(r->ssl, buf, sizeof(buf))) > 0) {
-        }
-        n = SSL_get_error(r->ssl, n);
-        return n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE;
+        r->discarded = BIO_number_read(SSL_get_rbio(r->ssl));
     }
-    for (;;) {
-        apr_ssize_t n = recv(r->fd, buf, sizeof(buf), 0);
-        if (n <= 0) {
-            return n < 0 && (errno == EAGAIN || errno == EINTR);
-        }
-    }
+    return n >= 0 && (r->discarded <= RESPONSE_INPUT_MAX || r->to_engine);
 }
 
 static int response_watch(ws_sockjs_response *r)
@@ -200,6 +236,7 @@ ws_sockjs_response *ws_sockjs_response_new(ws_loop *loop, int fd, SSL *ssl, ws_s
     if (ssl) {
         SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                               | SSL_MODE_RELEASE_BUFFERS);
+        ws_tls_watch_handshakes(ssl);
     }
     r->fd = fd;
     r->ssl = ssl;

@@ -39,13 +39,15 @@ struct ws_sockjs_response {
     unsigned char chunked; /**< RFC 9112, section 7.1 */
     unsigned char ending;  /**< the last bytes are queued: close when they are written */
     unsigned char write_shut;
-    unsigned char parts; /**< the beginning of `frame` has been sent */
-    apr_uint64_t sent;   /**< bytes of the body */
-    ws_strbuf frame;     /**< the frame under construction */
-    ws_strbuf out;       /**< bytes to write to the socket, starting at pos */
+    unsigned char to_engine; /**< the client is the engine's end of a session's pair */
+    unsigned char parts;     /**< the beginning of `frame` has been sent */
+    apr_uint64_t sent;       /**< bytes of the body */
+    apr_uint64_t discarded;  /**< bytes of input after the request, TLS records included */
+    ws_strbuf frame;         /**< the frame under construction */
+    ws_strbuf out;           /**< bytes to write to the socket, starting at pos */
     apr_size_t pos;
-    /** Called when the client has closed the connection, or the loop stops. Not called after
-     *  ws_sockjs_response_finish(). */
+    /** Called when the client has closed the connection or has sent too much, or the loop stops.
+     *  Not called after ws_sockjs_response_finish(). */
     void (*gone)(ws_sockjs_response *r);
     /** Called when all buffered bytes have been written. */
     void (*drained)(ws_sockjs_response *r);

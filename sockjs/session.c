@@ -71,6 +71,7 @@ static void session_finish_pair(ws_sockjs_session *s)
     r = ws_sockjs_response_new(s->handle.loop, s->fd, NULL, WS_SOCKJS_RAW);
     s->fd = -1;
     if (r) {
+        r->to_engine = 1;
         ws_sockjs_response_finish(r);
     }
 }
