@@ -36,6 +36,11 @@ void ws_socket_shutdown(ws_conn *c, int whole);
 /** Make close() reset the connection. */
 void ws_socket_reset(ws_conn *c);
 
+/** Get a number that changes when the peer receives data. *waiting: set to 1 if the kernel has data
+ *  that is not acknowledged yet; otherwise unchanged. @return 0; -1: the socket is not TCP.
+ *  Defined in timeouts.c */
+int ws_socket_taken(int fd, apr_uint32_t *taken, int *waiting);
+
 apr_status_t ws_tls_init(ws_loop *loop);
 void ws_tls_destroy(ws_loop *loop);
 /** Set the loop's BIOs in the SSL object. */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "engine/conn.h"
+#include "engine/socket.h"
 
 /* Maximum time to end a connection whose peer keeps reading or sending a little, milliseconds.
  * httpd and nginx have the same limit for their lingering close. */
@@ -37,22 +38,28 @@ void ws_conn_alarm_in(ws_conn *c, apr_uint32_t ms)
 
 /* ---- Bytes that the peer has received ---- */
 
-/* Get a number that changes when the peer receives data. *waiting: set if some data is not
- * acknowledged yet */
-static apr_uint32_t timeouts_taken(const ws_conn *c, int *waiting)
+int ws_socket_taken(int fd, apr_uint32_t *taken, int *waiting)
 {
     struct tcp_info info;
     socklen_t len = sizeof(info);
     memset(&info, 0, sizeof(info));
-    *waiting = ws_send_queue_count(&c->out) || c->rare->cipher_out;
-    if (getsockopt(c->source.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0
         || len < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes)) {
-        return c->sums[WS_SUM_WIRE_OUT]; /* a socket pair, which buffers little */
+        return -1;
     }
     *waiting |= info.tcpi_unacked || info.tcpi_notsent_bytes;
     /* The send window grows when the peer's program reads data that its kernel has already
      * acknowledged. */
-    return 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
+    *taken = 2 * (apr_uint32_t)info.tcpi_bytes_acked + info.tcpi_snd_wnd;
+    return 0;
+}
+
+/* As ws_socket_taken(), also for a socket pair, which buffers little. */
+static apr_uint32_t timeouts_taken(const ws_conn *c, int *waiting)
+{
+    apr_uint32_t taken;
+    *waiting = ws_send_queue_count(&c->out) || c->rare->cipher_out;
+    return ws_socket_taken(c->source.fd, &taken, waiting) < 0 ? c->sums[WS_SUM_WIRE_OUT] : taken;
 }
 
 int ws_conn_takes(ws_conn *c, int *waiting)

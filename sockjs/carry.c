@@ -22,6 +22,7 @@ typedef struct carrier {
     ws_handle handle; /**< must be first; connected to the session's process */
     int fd;
     ws_sockjs_response *to;
+    int ending; /**< `to` is finished; the client may still receive its last bytes */
 } carrier;
 
 static void carry_free(ws_handle *g)
@@ -44,11 +45,19 @@ static void carry_client_gone(ws_sockjs_response *r)
     carry_end(w);
 }
 
+static void carry_ended(ws_sockjs_response *r)
+{
+    carry_end(r->owner);
+}
+
+/* Finish the response. When the client has received it, the session's process sees the end of its
+ * connection. */
 static void carry_finish(carrier *w)
 {
-    ws_sockjs_response *to = w->to;
-    carry_end(w);
-    ws_sockjs_response_finish(to);
+    ws_handle_unwatch(&w->handle);
+    w->ending = 1;
+    w->to->ended = carry_ended;
+    ws_sockjs_response_finish(w->to);
 }
 
 static void carry_ready(ws_source *g, const ws_ready *ready)
@@ -82,7 +91,13 @@ static void carry_drained(ws_sockjs_response *r)
 
 static void carry_stop(ws_handle *g)
 {
-    carry_finish((carrier *)g);
+    carrier *w = (carrier *)g;
+    ws_sockjs_response *to = w->to;
+    to->ended = NULL;
+    if (!w->ending) {
+        ws_sockjs_response_finish(to);
+    }
+    carry_end(w);
 }
 
 typedef struct carry_task {

@@ -4,7 +4,8 @@
  * Writes responses. Writing never blocks: bytes that the socket does not accept are buffered, and
  * the session meanwhile stops reading from its handler's connection. When a response is finished,
  * this file shuts the socket down for writing. It closes the socket after the client has closed the
- * other side, because an earlier close could reset the connection and destroy the last bytes.
+ * other side, because an earlier close could reset the connection and destroy the last bytes. The
+ * client gets more time as long as it receives data.
  */
 
 #include "sockjs/response.h"
@@ -24,6 +25,10 @@
 
 /* Time without progress after which a finished response is closed, milliseconds. */
 #define RESPONSE_LINGER 5000
+
+/* Time after which a finished response is closed in any case, milliseconds. It is enough to receive
+ * what the kernel's send buffer may hold (4 MB) at 10 KB/s. */
+#define RESPONSE_ENDING_MAX 600000
 
 /* Maximum number of bytes that a client may send after its request, TLS records included. HTTP
  * clients send nothing, but TLS may add some records. */
@@ -64,6 +69,9 @@ static void response_notify(ws_sockjs_response *r)
 
 void ws_sockjs_response_drop(ws_sockjs_response *r)
 {
+    if (r->ended) {
+        r->ended(r);
+    }
     if (r->conn) {
         response_free(&r->handle);
         return;
@@ -86,10 +94,32 @@ static void response_stop(ws_handle *g)
     }
 }
 
+static void response_alarm_in(ws_sockjs_response *r, apr_uint32_t ms)
+{
+    int waiting = 0;
+    ws_socket_taken(r->fd, &r->taken, &waiting);
+    ws_timer_wheel_set(&r->handle.loop->event.wheel, &r->alarm, r->handle.loop->event.now + ms);
+}
+
+/* Whether the client has received data since the alarm was set. Behind a socket pair, another
+ * thread or process checks this, and ends the pair. */
+static int response_progresses(const ws_sockjs_response *r)
+{
+    apr_uint32_t taken;
+    int waiting = 0;
+    return ws_socket_taken(r->fd, &taken, &waiting) < 0 ? !r->to_engine : taken != r->taken;
+}
+
 static void response_expired(ws_alarm *a)
 {
-    ws_sockjs_response_drop(
-        (ws_sockjs_response *)((char *)a - offsetof(ws_sockjs_response, alarm)));
+    ws_sockjs_response *r = (ws_sockjs_response *)((char *)a - offsetof(ws_sockjs_response, alarm));
+    apr_uint32_t passed = r->handle.loop->event.now - r->since;
+    if (passed < RESPONSE_ENDING_MAX && response_progresses(r)) {
+        response_alarm_in(r, RESPONSE_LINGER);
+    }
+    else {
+        ws_sockjs_response_drop(r);
+    }
 }
 
 /* ---- The socket ---- */
@@ -182,7 +212,6 @@ int ws_sockjs_response_blocked(const ws_sockjs_response *r)
 
 static void response_linger(ws_sockjs_response *r)
 {
-    ws_loop *loop = r->handle.loop;
     if (r->out.len == r->pos && !r->write_shut) {
         r->write_shut = 1;
         if (r->ssl) {
@@ -190,7 +219,7 @@ static void response_linger(ws_sockjs_response *r)
         }
         shutdown(r->fd, SHUT_WR);
     }
-    ws_timer_wheel_set(&loop->event.wheel, &r->alarm, loop->event.now + RESPONSE_LINGER);
+    response_alarm_in(r, RESPONSE_LINGER);
 }
 
 static void response_ready_to_end(ws_sockjs_response *r, unsigned events)
@@ -385,10 +414,11 @@ void ws_sockjs_response_put(ws_sockjs_response *r, const char *frame)
 void ws_sockjs_response_finish(ws_sockjs_response *r)
 {
     if (r->conn) {
-        response_free(&r->handle);
+        ws_sockjs_response_drop(r);
         return;
     }
     r->ending = 1;
+    r->since = r->handle.loop->event.now;
     if (r->chunked) {
         ws_strbuf_puts(&r->out, "0\r\n\r\n");
     }

@@ -89,6 +89,14 @@ static void session_close_pair(ws_sockjs_session *s)
     }
 }
 
+static void session_forget_last(ws_sockjs_session *s)
+{
+    if (s->last) {
+        s->last->ended = NULL;
+        s->last = NULL;
+    }
+}
+
 static void session_remove(ws_sockjs_session *s)
 {
     ws_sockjs_session **link = session_link(s->handle.loop, &s->key);
@@ -98,6 +106,7 @@ static void session_remove(ws_sockjs_session *s)
     *link = s->next;
     ws_timer_wheel_clear(&s->handle.loop->event.wheel, &s->alarm);
     session_close_pair(s);
+    session_forget_last(s);
     if (s->response) {
         ws_sockjs_response_drop(s->response);
     }
@@ -107,6 +116,25 @@ static void session_remove(ws_sockjs_session *s)
 static void session_alarm_in(ws_sockjs_session *s, apr_uint32_t ms)
 {
     ws_timer_wheel_set(&s->handle.loop->event.wheel, &s->alarm, s->handle.loop->event.now + ms);
+}
+
+/* Start `delay`, in which the client has to send a request, unless it is still receiving the last
+ * response. */
+static void session_expect_request(ws_sockjs_session *s)
+{
+    if (s->last) {
+        ws_timer_wheel_clear(&s->handle.loop->event.wheel, &s->alarm);
+    }
+    else if (!s->response) {
+        session_alarm_in(s, s->options.delay);
+    }
+}
+
+static void session_response_ended(ws_sockjs_response *r)
+{
+    ws_sockjs_session *s = r->owner;
+    s->last = NULL;
+    session_expect_request(s);
 }
 
 /* Stop reading from the pair because no response accepts bytes. */
@@ -125,8 +153,11 @@ static void session_detach(ws_sockjs_session *s)
     ws_sockjs_response *r = s->response;
     s->response = NULL;
     session_rest(s);
+    session_forget_last(s);
+    s->last = r;
+    r->ended = session_response_ended;
+    session_expect_request(s);
     ws_sockjs_response_finish(r);
-    session_alarm_in(s, s->options.delay);
 }
 
 static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
@@ -151,7 +182,7 @@ static void session_put_close(const ws_sockjs_session *s, ws_sockjs_response *r)
 static void session_tell_close(ws_sockjs_session *s)
 {
     if (!s->response) {
-        session_alarm_in(s, s->options.delay);
+        session_expect_request(s);
         return;
     }
     if (s->array) {

@@ -21,13 +21,14 @@ typedef struct ws_sockjs_decoder {
 typedef struct ws_sockjs_session ws_sockjs_session;
 struct ws_sockjs_session {
     ws_handle handle; /**< must be first; the session's end of the socket pair */
-    ws_alarm alarm;   /**< the next heartbeat; if no response is open, the session's expiry */
+    ws_alarm alarm;   /**< the next heartbeat; or, after the last response, the session's expiry */
     ws_sockjs_session *next; /**< next session in the same bucket of the loop's table */
     ws_sockjs_key key;
     ws_sockjs_options options;
     const ws_settings *settings;
     ws_ticket *ticket;
     ws_sockjs_response *response; /**< the open response, or NULL */
+    ws_sockjs_response *last;     /**< finished, but the client may still receive it; or NULL */
     ws_sockjs_response *answer;   /**< response to a client whose messages are queued, or NULL */
     int fd;                       /**< -1: the session is closed */
     unsigned char greeted;        /**< "o" has been sent */

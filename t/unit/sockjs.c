@@ -3,6 +3,9 @@
 /** Tests SockJS sessions with clients that httpd's own tests cannot be: clients that read slowly,
  *  send without end or renegotiate. The clock stands still, and the tests advance it. */
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "event/clock.h"
 #include "sockjs/session.h"
 #include "t/unit/tls.h"
@@ -77,6 +80,120 @@ static int next_is(wire *w, const char *text)
     return same;
 }
 
+static void answered_is(rig *r, const char *body, const char *name)
+{
+    wire w = request(r, WS_SOCKJS_XHR, 0);
+    ok(next_is(&w, "head\n") && next_is(&w, body), "%s", name);
+    ok(!wire_need(&w, 1) && !strcmp(w.end, "eof"), "the response ends");
+    wire_free(&w);
+}
+
+static void advance(rig *r, apr_uint32_t ms)
+{
+    ws_clock_advance(ms);
+    turns(r, 0);
+}
+
+static void send_text(ws_conn *c, void *arg)
+{
+    const char *text = arg;
+    ws_send(c, WS_TEXT, text, strlen(text));
+}
+
+/* Queue a message of LONG bytes for the client. */
+static void send_long(rig *r)
+{
+    static char text[LONG + 1];
+    memset(text, 'x', LONG);
+    as_callback(id_of(r, "a"), send_text, text);
+}
+
+static void session_ends(rig *r)
+{
+    for (int i = 0; i < 5; i++) { /* the loop may detect only now that the client has closed */
+        advance(r, DELAY + 1000);
+    }
+    told_is("a", "close 1006 \"\"", "without a further request, the session ends");
+}
+
+/* ---- Slow clients ---- */
+
+static void a_slow_client_gets_all(rig *r)
+{
+    for (int tls = 0; tls < 2; tls++) {
+        size_t got = 0;
+        wire w;
+        open_session(r);
+        answered_is(r, "o\n", "the session opens");
+        send_long(r);
+        w = request(r, WS_SOCKJS_XHR, tls);
+        while (wire_need(&w, STEP)) {
+            w.pos += STEP;
+            got += STEP;
+            advance(r, 1000);
+        }
+        got += w.len - w.pos;
+        is_int((long long)got, LONG + (int)sizeof("head\na[\"\"]\n") - 1,
+               "a client that reads slowly gets the whole response");
+        is_str(w.end, tls ? "close_notify" : "eof", "the response ends");
+        wire_free(&w);
+        advance(r, DELAY - 1000);
+        as_callback(id_of(r, "a"), send_text, "next");
+        answered_is(r, "a[\"next\"]\n", "afterwards, it has the whole delay for its next request");
+        session_ends(r);
+    }
+}
+
+static void a_client_that_does_not_read_is_dropped(rig *r)
+{
+    wire w;
+    open_session(r);
+    answered_is(r, "o\n", "the session opens");
+    as_callback(id_of(r, "a"), send_text, "never read");
+    w = request(r, WS_SOCKJS_XHR, 0);
+    ok(next_is(&w, "head\n"), "a response begins");
+    session_ends(r);
+    wire_free(&w);
+}
+
+/* ---- Responses of a session in another process ---- */
+
+static int unread(int fd)
+{
+    int n = -1;
+    ioctl(fd, SIOCOUTQ, &n);
+    return n;
+}
+
+static void a_carrier_reports_the_end(rig *r)
+{
+    static char much[STEP];
+    int pair[2], fd[2];
+    char byte;
+    wire w, session;
+    unix_pair(pair);
+    slow_pair(fd);
+    w = (wire){.fd = fd[0]};
+    session = (wire){.fd = pair[0], .discard_input = 1};
+    ws_sockjs_carry(r->engine, pair[1], fd[1], NULL);
+    for (int i = 0; i < 10; i++) {
+        wire_send(&session, much, sizeof(much));
+    }
+    shutdown(pair[0], SHUT_WR);
+    ok(wire_need(&w, STEP), "the client gets the beginning");
+    for (int i = 0; i < 10 && unread(pair[0]) > 0; i++) { /* the rest may wait for the client */
+        turns(r, 0);
+    }
+    turns(r, 0);
+    ok(recv(pair[0], &byte, 1, 0) < 0 && errno == EAGAIN,
+       "while the client still receives, its session does not see the end");
+    wire_need(&w, LONG);
+    is_int((long long)w.len, 10 * STEP, "the client gets all");
+    wire_free(&w);
+    ok(!wire_need(&session, 1), "when the client has all, its session sees the end");
+    wire_free(&session);
+}
+
 /* ---- Hostile clients ---- */
 
 static void input_is_bounded(rig *r)
@@ -127,7 +244,9 @@ static void the_end_is_notified(rig *r)
 int main(void)
 {
     static test *const of_1_2[] = {renegotiation_is_refused, NULL};
-    static test *const all[] = {input_is_bounded, the_end_is_notified, NULL};
+    static test *const all[] = {a_slow_client_gets_all,    a_client_that_does_not_read_is_dropped,
+                                a_carrier_reports_the_end, input_is_bounded,
+                                the_end_is_notified,       NULL};
     signal(SIGPIPE, SIG_IGN); /* for the sockets that OpenSSL writes to */
     ws_clock_hold();
     make_contexts();
