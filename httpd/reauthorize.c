@@ -23,6 +23,7 @@
 #include "event/thread_pool.h"
 #include "httpd/child.h"
 #include "httpd/config.h"
+#include "httpd/sockjs_config.h"
 
 APLOG_USE_MODULE(websocket);
 
@@ -112,15 +113,21 @@ static char *reauthorize_put(char *at, const char *text)
     return at + len + 1;
 }
 
+/* Whether a request may open a connection. This runs before the request's Location is known. */
+static int reauthorize_may_open(request_rec *r)
+{
+    return apr_table_get(r->headers_in, "Upgrade")
+           || (r->method_number == M_GET && (of_subscribers || ws_sockjs_used()))
+           || (r->method_number == M_POST && ws_sockjs_used());
+}
+
 /* Save the headers as they were received, if checks may follow. Modules change headers before the
  * handler sees them (RequestHeader, SessionCookieRemove), and would change them again in each
  * check. */
 static int reauthorize_keep_headers(request_rec *r)
 {
     int check = apr_table_get(r->subprocess_env, ENVIRONMENT) != NULL;
-    if (used && !check
-        && (apr_table_get(r->headers_in, "Upgrade")
-            || (of_subscribers && r->method_number == M_GET))) {
+    if (used && !check && reauthorize_may_open(r)) {
         ap_set_module_config(r->request_config, &websocket_module,
                              apr_table_clone(r->pool, r->headers_in));
     }

@@ -10,6 +10,7 @@ use MIME::Base64 qw(encode_base64);
 use Test::More;
 use Httpd;
 use Client;
+use SockJS;
 
 my $api = Httpd::compile('api');
 
@@ -78,6 +79,11 @@ SetEnvIf X-Ticket valid ticket
         Require expr %{HTTP:X-Appended} == 'once'
         Require env ticket
     </RequireAll>
+</Location>
+<Location /sockjs>
+    WebSocketReauthorize 200ms
+    WebSocketTransports sockjs
+    Require expr %{HTTP:X-Appended} == 'once' && %{REQUEST_URI} =~ m#^/sockjs/#
 </Location>
 <Location /unset>
     WebSocketReauthorize 200ms
@@ -261,6 +267,19 @@ for my $tls (0, 1) {
     my $c = Client->new($httpd, '/expression', protocol => 'channel.v1.json');
     $c->text('{"type":"subscribe","channel":"a"}');
     like(($c->message)[1], qr/"type":"subscribed"/, 'an expression about a channel sees the changes of modules');
+}
+
+# ---- SockJS ----
+for my $request ([POST => 'xhr_streaming'], [GET => 'eventsource']) {
+    my ($method, $transport) = @$request;
+    my $granted = qr/Require expr .*REQUEST_URI\} =~ m#\^\/sockjs\/#: granted/;
+    my $session = '/sockjs' . SockJS::session();
+    my $stream  = SockJS->new(port => $httpd->port)->ask($method, "$session/$transport?name=$transport", body => '');
+    $stream->read_until(qr/o\r?\n/);
+    my $before = $httpd->count_log($granted);
+    Httpd::wait_for(sub { $httpd->count_log($granted) >= $before + 4 }, "$transport: access to be checked again and again");
+    my $sent = SockJS->new(port => $httpd->port)->ask('POST', "$session/xhr_send", body => '["still here"]');
+    is($sent->status, 204, "RequestHeader append early is applied once to a SockJS session that $method has opened");
 }
 
 # ---- Large headers ----
