@@ -215,6 +215,13 @@ static void relay_carry(relay *w)
     }
 }
 
+void ws_relay_keep_alive(request_rec *r, const ws_settings *settings)
+{
+    if (!r->connection->master) {
+        ws_socket_keep_alive(relay_client_fd(r->connection), settings);
+    }
+}
+
 static apr_status_t relay_hand_over(int *ours, ws_new_conn *n)
 {
     ws_engine *engine = ws_child_engine();
@@ -258,8 +265,8 @@ int ws_relay(request_rec *r, ws_new_conn *n)
 
     n->secure = ap_ssl_conn_is_ssl(c);
     /* Other framings than that of RFC 6455 have no pings, so use TCP keepalive. */
-    if (ws_new_conn_framing(n) && !c->master) {
-        ws_socket_keep_alive(relay_client_fd(c), n->settings);
+    if (ws_new_conn_framing(n)) {
+        ws_relay_keep_alive(r, n->settings);
     }
     if ((rv = relay_hand_over(&w.pair, n)) != APR_SUCCESS) {
         relay_log_lost(r, rv);
@@ -322,9 +329,7 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n)
         relay_log_lost(r, rv);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if (!r->connection->master) {
-        ws_socket_keep_alive(relay_client_fd(r->connection), settings);
-    }
+    ws_relay_keep_alive(r, settings);
     return ws_relay_body(r, pair);
 }
 

@@ -38,6 +38,10 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n);
  */
 int ws_relay_body(request_rec *r, int fd);
 
+/** Set ws_socket_keep_alive() for the client of a request. It also applies after a takeover. No
+ *  effect with HTTP/2. */
+void ws_relay_keep_alive(request_rec *r, const ws_settings *settings);
+
 /**
  * Why a request's connection has to be relayed, or NULL if it can be taken over.
  * @param answers  1: for a response with a body; 0: for a 101

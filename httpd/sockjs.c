@@ -30,6 +30,7 @@
 #include "httpd/request_api.h"
 #include "httpd/request_body.h"
 #include "httpd/response_headers.h"
+#include "httpd/settings.h"
 #include "httpd/sockjs_answers.h"
 #include "httpd/sockjs_route.h"
 #include "httpd/sockjs_session.h"
@@ -77,6 +78,15 @@ static int sockjs_admit(request_rec *r, const sockjs_url *url, ws_sockjs_seat *s
 }
 
 /* ---- Responses that leave httpd ---- */
+
+/* Let the kernel detect that the client is lost. */
+static void sockjs_keep_alive(request_rec *r)
+{
+    const ws_settings *settings = ws_settings_of(r);
+    if (settings) {
+        ws_relay_keep_alive(r, settings);
+    }
+}
 
 /* Deliver a response whose bytes are relayed. @return the return value for httpd's handler */
 static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
@@ -131,6 +141,7 @@ static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slo
     if (!(d = ws_sockjs_delivery_new(key, slot, request))) {
         return HTTP_SERVICE_UNAVAILABLE;
     }
+    sockjs_keep_alive(r);
     return relayed ? sockjs_relay(r, d) : sockjs_take_over(r, d);
 }
 

@@ -58,9 +58,6 @@ static void requests_attached(ws_loop *loop, ws_task *task)
     if (r) {
         r->chunked = (unsigned char)t->request.chunked;
         memcpy(r->callback, t->request.callback, sizeof(r->callback));
-        if (s) {
-            ws_socket_keep_alive(t->fd, s->settings);
-        }
         if (r->kind != WS_SOCKJS_ANSWER) {
             ws_sockjs_response_head(r, t->head, t->request.head_len);
             ws_sockjs_response_prelude(r);

@@ -31,10 +31,28 @@ plan skip_all => 'a pair of network devices cannot be created'
     if !ip("link add ${name}a type veth peer name ${name}b netns $name") || !ip("addr add $here/30 dev ${name}a")
     || !ip("link set ${name}a up") || !ip("-n $name addr add $there/30 dev ${name}b") || !ip("-n $name link set ${name}b up");
 
-my $port  = Httpd::free_port();
-my $httpd = Httpd->start(conf => <<"END");
+my ($port, $tls_port) = map { Httpd::free_port() } 1, 2;
+my $certs  = Httpd::certificates();
+my $sockjs = <<'END';
+<Location "/sockjs">
+    WebSocketHandler ws_echo.so
+    WebSocketTransports sockjs
+</Location>
+<Location "/sockjs/relayed">
+    WebSocketRelay on
+</Location>
+END
+my $httpd = Httpd->start(children => 2, tls => 1, conf => <<"END");
+LogLevel websocket:debug
 Listen $here:$port
+Listen $here:$tls_port
 WebSocketPing 1s 1s
+$sockjs<VirtualHost $here:$tls_port>
+    SSLEngine on
+    SSLCertificateFile $certs/server.crt
+    SSLCertificateKeyFile $certs/server.key
+    $sockjs
+</VirtualHost>
 <Location "/channels">
     WebSocketChannelHTTP publish
     WebSocketPublish all
@@ -73,11 +91,25 @@ for my $way ('', '/relayed') {
 for my $c (@clients) {
     Httpd::wait_for(sub { subscribers($c->[1]) == 1 }, "$c->[1] to be subscribed");
 }
+
+# The clients of SockJS. The child that serves a client's stream over TLS need not be the one that has the session, so there
+# are several.
+my @sockjs = ('plain', 'relayed', map { "tls$_" } 1 .. 6);
+my %streams;
+for my $name (@sockjs) {
+    my $url = ($name =~ /^tls/ ? "https://$here:$tls_port" : "http://$here:$port") . "/sockjs/$name/000/session";
+    Program->start(@curl, '-k', '-d', '', "$url/xhr")->finish;
+    $streams{$name} = Program->start(@curl, '-k', '-d', '', "$url/xhr_streaming");
+    $streams{$name}->wait_output(qr/h\n/);
+}
 ok(ip("link set ${name}a down"), 'the network link of the clients goes down');
 $httpd->request('POST', "/channels/$_-told", 'Content-Length: 0') for qw(events relayed);
 for my $c (@clients) {
     my ($program, $channel, $test) = @$c;
     ok(Httpd::wait_for(sub { subscribers($channel) == 0 }, "the server to notice that the client of $channel has vanished"), "the server detects that the client has vanished: $test ($channel)");
+}
+for my $name (@sockjs) {
+    ok($httpd->wait_log(qr{/sockjs/$name, connection \w+: end, code 1006}), "the server detects that the client has vanished: a SockJS stream, $name");
 }
 ok(Httpd::wait_for(sub { $httpd->status_value('BusyWorkers') <= 1 }, 'the threads'), 'no thread is occupied by a vanished client');
 
