@@ -314,6 +314,16 @@ int ws_relay_body(request_rec *r, int fd)
     return OK;
 }
 
+void ws_relay_wait(request_rec *r, int fd, apr_interval_time_t most)
+{
+    apr_time_t until = apr_time_now() + most;
+    char byte;
+    while (relay_wait_for_engine(r->connection, fd) && recv(fd, &byte, 1, 0) != 0
+           && !ws_child_check() && apr_time_now() < until) {
+    }
+    close(fd);
+}
+
 int ws_relay_answer(request_rec *r, ws_new_conn *n)
 {
     const ws_settings *settings = n->settings;

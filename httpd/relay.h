@@ -38,6 +38,10 @@ int ws_relay_answer(request_rec *r, ws_new_conn *n);
  */
 int ws_relay_body(request_rec *r, int fd);
 
+/** Wait until the peer of a socket, which sends nothing, or the client closes its connection, or
+ *  this time has passed. Then close the socket. */
+void ws_relay_wait(request_rec *r, int fd, apr_interval_time_t most);
+
 /** Set ws_socket_keep_alive() for the client of a request. It also applies after a takeover. No
  *  effect with HTTP/2. */
 void ws_relay_keep_alive(request_rec *r, const ws_settings *settings);

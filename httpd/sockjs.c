@@ -43,6 +43,9 @@ APLOG_USE_MODULE(websocket);
 #define PLAIN "text/plain; charset=UTF-8"
 #define SCRIPT "application/javascript; charset=UTF-8"
 
+/* Maximum time that a request with messages occupies a thread because the handler does not read. */
+#define SENT_LATEST apr_time_from_sec(5)
+
 /* ---- Sessions ---- */
 
 static int sockjs_add_header(void *headers, const char *name, const char *value)
@@ -96,7 +99,7 @@ static int sockjs_relay(request_rec *r, ws_sockjs_delivery *d)
         ws_sockjs_deliver(d, -1, NULL);
         return HTTP_SERVICE_UNAVAILABLE;
     }
-    if (d->request.kind != WS_SOCKJS_ANSWER && ap_rflush(r) < 0) {
+    if (ap_rflush(r) < 0) {
         close(pair[0]);
         close(pair[1]);
         ws_sockjs_deliver(d, -1, NULL);
@@ -127,10 +130,10 @@ static int sockjs_take_over(request_rec *r, ws_sockjs_delivery *d)
 static int sockjs_respond(request_rec *r, const ws_sockjs_key *key, unsigned slot,
                           ws_sockjs_request *request)
 {
-    int framed = request->kind != WS_SOCKJS_ANSWER, relayed = ws_relay_reason(r, 1) != NULL;
+    int relayed = ws_relay_reason(r, 1) != NULL;
     ws_sockjs_delivery *d;
     if (!relayed) {
-        request->chunked = framed && r->proto_num >= HTTP_VERSION(1, 1);
+        request->chunked = r->proto_num >= HTTP_VERSION(1, 1);
         request->head =
             ws_response_head(r, request->chunked ? "Transfer-Encoding: chunked\r\n" : NULL);
         if (!request->head) {
@@ -270,25 +273,44 @@ static int sockjs_sent(request_rec *r, int jsonp)
     return ws_sockjs_say(r, jsonp ? HTTP_OK : HTTP_NO_CONTENT, PLAIN, jsonp ? "ok" : "");
 }
 
+/* Wait in httpd's thread until the handler reads again, but not for long. The messages have been
+ * accepted in any case. If the handler still does not read them, the session refuses further
+ * messages. */
+static void sockjs_wait_for_handler(request_rec *r, const ws_sockjs_key *key, unsigned slot)
+{
+    ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};
+    ws_sockjs_delivery *d = ws_sockjs_delivery_new(key, slot, &request);
+    int pair[2];
+    if (!d || ws_sockjs_pair(pair) < 0) {
+        ws_sockjs_deliver(d, -1, NULL);
+        return;
+    }
+    ws_sockjs_deliver(d, pair[0], NULL);
+    ws_relay_wait(r, pair[1], SENT_LATEST);
+}
+
 /* Respond later, so that the client stops sending (back-pressure). The client gets the response
  * when the handler reads again, and sends its next messages only then. */
 static int sockjs_sent_later(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp)
 {
     ws_sockjs_request request = {.kind = WS_SOCKJS_ANSWER};
-    r->status = jsonp ? HTTP_OK : HTTP_NO_CONTENT;
-    ap_set_content_type(r, PLAIN);
-    if (ws_relay_reason(r, 1) || jsonp) {
-        int pair[2];
-        ws_sockjs_delivery *d = ws_sockjs_delivery_new(key, slot, &request);
-        if (!d || ws_sockjs_pair(pair) < 0) {
-            ws_sockjs_deliver(d, -1, NULL);
-            return sockjs_sent(r, jsonp);
-        }
-        ws_sockjs_deliver(d, pair[0], NULL);
-        ws_relay_body(r, pair[1]);
+    const char *head;
+    ws_sockjs_delivery *d;
+    if (ws_relay_reason(r, 1)) {
+        sockjs_wait_for_handler(r, key, slot);
         return sockjs_sent(r, jsonp);
     }
-    return sockjs_respond(r, key, slot, &request);
+    r->status = jsonp ? HTTP_OK : HTTP_NO_CONTENT;
+    ap_set_content_type(r, PLAIN);
+    apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    sockjs_keep_alive(r);
+    if (!(head = ws_response_head(r, jsonp ? "Content-Length: 2\r\n" : NULL))) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    request.head = jsonp ? apr_pstrcat(r->pool, head, "ok", NULL) : head;
+    request.head_len = strlen(request.head);
+    d = ws_sockjs_delivery_new(key, slot, &request);
+    return d ? sockjs_take_over(r, d) : HTTP_SERVICE_UNAVAILABLE;
 }
 
 static int sockjs_input(request_rec *r, const ws_sockjs_key *key, unsigned slot, int jsonp,

@@ -30,6 +30,9 @@ LogLevel websocket:debug
     WebSocketRelay on
     Header set X-Mark there
 </Location>
+<Location "/stop/relayed">
+    WebSocketRelay on
+</Location>
 <Location "/few">
     WebSocketHandler ws_echo.so
     WebSocketTransports sockjs
@@ -419,6 +422,28 @@ subtest 'When a handler pauses, the answers to further sends wait' => sub {
         }
     }
     ok $got eq qq(a["$long"]\n), 'no data of the paused handler is lost';
+    $s = SockJS::session();
+    is post("/pause$s/xhr")->body, "o\n";
+    $r = post("/pause$s/jsonp_send", qq(["$long"]));
+    is $r->status . $r->body, '200ok', 'jsonp_send';
+    is type_of($r), 'text/plain;charset=UTF-8';
+    ok post("/pause$s/xhr")->body eq qq(a["$long"]\n), 'no data of jsonp_send is lost';
+};
+
+subtest 'When a handler reads nothing, sends do not occupy threads for long' => sub {
+    my $body = '["' . 'y' x 400_000 . '"]';
+    my $send = "jsonp_send HTTP/1.1\r\nHost: localhost\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
+    for my $path ('/stop', '/stop/relayed') {
+        my $s = SockJS::session();
+        is post("$path$s/xhr")->body, "o\n";
+        my @sends = map { SockJS->new(port => $port) } 1, 2;
+        $_->{socket}->syswrite("POST $path$s/$send") for @sends;
+        # One of them waits, and the other one is then answered at once.
+        ok(IO::Select->new(map { $_->{socket} } @sends)->can_read($Httpd::DEADLINE), "$path: the second send is answered");
+        ok(Httpd::wait_for(sub { ($httpd->busy_workers // 99) <= 1 }, 'the thread to be free again'), "$path: no thread waits for the handler any more");
+        next if $path !~ /relayed/;
+        like($_->read_until(qr/\r\n\r\nok/), qr{^HTTP/1\.1 200 }, "$path: the send is answered, because its message was accepted") for @sends;
+    }
 };
 
 subtest 'Heartbeats' => sub {

@@ -1,7 +1,7 @@
 /* Copyright the mod_websocket authors. SPDX-License-Identifier: Apache-2.0 */
 
 /** This handler provides those services that SockJS's tests expect and that are more than an echo.
- *  The value of service= is close, amplify, broadcast, binary, pause or transport. */
+ *  The value of service= is close, amplify, broadcast, binary, pause, stop or transport. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +37,9 @@ static void service_open(ws_conn *c)
     else if (!strcmp(service, "pause")) {
         ws_pause(c);
         ws_timer_start(c, 500, 0, service_later, NULL);
+    }
+    else if (!strcmp(service, "stop")) { /* until the connection ends */
+        ws_pause(c);
     }
     else if (!strcmp(service, "transport")) {
         const char *name = ws_transport_name(c);

@@ -22,7 +22,7 @@ sub services {
         echo                    => 'ws_echo.so',
         disabled_websocket_echo => 'ws_echo.so',
         cookie_needed_echo      => 'ws_echo.so',
-        map { $_ => "$service service=$_" } qw(close amplify broadcast binary pause transport)
+        map { $_ => "$service service=$_" } qw(close amplify broadcast binary pause stop transport)
     );
     for my $name (sort keys %handler) {
         my $transports = $name eq 'disabled_websocket_echo' ? 'sockjs' : 'websocket sockjs';
