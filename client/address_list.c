@@ -4,6 +4,7 @@
 
 #include "client/address_list.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,4 +136,10 @@ ws_addresses *ws_addresses_parse(const char *host, unsigned port)
         host = comma ? comma + 1 : NULL;
     }
     return all;
+}
+
+int ws_is_address(const char *text)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
 }

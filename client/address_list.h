@@ -35,6 +35,9 @@ ws_addresses *ws_addresses_look_up(const char *host, unsigned port, int family, 
  */
 ws_addresses *ws_addresses_parse(const char *host, unsigned port);
 
+/** Whether a text is an IPv4 address, or an IPv6 address without brackets. */
+int ws_is_address(const char *text);
+
 /**
  * Append the addresses of `more` that are not yet in *all, until *all has 64 addresses. The first
  * `kept` addresses of *all keep their positions. The others are reordered so that the families

@@ -8,7 +8,6 @@
 #include "client/connector.h"
 
 #include <apr_strings.h>
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -190,12 +189,6 @@ static void connector_release(ws_handle *h)
     }
 }
 
-static int connector_is_address(const char *text)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
-}
-
 /* Check the options. @return NULL, or an error text that begins with the stage */
 static const char *connector_check_options(ws_connector *t)
 {
@@ -221,7 +214,7 @@ static const char *connector_check_options(ws_connector *t)
     if (o->unix_socket && strlen(o->unix_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
         return "request: the unix socket's path is too long";
     }
-    if (o->source && !connector_is_address(o->source)) {
+    if (o->source && !ws_is_address(o->source)) {
         return apr_psprintf(t->once, "request: the source \"%s\" is not an IPv4 or IPv6 address",
                             o->source);
     }

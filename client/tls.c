@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/address_list.h"
+
 /* ---- Contexts, which are cached because reading certificates takes tens of ms ---- */
 
 /* Maximum number of cached contexts. A process usually uses few different sets of files. */
@@ -251,18 +253,12 @@ void ws_tls_forget(void)
 
 /* ---- Connections ---- */
 
-static int tls_is_address(const char *name)
-{
-    unsigned char buf[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
-}
-
 /* Whether the resolver accepts a name as an address, including old forms such as 127.1 and
  * 0x7f000001. */
 static int tls_is_numeric(const char *name)
 {
     struct in_addr buf;
-    return tls_is_address(name) || inet_aton(name, &buf);
+    return ws_is_address(name) || inet_aton(name, &buf);
 }
 
 SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
@@ -276,7 +272,7 @@ SSL *ws_tls_connect(SSL_CTX *context, int fd, const char *host, int insecure)
     len -= len > 0 && host[len - 1] == '.'; /* omit a trailing dot (RFC 6066, section 3) */
     snprintf(name, sizeof(name), "%.*s", (int)len, host);
     ok = ok && *name;
-    address = tls_is_address(name);
+    address = ws_is_address(name);
 
     if (ok && !insecure) { /* set the name to verify (RFC 9110, section 4.3.4) */
         X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

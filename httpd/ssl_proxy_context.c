@@ -84,7 +84,7 @@ static int proxy_verify(int ok, X509_STORE_CTX *store)
         X509_STORE_CTX_set_error(store, X509_V_OK);
         ok = 1;
     }
-    /* As in mod_ssl, the root counts, which OpenSSL's own limit does not count. */
+    /* mod_ssl counts the root certificate, OpenSSL's own limit does not. */
     if (ok && depth > proxy_depth(s) && s->verify > WS_SSL_VERIFY_NONE) {
         X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_CHAIN_TOO_LONG);
         ok = 0;

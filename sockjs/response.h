@@ -44,7 +44,7 @@ struct ws_sockjs_response {
     apr_uint64_t sent;       /**< bytes of the body */
     apr_uint64_t discarded;  /**< bytes of input after the request, TLS records included */
     apr_uint32_t since;      /**< when the response was finished, on the loop's clock */
-    apr_uint32_t taken;      /**< of ws_socket_taken(), when the alarm was set */
+    apr_uint32_t taken;      /**< result of ws_socket_taken() when the alarm was set */
     ws_strbuf frame;         /**< the frame under construction */
     ws_strbuf out;           /**< bytes to write to the socket, starting at pos */
     apr_size_t pos;
@@ -54,7 +54,7 @@ struct ws_sockjs_response {
     /** Called when all buffered bytes have been written. */
     void (*drained)(ws_sockjs_response *r);
     /** Called when the response is about to be freed, because the client has received all of it, or
-     *  nobody waits for that any more. Or NULL. */
+     *  will not receive the rest. May be NULL. */
     void (*ended)(ws_sockjs_response *r);
     void *owner;
     char callback[WS_SOCKJS_CALLBACK_MAX + 1];

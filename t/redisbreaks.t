@@ -8,12 +8,10 @@ use warnings;
 use lib 't/lib';
 use IO::Select;
 use IO::Socket::INET;
-use POSIX ();
-use Socket;
 use Test::More;
 use Client;
 use Httpd;
-use Redis qw(bus_httpd channel_http publish stop_bus_httpds subscribed_in_redis);
+use Redis qw(bus_httpd channel_http publish start_relay stop_bus_httpds subscribed_in_redis);
 
 Httpd::once();
 
@@ -21,17 +19,10 @@ my $redis = Redis->start;
 
 # ---- A relay in front of Redis, which cuts a connection when Redis has replied to certain bytes ----
 
-my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
-socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
-my $relay = fork // die $!;
-if (!$relay) {
-    close $control;
-    relay();
-    POSIX::_exit(0);
-}
-close $theirs;
+my ($listener, $control, $relay) = start_relay(\&relay);
 
 sub relay {
+    my ($listener, $theirs) = @_;
     my $all = IO::Select->new($listener, $theirs);
     my (%other, %is_client, $match);
     while (1) {

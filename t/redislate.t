@@ -10,12 +10,10 @@ use lib 't/lib';
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP;
-use POSIX ();
-use Socket;
 use Test::More;
 use Client;
 use Httpd;
-use Redis;
+use Redis qw(start_relay);
 
 Httpd::once();
 
@@ -23,18 +21,10 @@ my $redis = Redis->start;
 
 # ---- A relay in front of Redis, which can hold back the bytes of connections that subscribe to channels ----
 
-my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
-socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
-my $relay = fork // die $!;
-if (!$relay) {
-    close $control;
-    relay();
-    POSIX::_exit(0);
-}
-close $theirs;
-$control->autoflush(1);
+my ($listener, $control, $relay) = start_relay(\&relay);
 
 sub relay {
+    my ($listener, $theirs) = @_;
     my $all = IO::Select->new($listener, $theirs);
     my (%other, %server, %kept, $holds);
     while (1) {

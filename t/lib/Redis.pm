@@ -16,11 +16,14 @@ package Redis;
 use strict;
 use warnings;
 use Exporter qw(import);
+use IO::Socket::INET;
 use JSON::PP;
+use POSIX ();
+use Socket;
 use Test::More;
 use Httpd;
 
-our @EXPORT_OK = qw(bus_httpd channel_answer channel_http channel_request publish stop_bus_httpds subscribed_in_redis);
+our @EXPORT_OK = qw(bus_httpd channel_answer channel_http channel_request publish start_relay stop_bus_httpds subscribed_in_redis);
 
 # The directive that loads mod_websocket_redis.
 our $LOAD = "LoadModule websocket_redis_module $Httpd::BUILD/mod_websocket_redis.so";
@@ -77,6 +80,23 @@ sub channel_answer {
 }
 
 sub channel_http { return channel_answer(channel_request(@_)) }
+
+# Run a relay in a process of its own: $run gets its listening socket and its end of a pair. Returns the listening socket, the other
+# end of the pair, and the process.
+sub start_relay {
+    my ($run) = @_;
+    my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') or die $!;
+    socketpair my $control, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die $!;
+    my $relay = fork // die $!;
+    if (!$relay) {
+        close $control;
+        $run->($listener, $theirs);
+        POSIX::_exit(0);
+    }
+    close $theirs;
+    $control->autoflush(1);
+    return ($listener, $control, $relay);
+}
 
 sub publish { my ($httpd, $channel, $text) = @_; return channel_http($httpd, 'POST', $channel, $text) }
 
