@@ -174,8 +174,9 @@ SKIP: {
     Httpd::write_file($asleep, '');
     $c->text("sleep while $asleep");
     $httpd->graceful;
-    kill 'TERM', $old;    # not to httpd, which would kill the child before it gives up
-    $httpd->wait_log(qr/a WS_BLOCKING handler does not return/);
+    # Not to httpd, which would kill the child before it gives up; repeated, because the child may not have begun to stop.
+    my $gives_up = qr/a WS_BLOCKING handler does not return/;
+    Httpd::wait_for(sub { kill 'TERM', $old; $httpd->count_log($gives_up) }, 'the child to give up');
     Httpd::wait_for(sub { !kill 0, $old }, 'the old child to end');
     unlink $asleep;
     unlike($httpd->error_log, qr/api: (?:stop|pool of the child destroyed)/,

@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 use lib 't/lib';
+use IO::Select;
 use Test::More;
 use Time::HiRes qw(sleep);
 use Client qw(TEXT);
@@ -132,7 +133,7 @@ if (!$prefork) {
 #include "mod_websocket.h"
 static void on_message(ws_conn *c, ws_type type, const char *data, apr_size_t len)
 {
-    if (*data == 's') {
+    if (*data == 'S') {
         kill(getpid(), SIGTERM);
     }
     ws_send(c, type, data, len);
@@ -143,7 +144,7 @@ END
     my @c     = map { Client->new($httpd, '/') } 1 .. 2;
     $httpd->graceful;
     $httpd->wait_log(qr/child is stopping; draining/);
-    $c[0]->echoes('signal', 'a child that drains sends SIGTERM to itself');
+    $c[0]->echoes('SIGTERM', 'a child that drains sends SIGTERM to itself');
     # The child looks at the signal every 100 ms.
     for (1 .. 10) {
         sleep 0.1;
@@ -152,7 +153,8 @@ END
     }
     $_->echoes('still here', 'the connections of the child stay open') for @c;
     my ($pid) = $httpd->error_log =~ /pid (\d+).*child is stopping; draining/;
-    kill 'TERM', $pid;
+    # Like the MPM's parent process, repeat the signal: a pending one hides those that follow.
+    Httpd::wait_for(sub { kill 'TERM', $pid; IO::Select->new(map { $_->socket } @c)->can_read(0.1) }, 'a Close frame');
     is(unpack('n', ($_->frame)[1]), 1001, 'a SIGTERM of another process closes them') for @c;
     $_->drop for @c;
 }
