@@ -175,7 +175,7 @@ cmp_ok($httpd->count_log($seen), '<=', 3, 'a server that has failed is tried las
     is($c->status, 504, 'if the server does not answer the handshake, the client gets 504');
 }
 {
-    my $c = Client->new($httpd, '/slow', expect => 0);
+    my $c = Client->new($httpd, '/test', expect => 0);
     my ($s) = accepted($listener);
     syswrite $s, "HTTP/1.1 503 Not Now\r\n\r\n";
     $c->read_answer;

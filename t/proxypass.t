@@ -43,7 +43,8 @@ ProxyPass        /http/  http://127.0.0.1:$one/base/ upgrade=websocket
 ProxyPass        /unix/  "unix:$dir/socket|ws://localhost/base/"
 ProxyPass        /plain/ http://127.0.0.1:$two/base/
 ProxyPass        /down/  ws://127.0.0.1:$closed/
-ProxyPass        /raw/   ws://127.0.0.1:@{[$raw->sockport]}/ timeout=1
+ProxyPass        /raw/   ws://127.0.0.1:@{[$raw->sockport]}/
+ProxyPass        /silent/ ws://127.0.0.1:@{[$raw->sockport]}/ timeout=1
 ProxyPass        /pool/  balancer://pool/base/ stickysession=route
 ProxyPass        /over/  balancer://over/base/
 <Proxy balancer://pool>
@@ -154,8 +155,8 @@ is((Client->refused($httpd, '/down/'))[0], 502, 'a server that cannot be reached
 $httpd->wait_log(qr{websocket: proxy: no connection to ws://127.0.0.1:$closed/: connect: });
 
 sub answered {
-    my ($what, $answer, $expected) = @_;
-    my $c = Client->new($httpd, '/raw/', expect => 0);
+    my ($what, $answer, $expected, $path) = @_;
+    my $c = Client->new($httpd, $path // '/raw/', expect => 0);
     my ($s) = accepted($raw);
     local $SIG{PIPE} = 'IGNORE';
     print $s $answer;
@@ -166,7 +167,7 @@ my $accept = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec
 answered('garbage instead of an answer is answered with 502', "garbage\r\n\r\n", 502);
 answered('a wrong accept key is answered with 502', $accept . "AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", 502);
 answered('headers that do not end are answered with 502', $accept . 'A' x 40_000, 502);
-answered('a missing answer is answered with 504', '', 504);
+answered('a missing answer is answered with 504', '', 504, '/silent/');
 
 # ---- to=URL ----
 
