@@ -15,7 +15,8 @@
  * A line on standard input stops the publishers. The program then checks the remaining subscribers.
  * Each subscriber must have received all messages that their publishers have received, each exactly
  * once. It must have received the messages of each publisher in order, except for the one that a
- * publisher had just sent when its connection broke. The program prints the result:
+ * publisher had just sent when its connection broke. Messages of other runs on the same channel are
+ * ignored. The program prints the result:
  *
  *     left=990 lost=10 messages=800 missing=0 twice=0 disordered=0
  */
@@ -59,7 +60,7 @@ static int sent[PUBLISHERS]; /* number of the last message that each publisher h
 static unsigned char *back;  /* messages that their own publisher has received: bits as in got */
 static unsigned char *cut;   /* messages whose connection broke before that */
 static long run;             /* the process id, which is part of each message */
-static long heard, came_back, lost, twice, disordered, opened, news;
+static long heard, came_back, lost, twice, disordered, opened;
 
 static size_t bit(int publisher, int number)
 {
@@ -117,7 +118,7 @@ static void call(member *m)
 
 static void publish(member *m)
 {
-    unsigned char frame[96] = {0x81, 0, 0, 0, 0, 0}; /* the masking key is zero */
+    unsigned char frame[64] = {0x81, 0, 0, 0, 0, 0}; /* the masking key is zero */
     int n;
     if (!publishing || sent[m->publisher] == MESSAGES - 1) {
         return;
@@ -131,23 +132,23 @@ static void publish(member *m)
 
 static void take_message(member *m, const char *text)
 {
-    long from = 0;
-    int publisher = -1, number = 0;
+    long from;
+    int publisher, number, fields;
     if (*text == '?') {
         heard += !m->received;
         m->received = 1;
         return;
     }
-    if (sscanf(text, "%ld %d %d", &from, &publisher, &number) == 3 && from != run) {
+    fields = sscanf(text, "%ld %d %d", &from, &publisher, &number);
+    if (fields == 3 && from != run) {
         return; /* an earlier run's last messages may arrive late, for example after Redis returns */
     }
-    if (from != run || publisher < 0 || publisher >= publishers || number < 1
+    if (fields != 3 || publisher < 0 || publisher >= publishers || number < 1
         || number >= MESSAGES) {
         fprintf(stderr, "a message is not from this program: %s\n", text);
         failed = 1;
         return;
     }
-    news++;
     if (test(m->got, bit(publisher, number))) {
         twice++;
     }

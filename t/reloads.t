@@ -7,7 +7,6 @@
 use strict;
 use warnings;
 use lib 't/lib';
-use IO::Select;
 use Test::More;
 use Time::HiRes qw(sleep);
 use Client qw(TEXT);
@@ -154,7 +153,7 @@ END
     $_->echoes('still here', 'the connections of the child stay open') for @c;
     my ($pid) = $httpd->error_log =~ /pid (\d+).*child is stopping; draining/;
     # Like the MPM's parent process, repeat the signal: a pending one hides those that follow.
-    Httpd::wait_for(sub { kill 'TERM', $pid; IO::Select->new(map { $_->socket } @c)->can_read(0.1) }, 'a Close frame');
+    Httpd::wait_for(sub { kill 'TERM', $pid; Httpd::ready($c[0]->socket, 0, 0.1) }, 'a Close frame');
     is(unpack('n', ($_->frame)[1]), 1001, 'a SIGTERM of another process closes them') for @c;
     $_->drop for @c;
 }
